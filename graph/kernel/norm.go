@@ -1,0 +1,80 @@
+package kernel
+
+// A batch normalisation is split into its parts, so that each is one plain
+// tensor in, one plain tensor out, and a synchronised version can reduce the
+// statistics between devices. Statistics are a (3,C) tensor: mean, biased
+// variance, 1/sqrt(variance+eps). x has the logical shape (N,C,H,W); H and W
+// are 1 for rank 2.
+
+// BatchNormStats computes the statistics of a batch. Args: x, stats.
+type BatchNormStats struct {
+	N, C, H, W int
+	Eps        float32
+}
+
+func (d BatchNormStats) Args() []Arg {
+	return []Arg{{"x", []int{d.N, d.C, d.H, d.W}, Float32, In}, {"stats", []int{3, d.C}, Float32, Out}}
+}
+
+// BatchNormFrozen makes statistics of stored ones. Args: mean, variance, stats.
+type BatchNormFrozen struct {
+	C   int
+	Eps float32
+}
+
+func (d BatchNormFrozen) Args() []Arg {
+	return []Arg{{"mean", []int{d.C}, Float32, In}, {"variance", []int{d.C}, Float32, In}, {"stats", []int{3, d.C}, Float32, Out}}
+}
+
+// BatchNorm computes y = scale*(x-mean)*invstd + bias, then Act.
+// Args: x, scale, bias, stats, y (may be x's buffer).
+type BatchNorm struct {
+	N, C, H, W int
+	Act        Clip
+}
+
+func (d BatchNorm) Args() []Arg {
+	s, c := []int{d.N, d.C, d.H, d.W}, []int{d.C}
+	return []Arg{{"x", s, Float32, In}, {"scale", c, Float32, In}, {"bias", c, Float32, In}, {"stats", []int{3, d.C}, Float32, In}, {"y", s, Float32, Out}}
+}
+
+// BatchNormReduce computes the parameter gradients, (2,C): the sum of
+// dy*(x-mean)*invstd (scale's) and the sum of dy (bias's).
+// Args: x, dy, stats, grads.
+type BatchNormReduce struct{ N, C, H, W int }
+
+func (d BatchNormReduce) Args() []Arg {
+	s := []int{d.N, d.C, d.H, d.W}
+	return []Arg{{"x", s, Float32, In}, {"dy", s, Float32, In}, {"stats", []int{3, d.C}, Float32, In}, {"grads", []int{2, d.C}, Float32, Out}}
+}
+
+// BatchNormBackward is the gradient by x. With Frozen the statistics were
+// constants: dx = dy*scale*invstd. Otherwise they came from the batch of
+// Count elements a channel (N*H*W on one device):
+// dx = scale*invstd*(dy - grads[1]/Count - xhat*grads[0]/Count).
+// Args: x, dy, scale, stats, grads, dx (may be dy's buffer).
+type BatchNormBackward struct {
+	N, C, H, W int
+	Count      int
+	Frozen     bool
+}
+
+func (d BatchNormBackward) Args() []Arg {
+	s := []int{d.N, d.C, d.H, d.W}
+	return []Arg{{"x", s, Float32, In}, {"dy", s, Float32, In}, {"scale", []int{d.C}, Float32, In},
+		{"stats", []int{3, d.C}, Float32, In}, {"grads", []int{2, d.C}, Float32, In}, {"dx", s, Float32, Out}}
+}
+
+// BatchNormRunning updates running statistics: running = Momentum*running +
+// (1-Momentum)*batch (ONNX's momentum), with the unbiased variance
+// (biased*Count/(Count-1)). Args: stats, mean, variance.
+type BatchNormRunning struct {
+	C        int
+	Momentum float32
+	Count    int
+}
+
+func (d BatchNormRunning) Args() []Arg {
+	c := []int{d.C}
+	return []Arg{{"stats", []int{3, d.C}, Float32, In}, {"mean", c, Float32, InOut}, {"variance", c, Float32, InOut}}
+}
