@@ -172,3 +172,25 @@ func Strides(shape []int) []int {
 	}
 	return s
 }
+
+// Walk calls f for every element of a logical shape, in row-major order, with
+// its row-major index and its physical index.
+func Walk(shape []int, f func(logical, physical int)) {
+	n := Len(shape)
+	if len(shape) != 4 {
+		for i := range n {
+			f(i, i)
+		}
+		return
+	}
+	c, h, w := shape[1], shape[2], shape[3]
+	i := 0
+	for b := range shape[0] {
+		for k := range c {
+			for p := range h * w {
+				f(i, (b*h*w+p)*c+k)
+				i++
+			}
+		}
+	}
+}

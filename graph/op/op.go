@@ -29,88 +29,93 @@ import (
 // Node is a vertex of the expression graph.
 type Node = gorgonia.Node
 
-// Op is an operator of graft in a Gorgonia ExprGraph.
-type Op interface {
-	gorgonia.SDOp
+// Spec is what one operator has of its own; Op supplies the rest of Gorgonia's
+// contract. Embed nothing; use a plain struct of the operator's settings.
+type Spec interface {
+	// Name is the operator's name for people: "Conv", "Conv.dx".
+	Name() string
 	// Lower describes the operator as kernel calls.
 	Lower(b *Block) error
-	// header gives access to the embedded base.
-	header() *base
+	// SymDiff returns the gradient node of every input, nil for inputs that
+	// have none. It fails for an operator that cannot be differentiated.
+	SymDiff(inputs gorgonia.Nodes, output, grad *Node) (gorgonia.Nodes, error)
+	// DiffWRT says which inputs have a gradient.
+	DiffWRT(inputs int) []bool
 }
 
-// base carries what every Op has in common. Embed it by value in a struct used
-// by pointer and fill it with newBase.
-type base struct {
+// Op is an operator of graft in a Gorgonia ExprGraph.
+type Op struct {
+	Spec
 	id    uint64 // unique in the process: two ops never merge
-	name  string // for people: "Conv", "Conv.dx"
 	in    []hm.Type
 	shape tensor.Shape
-	dtype tensor.Dtype
 }
 
-var lastID atomic.Uint64
+var (
+	_ gorgonia.SDOp = (*Op)(nil)
 
-// newBase makes the header of an op that is about to be applied to inputs and
-// gives a float32 tensor of the shape.
-func newBase(name string, shape []int, inputs ...*Node) base {
-	in := make([]hm.Type, len(inputs))
-	for i, n := range inputs {
-		in[i] = n.Type()
+	lastID atomic.Uint64
+)
+
+// apply puts an operator with a float32 output of the shape into the graph of
+// its inputs.
+func apply(spec Spec, shape []int, inputs ...*Node) (*Node, error) {
+	o := &Op{Spec: spec, id: lastID.Add(1), shape: append(tensor.Shape{}, shape...)}
+	for _, n := range inputs {
+		o.in = append(o.in, n.Type())
 	}
-	return base{id: lastID.Add(1), name: name, in: in, shape: tensor.Shape(append([]int{}, shape...)), dtype: tensor.Float32}
+	n, err := gorgonia.ApplyOp(o, inputs...)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", spec.Name(), err)
+	}
+	return n, nil
 }
-
-func (o *base) header() *base { return o }
 
 // Arity implements gorgonia.Op.
-func (o *base) Arity() int { return len(o.in) }
+func (o *Op) Arity() int { return len(o.in) }
 
 // Type implements gorgonia.Op: a function of the concrete argument types.
-func (o *base) Type() hm.Type {
-	ts := make([]hm.Type, 0, len(o.in)+1)
-	ts = append(ts, o.in...)
-	var out hm.Type = o.dtype
+func (o *Op) Type() hm.Type {
+	var out hm.Type = tensor.Float32
 	if len(o.shape) > 0 {
-		out = gorgonia.TensorType{Dims: len(o.shape), Of: o.dtype}
+		out = gorgonia.TensorType{Dims: len(o.shape), Of: tensor.Float32}
 	}
-	return hm.NewFnType(append(ts, out)...)
+	return hm.NewFnType(append(append([]hm.Type{}, o.in...), out)...)
 }
 
 // InferShape implements gorgonia.Op.
-func (o *base) InferShape(...gorgonia.DimSizer) (tensor.Shape, error) {
-	return o.shape.Clone(), nil
-}
+func (o *Op) InferShape(...gorgonia.DimSizer) (tensor.Shape, error) { return o.shape.Clone(), nil }
 
 // ReturnsPtr implements gorgonia.Op.
-func (o *base) ReturnsPtr() bool { return false }
+func (o *Op) ReturnsPtr() bool { return false }
 
 // CallsExtern implements gorgonia.Op.
-func (o *base) CallsExtern() bool { return false }
+func (o *Op) CallsExtern() bool { return false }
 
 // OverwritesInput implements gorgonia.Op: never, the Plan decides on reuse.
-func (o *base) OverwritesInput() int { return -1 }
+func (o *Op) OverwritesInput() int { return -1 }
 
 // WriteHash implements gorgonia.Op.
-func (o *base) WriteHash(h hash.Hash) {
+func (o *Op) WriteHash(h hash.Hash) {
 	var b [8]byte
 	binary.LittleEndian.PutUint64(b[:], o.id)
-	h.Write([]byte("graft." + o.name))
+	h.Write([]byte("graft." + o.Name()))
 	h.Write(b[:])
 }
 
 // Hashcode implements gorgonia.Op.
-func (o *base) Hashcode() uint32 {
+func (o *Op) Hashcode() uint32 {
 	h := fnv.New32a()
 	o.WriteHash(h)
 	return h.Sum32()
 }
 
 // String implements gorgonia.Op.
-func (o *base) String() string { return fmt.Sprintf("%s#%d", o.name, o.id) }
+func (o *Op) String() string { return fmt.Sprintf("%s#%d", o.Name(), o.id) }
 
-// DiffWRT implements gorgonia.SDOp for ops differentiable by every input;
-// others override it.
-func (o *base) DiffWRT(inputs int) []bool {
+// all and none are DiffWRT of operators with a gradient by every input and by
+// none.
+func all(inputs int) []bool {
 	d := make([]bool, inputs)
 	for i := range d {
 		d[i] = true
@@ -118,17 +123,7 @@ func (o *base) DiffWRT(inputs int) []bool {
 	return d
 }
 
-// none is DiffWRT of an op without gradient.
 func none(inputs int) []bool { return make([]bool, inputs) }
-
-// apply puts an op into the graph of its inputs.
-func apply(o Op, inputs ...*Node) (*Node, error) {
-	n, err := gorgonia.ApplyOp(o, inputs...)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", o.header().name, err)
-	}
-	return n, nil
-}
 
 // Ref names a buffer inside a Block.
 type Ref struct {
