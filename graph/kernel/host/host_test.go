@@ -1,0 +1,94 @@
+package host
+
+import (
+	"testing"
+	"unsafe"
+
+	"github.com/graft-onnx/graft/graph/kernel"
+)
+
+func TestAlloc(t *testing.T) {
+	for _, n := range []int{0, 1, 4, 63, 64, 65, 4096, 1 << 20} {
+		m := Alloc(n)
+		if m.Size() != n || len(m.Bytes()) != n {
+			t.Errorf("Alloc(%d) has %d bytes", n, m.Size())
+		}
+		if uintptr(m.Pointer())%Align != 0 {
+			t.Errorf("Alloc(%d) at %p is not aligned", n, m.Pointer())
+		}
+		for i, b := range m.Bytes() {
+			if b != 0 {
+				t.Fatalf("Alloc(%d): byte %d is %d", n, i, b)
+			}
+		}
+	}
+}
+
+func TestSliceSharesMemory(t *testing.T) {
+	m := Alloc(64)
+	s := m.Slice(8, 16)
+	if s.Size() != 16 {
+		t.Fatalf("size %d, want 16", s.Size())
+	}
+	Float32(s)[1] = 3
+	if got := Float32(m)[3]; got != 3 {
+		t.Errorf("element 3 is %v, want 3", got)
+	}
+	inner := s.Slice(4, 4)
+	if got := Float32(inner)[0]; got != 3 {
+		t.Errorf("slice of a slice holds %v, want 3", got)
+	}
+	if cap(Bytes(s)) != 16 {
+		t.Errorf("a slice can be grown into its neighbour: capacity %d", cap(Bytes(s)))
+	}
+}
+
+func TestSliceOutOfRangePanics(t *testing.T) {
+	m := Alloc(64)
+	for _, c := range []struct{ offset, size int }{{0, 65}, {64, 4}, {-4, 4}, {8, -4}} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("Slice(%d, %d) of 64 bytes did not panic", c.offset, c.size)
+				}
+			}()
+			m.Slice(c.offset, c.size)
+		}()
+	}
+}
+
+func TestViews(t *testing.T) {
+	m := Alloc(24)
+	Uint64(m)[2] = 7
+	if len(Float32(m)) != 6 || len(Int32(m)) != 6 || len(Uint64(m)) != 3 || len(Uint16(m)) != 12 {
+		t.Error("a view has the wrong length")
+	}
+	if Int32(m)[4] != 7 {
+		t.Error("views do not share memory")
+	}
+	if unsafe.Pointer(&m.Float32()[0]) != m.Pointer() {
+		t.Error("Float32 starts elsewhere")
+	}
+}
+
+type foreign struct{ kernel.Buffer }
+
+func TestCopies(t *testing.T) {
+	m := Alloc(4)
+	if err := Upload(m, []byte{1, 2, 3, 4}); err != nil {
+		t.Fatal(err)
+	}
+	got := make([]byte, 4)
+	if err := Download(got, m); err != nil || got[3] != 4 {
+		t.Fatalf("%v, %v", got, err)
+	}
+	if Upload(m, got[:3]) == nil || Download(got[:3], m) == nil {
+		t.Error("a wrong length was accepted")
+	}
+	if Upload(foreign{}, got) == nil || Download(got, foreign{}) == nil {
+		t.Error("a buffer of another device was accepted")
+	}
+	if _, err := Of(m); err != nil {
+		t.Error(err)
+	}
+}
