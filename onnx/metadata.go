@@ -1,0 +1,36 @@
+package onnx
+
+import "github.com/graft-onnx/graft/onnx/pb"
+
+// Metadata returns the value of a key in the model's metadata.
+func (m *Model) Metadata(key string) (string, bool) {
+	for _, e := range m.GetMetadataProps() {
+		if e.GetKey() == key {
+			return e.GetValue(), true
+		}
+	}
+	return "", false
+}
+
+// SetMetadata stores a value in the model's metadata, replacing the old one.
+func (m *Model) SetMetadata(key, value string) {
+	for _, e := range m.MetadataProps {
+		if e.GetKey() == key {
+			e.Value = value
+			return
+		}
+	}
+	m.MetadataProps = append(m.MetadataProps, &pb.StringStringEntryProto{Key: key, Value: value})
+}
+
+// DeleteMetadata removes a key; an absent key is no error.
+func (m *Model) DeleteMetadata(key string) {
+	kept := m.MetadataProps[:0]
+	for _, e := range m.MetadataProps {
+		if e.GetKey() != key {
+			kept = append(kept, e)
+		}
+	}
+	clear(m.MetadataProps[len(kept):])
+	m.MetadataProps = kept
+}

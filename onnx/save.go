@@ -1,0 +1,193 @@
+package onnx
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/graft-onnx/graft/onnx/pb"
+)
+
+// Save writes the model, weights included, to one file. The file appears
+// complete or not at all: it is written under another name in the same folder,
+// flushed to disk and renamed. The same model gives the same bytes. Models past
+// 2 GiB are refused.
+func (m *Model) Save(path string) error {
+	data, err := m.marshal(path)
+	if err != nil {
+		return err
+	}
+	return WriteFile(path, func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	})
+}
+
+func (m *Model) marshal(path string) ([]byte, error) {
+	if size := proto.Size(m.ModelProto); size > maxFile {
+		return nil, &Error{File: path, Err: ErrTooLarge,
+			Msg:    fmt.Sprintf("the model takes %d bytes, one ONNX file holds at most 2 GiB", size),
+			Remedy: "save it with SaveExternal, which keeps the weights in a file of their own"}
+	}
+	data, err := proto.MarshalOptions{Deterministic: true}.Marshal(m.ModelProto)
+	if err != nil {
+		return nil, &Error{File: path, Msg: "cannot be written: " + err.Error(), Err: err}
+	}
+	return data, nil
+}
+
+// Tensors from minExternal bytes go to the data file, aligned to externalAlign
+// so that a runtime can map them; smaller ones (shapes, scalars) stay in the
+// model, where shape inference finds them.
+const (
+	minExternal   = 1024
+	externalAlign = 4096
+)
+
+// SaveExternal writes the model to path and its weights to dataFile, a plain
+// file name in the same folder. Both appear complete or not at all, weights
+// first. The model in memory keeps its weights.
+func (m *Model) SaveExternal(path, dataFile string) error {
+	if dataFile == "" || dataFile != filepath.Base(dataFile) || dataFile == "." || dataFile == ".." ||
+		dataFile == filepath.Base(path) || !fs.ValidPath(dataFile) {
+		return &Error{File: path, Err: ErrExternalData,
+			Msg: fmt.Sprintf("%q cannot name the weights' file: a plain file name other than the model's is needed", dataFile)}
+	}
+	slim, weights := m.detach(dataFile)
+	data, err := (&Model{ModelProto: slim}).marshal(path)
+	if err != nil {
+		return err
+	}
+	err = WriteFile(filepath.Join(filepath.Dir(path), dataFile), func(w io.Writer) error {
+		return writeAligned(w, weights)
+	})
+	if err != nil {
+		return err
+	}
+	return WriteFile(path, func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	})
+}
+
+// detach returns the model with its large initializers pointing into dataFile,
+// and their bytes in file order. It shares everything else with m.
+func (m *Model) detach(dataFile string) (*pb.ModelProto, [][]byte) {
+	var weights [][]byte
+	offset := int64(0)
+	graph := shallow(m.Graph)
+	graph.Initializer = make([]*pb.TensorProto, len(m.Graph.GetInitializer()))
+	for i, t := range m.Graph.GetInitializer() {
+		graph.Initializer[i] = t
+		if len(t.GetRawData()) < minExternal {
+			continue
+		}
+		offset = (offset + externalAlign - 1) / externalAlign * externalAlign
+		out := shallow(t)
+		out.RawData, out.DataLocation = nil, pb.TensorProto_EXTERNAL
+		out.ExternalData = []*pb.StringStringEntryProto{
+			{Key: "location", Value: dataFile},
+			{Key: "offset", Value: strconv.FormatInt(offset, 10)},
+			{Key: "length", Value: strconv.Itoa(len(t.GetRawData()))},
+		}
+		graph.Initializer[i] = out
+		weights = append(weights, t.GetRawData())
+		offset += int64(len(t.GetRawData()))
+	}
+	model := shallow(m.ModelProto)
+	model.Graph = graph
+	return model, weights
+}
+
+// shallow copies a message, sharing what its fields point to.
+func shallow[M proto.Message](m M) M {
+	src := m.ProtoReflect()
+	dst := src.New()
+	src.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		dst.Set(fd, v)
+		return true
+	})
+	dst.SetUnknown(src.GetUnknown())
+	return dst.Interface().(M)
+}
+
+func writeAligned(w io.Writer, weights [][]byte) error {
+	zeros, offset := make([]byte, externalAlign), 0
+	for _, raw := range weights {
+		if rest := offset % externalAlign; rest != 0 {
+			if _, err := w.Write(zeros[:externalAlign-rest]); err != nil {
+				return err
+			}
+			offset += externalAlign - rest
+		}
+		if _, err := w.Write(raw); err != nil {
+			return err
+		}
+		offset += len(raw)
+	}
+	return nil
+}
+
+// WriteFile writes a file that appears complete or not at all: under another
+// name in the same folder, flushed to disk, renamed, the folder flushed too.
+func WriteFile(path string, write func(io.Writer) error) (err error) {
+	fail := func(err error) error {
+		var pe *os.PathError
+		if errors.As(err, &pe) {
+			err = pe.Err
+		}
+		return &Error{File: path, Msg: "cannot be written: " + err.Error(), Err: err}
+	}
+	f, err := createTemp(path)
+	if err != nil {
+		return fail(err)
+	}
+	defer func() {
+		if err != nil {
+			os.Remove(f.Name())
+		}
+	}()
+	if err = write(f); err == nil {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return fail(err)
+	}
+	if err = os.Rename(f.Name(), path); err != nil {
+		return fail(err)
+	}
+	syncFolder(filepath.Dir(path))
+	return nil
+}
+
+// createTemp opens a new file beside path, with the permissions that a file
+// created directly would get.
+func createTemp(path string) (*os.File, error) {
+	for try := 0; ; try++ {
+		name := filepath.Join(filepath.Dir(path), fmt.Sprintf(".%s.%08x.tmp", filepath.Base(path), rand.Uint32()))
+		f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+		if err == nil || !errors.Is(err, os.ErrExist) || try == 100 {
+			return f, err
+		}
+	}
+}
+
+// syncFolder makes a rename survive a power cut. Systems that cannot flush a
+// folder keep the rename in their own journal, so its errors mean nothing.
+func syncFolder(dir string) {
+	if d, err := os.Open(dir); err == nil {
+		d.Sync()
+		d.Close()
+	}
+}
