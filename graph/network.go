@@ -1,0 +1,237 @@
+package graph
+
+import (
+	"container/list"
+	"fmt"
+	"slices"
+	"sort"
+	"strings"
+
+	"github.com/graft-onnx/graft/graph/kernel"
+	"github.com/graft-onnx/graft/onnx"
+)
+
+// Mode says what a Plan computes.
+type Mode uint8
+
+const (
+	// Eval computes outputs with stored statistics and without dropout.
+	Eval Mode = iota
+	// Train computes outputs on batch statistics, and gradients.
+	Train
+)
+
+// String returns the mode's name.
+func (m Mode) String() string {
+	if m == Train {
+		return "train"
+	}
+	return "eval"
+}
+
+// Spec says which Plan is wanted.
+type Spec struct {
+	// Inputs holds the shape of every data input: "image": {2, 3, 96, 96}.
+	Inputs map[string][]int
+	Mode   Mode
+	// FixBN keeps BatchNormalization on its stored statistics in training,
+	// and leaves them alone.
+	FixBN bool
+	// Loss is the training loss; it may be used in Eval mode too.
+	Loss *Loss
+	// Cotangents names outputs whose gradient the caller supplies, as the
+	// input CotangentInput(name), for losses that graft does not know.
+	Cotangents []string
+	// InputGradients offers the gradient of every data input as the output
+	// InputGradient(name).
+	InputGradients bool
+	// Frozen lists prefixes of parameter names that get no gradient.
+	Frozen []string
+}
+
+// Loss is the weighted sum of the mean negative log-likelihoods of outputs
+// that hold log-probabilities (N,C,H,W).
+type Loss struct {
+	Outputs []LossOutput
+	Ignore  int32 // label of pixels that do not count
+}
+
+// LossOutput is one term of a Loss.
+type LossOutput struct {
+	Name   string
+	Weight float32
+}
+
+// LabelInput names the Plan input with the labels (N,H,W) of a loss output.
+func LabelInput(output string) string { return "label of " + output }
+
+// CotangentInput names the Plan input with the gradient of an output.
+func CotangentInput(output string) string { return "gradient of " + output }
+
+// InputGradient names the Plan output with the gradient of a data input.
+func InputGradient(input string) string { return "gradient of input " + input }
+
+func (s Spec) frozen(name string) bool {
+	return slices.ContainsFunc(s.Frozen, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
+}
+
+// key identifies a Spec.
+func (s Spec) key() string {
+	names := make([]string, 0, len(s.Inputs))
+	for k := range s.Inputs {
+		names = append(names, k)
+	}
+	sort.Strings(names)
+	var b strings.Builder
+	for _, k := range names {
+		fmt.Fprintf(&b, "%q%v ", k, s.Inputs[k])
+	}
+	fmt.Fprintf(&b, "%v %v %v %v %q", s.Mode, s.FixBN, s.Cotangents, s.InputGradients, s.Frozen)
+	if s.Loss != nil {
+		fmt.Fprintf(&b, " %+v", *s.Loss)
+	}
+	return b.String()
+}
+
+// Network owns a model's parameters on a device, and the Plans built for it.
+type Network struct {
+	model  *onnx.Model
+	dev    kernel.Device
+	params []*Parameter
+	byName map[string]*Parameter
+	arena  kernel.Buffer // shared by all Plans: one runs at a time
+	bound  int           // counts arenas, so that Plans notice a new one
+	rng    kernel.Buffer
+	seed   uint64
+	plans  map[string]*list.Element // of *Plan
+	recent *list.List               // most recently used first
+	limit  int
+}
+
+// PlanLimit is how many Plans a Network keeps. A Plan holds kernels and
+// constants; the arena is shared, so a Plan that is dropped costs only the
+// time to build it again.
+const PlanLimit = 64
+
+// NewNetwork uploads the parameters of a model. The model is not changed;
+// Model returns a copy with the current parameters.
+func NewNetwork(m *onnx.Model, dev kernel.Device) (*Network, error) {
+	n := &Network{
+		model: m, dev: dev, byName: map[string]*Parameter{},
+		plans: map[string]*list.Element{}, recent: list.New(), limit: PlanLimit,
+	}
+	var err error
+	if n.params, err = newParameters(m, dev); err != nil {
+		return nil, err
+	}
+	for _, p := range n.params {
+		n.byName[p.Name] = p
+	}
+	if n.rng, err = dev.Alloc(16); err != nil {
+		return nil, err
+	}
+	return n, nil
+}
+
+// Device returns the device that the network lives on.
+func (n *Network) Device() kernel.Device { return n.dev }
+
+// Parameters returns all parameters, in file order.
+func (n *Network) Parameters() []*Parameter { return n.params }
+
+// Parameter returns a parameter by name, or nil.
+func (n *Network) Parameter(name string) *Parameter { return n.byName[name] }
+
+// SetSeed sets the seed of the random operators (Dropout). Their numbers are
+// a function of the seed and the step given to Plan.SetStep.
+func (n *Network) SetSeed(seed uint64) { n.seed = seed }
+
+// Value downloads a parameter, row-major in its ONNX shape.
+func (n *Network) Value(p *Parameter) ([]float32, error) { return load(n.dev, p.Value, p.Shape) }
+
+// Gradient downloads the last gradient of a parameter.
+func (n *Network) Gradient(p *Parameter) ([]float32, error) {
+	if p.Grad == nil {
+		return nil, fmt.Errorf("parameter %q has no gradient: no training Plan reaches it", p.Name)
+	}
+	return load(n.dev, p.Grad, p.Shape)
+}
+
+// SetValue replaces a parameter.
+func (n *Network) SetValue(p *Parameter, data []float32) error {
+	if len(data) != p.Len() {
+		return fmt.Errorf("parameter %q: %w: %d values for shape %v", p.Name, ErrShape, len(data), p.Shape)
+	}
+	return store(n.dev, p.Value, p.Shape, data)
+}
+
+// Model returns a copy of the model with the current parameter values, in the
+// element types of the file.
+func (n *Network) Model() (*onnx.Model, error) {
+	m := n.model.Clone()
+	for _, t := range m.GetGraph().GetInitializer() {
+		p := n.byName[t.GetName()]
+		if p == nil {
+			continue
+		}
+		data, err := n.Value(p)
+		if err != nil {
+			return nil, err
+		}
+		if err := onnx.SetFloats(t, data); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+// Plan returns the Plan of a Spec, building it if it is not in the cache.
+func (n *Network) Plan(spec Spec) (*Plan, error) {
+	key := spec.key()
+	if el, ok := n.plans[key]; ok {
+		n.recent.MoveToFront(el)
+		return el.Value.(*Plan), nil
+	}
+	e, err := n.build(spec)
+	if err != nil {
+		return nil, err
+	}
+	p, err := n.compile(e)
+	if err != nil {
+		return nil, err
+	}
+	p.key = key
+	n.plans[key] = n.recent.PushFront(p)
+	for n.recent.Len() > n.limit {
+		old := n.recent.Remove(n.recent.Back()).(*Plan)
+		delete(n.plans, old.key)
+	}
+	return p, nil
+}
+
+// reserve makes the arena at least as large as asked.
+func (n *Network) reserve(size int) error {
+	if n.arena != nil && n.arena.Size() >= size {
+		return nil
+	}
+	n.arena = nil // the old one may go before the new one comes
+	b, err := n.dev.Alloc(size)
+	if err != nil {
+		return err
+	}
+	n.arena = b
+	n.bound++
+	return nil
+}
+
+// gradientBuffer returns the buffer of a parameter's gradient.
+func (n *Network) gradientBuffer(p *Parameter) (kernel.Buffer, error) {
+	if p.Grad == nil {
+		b, err := n.dev.Alloc(4 * p.Len())
+		if err != nil {
+			return nil, err
+		}
+		p.Grad = b
+	}
+	return p.Grad, nil
+}
