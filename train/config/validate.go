@@ -1,0 +1,140 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Validate checks every range and every pair of keys that must agree, and
+// returns all findings as an *Errors.
+func (c *Config) Validate() error {
+	errs := &Errors{}
+	bad := func(key, format string, args ...any) {
+		file, line := "", c.lines[key]
+		switch {
+		case line < 0:
+			file, line = commandLine, 0
+		case line > 0:
+			file = c.file
+		}
+		errs.add(file, line, key, format, args...)
+	}
+	within := func(key string, v, low, high int) {
+		if v < low || v > high {
+			bad(key, "%d is outside %d..%d", v, low, high)
+		}
+	}
+	real := func(key string, v, low, high float64) {
+		if !(v >= low && v <= high) {
+			bad(key, "%g is outside %g..%g", v, low, high)
+		}
+	}
+	oneOf := func(key, v string, names ...string) {
+		if !slices.Contains(names, v) {
+			bad(key, "%q is not one of %s", v, strings.Join(names, ", "))
+		}
+	}
+
+	d := &c.Dataset
+	within("DATASET.num_class", d.NumClass, 1, 65535)
+	within("DATASET.imgMaxSize", d.ImgMaxSize, 1, 1<<16)
+	if len(d.ImgSizes) == 0 {
+		bad("DATASET.imgSizes", "empty; give at least one short side, such as (300,)")
+	}
+	for _, s := range d.ImgSizes {
+		within("DATASET.imgSizes", s, 1, 1<<16)
+	}
+	within("DATASET.padding_constant", d.PaddingConstant, 1, 4096)
+	within("DATASET.segm_downsampling_rate", d.SegmDownsamplingRate, 1, 4096)
+	if p, r := d.PaddingConstant, d.SegmDownsamplingRate; p > 0 && r > 0 && p%r != 0 {
+		bad("DATASET.padding_constant", "%d is not a multiple of segm_downsampling_rate %d, so labels would not lie on the network's output", p, r)
+	}
+	within("DATASET.label_shift", d.LabelShift, -65535, 65535)
+	within("DATASET.ignore_index", d.IgnoreIndex, -1, 65535)
+	for _, v := range d.IgnoreLabels {
+		within("DATASET.ignore_labels", v, 0, 65535)
+	}
+	three := func(key string, v []float64) {
+		if len(v) != 3 {
+			bad(key, "want three numbers (red, green, blue), found %d", len(v))
+		}
+	}
+	three("DATASET.mean", d.Mean)
+	three("DATASET.std", d.Std)
+	for _, v := range d.Std {
+		if v <= 0 {
+			bad("DATASET.std", "%g is not above 0", v)
+		}
+	}
+	within("DATASET.max_pixels", d.MaxPixels, 1, 1<<31-1)
+	within("DATASET.cache_mb", d.CacheMB, 0, 1<<20)
+	oneOf("DATASET.exif_orientation", d.ExifOrientation, "refuse", "ignore", "apply")
+	together := func(key, v, otherKey, other string) {
+		if v != "" && other == "" {
+			bad(key, "set without %s; the two folders go together", otherKey)
+		}
+	}
+	together("DATASET.train_images", d.TrainImages, "DATASET.train_masks", d.TrainMasks)
+	together("DATASET.train_masks", d.TrainMasks, "DATASET.train_images", d.TrainImages)
+	together("DATASET.val_images", d.ValImages, "DATASET.val_masks", d.ValMasks)
+	together("DATASET.val_masks", d.ValMasks, "DATASET.val_images", d.ValImages)
+
+	m := &c.Model
+	within("MODEL.fc_dim", m.FcDim, 1, 1<<16)
+	within("MODEL.width", m.Width, 1, 64)
+	if m.File == "" && m.ArchEncoder == "" {
+		bad("MODEL.arch_encoder", "empty, and MODEL.file is too: name one of the two")
+	}
+	if m.File == "" && m.ArchDecoder == "" {
+		bad("MODEL.arch_decoder", "empty, and MODEL.file is too: name one of the two")
+	}
+
+	t := &c.Train
+	within("TRAIN.batch_size_per_gpu", t.BatchSizePerGPU, 1, 4096)
+	within("TRAIN.num_epoch", t.NumEpoch, 1, 1<<20)
+	within("TRAIN.start_epoch", t.StartEpoch, 0, 1<<20)
+	if t.StartEpoch >= t.NumEpoch && t.NumEpoch >= 1 && t.StartEpoch <= 1<<20 {
+		bad("TRAIN.start_epoch", "%d leaves nothing to train of num_epoch %d", t.StartEpoch, t.NumEpoch)
+	}
+	within("TRAIN.epoch_iters", t.EpochIters, 1, 1<<30)
+	if !strings.EqualFold(t.Optim, "sgd") {
+		bad("TRAIN.optim", "%q is not supported; SGD is", t.Optim)
+	}
+	real("TRAIN.lr_encoder", t.LrEncoder, 0, 1e3)
+	real("TRAIN.lr_decoder", t.LrDecoder, 0, 1e3)
+	real("TRAIN.lr_pow", t.LrPow, 0, 100)
+	if !(t.Beta1 >= 0 && t.Beta1 < 1) {
+		bad("TRAIN.beta1", "%g is outside 0 <= beta1 < 1", t.Beta1)
+	}
+	real("TRAIN.weight_decay", t.WeightDecay, 0, 1)
+	real("TRAIN.deep_sup_scale", t.DeepSupScale, 0, 100)
+	within("TRAIN.workers", t.Workers, 0, 1024)
+	within("TRAIN.disp_iter", t.DispIter, 1, 1<<30)
+	within("TRAIN.seed", t.Seed, 0, 1<<53)
+	oneOf("TRAIN.precision", t.Precision, "fp32", "bf16")
+	if t.Device == "" {
+		bad("TRAIN.device", "empty; auto picks one")
+	}
+	real("TRAIN.bn_momentum", t.BNMomentum, 0, 1)
+	within("TRAIN.checkpoint_iters", t.CheckpointIters, 0, 1<<30)
+	within("TRAIN.eval_epochs", t.EvalEpochs, 0, 1<<20)
+	within("TRAIN.prefetch", t.Prefetch, 0, 256)
+
+	alone := func(key string, v int) {
+		if v != 1 {
+			bad(key, "%d is not supported: pictures differ in size, so evaluation takes one at a time", v)
+		}
+	}
+	alone("VAL.batch_size", c.Val.BatchSize)
+	alone("TEST.batch_size", c.Test.BatchSize)
+	if c.Dir == "" {
+		bad("DIR", "empty; name the run folder")
+	}
+	return errs.asError()
+}
+
+// String implements fmt.Stringer as YAML.
+func (c *Config) String() string { return string(c.YAML()) }
+
+var _ fmt.Stringer = (*Config)(nil)

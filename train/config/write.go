@@ -1,0 +1,101 @@
+package config
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// YAML writes the settings in the reference's style, every key present;
+// Parse reads it back to the same Config.
+func (c *Config) YAML() []byte {
+	var b bytes.Buffer
+	section := ""
+	for _, l := range leaves(c).order {
+		head, key, nested := strings.Cut(l.key, ".")
+		if !nested {
+			head, key = "", l.key
+		}
+		if head != section {
+			if b.Len() > 0 {
+				b.WriteByte('\n')
+			}
+			if section = head; head != "" {
+				fmt.Fprintf(&b, "%s:\n", head)
+			}
+		}
+		if nested {
+			b.WriteString("  ")
+		}
+		fmt.Fprintf(&b, "%s: %s\n", key, l.format())
+	}
+	return b.Bytes()
+}
+
+// Save writes YAML to path by way of a temporary file and a rename.
+func (c *Config) Save(path string) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".config-*")
+	if err != nil {
+		return fmt.Errorf("config: %w", err)
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(c.YAML())
+	if err == nil {
+		err = f.Sync()
+	}
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	if err == nil {
+		err = os.Chmod(f.Name(), 0o644)
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return fmt.Errorf("config: %w", err)
+	}
+	return nil
+}
+
+// format is the key's value as text that set reads back.
+func (l *leaf) format() string {
+	switch v := l.field.Interface().(type) {
+	case string:
+		return quote(v)
+	case int:
+		return strconv.Itoa(v)
+	case float64:
+		return formatFloat(v)
+	case bool:
+		if v {
+			return "True"
+		}
+		return "False"
+	case []int:
+		return tuple(v, strconv.Itoa)
+	case []float64:
+		return tuple(v, formatFloat)
+	}
+	return ""
+}
+
+func formatFloat(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
+
+func tuple[T any](list []T, format func(T) string) string {
+	parts := make([]string, len(list))
+	for i, v := range list {
+		parts[i] = format(v)
+	}
+	if len(parts) == 1 {
+		return "(" + parts[0] + ",)"
+	}
+	return "(" + strings.Join(parts, ", ") + ")"
+}
+
+// quote is a YAML double-quoted scalar. JSON's escapes are a subset of YAML's,
+// and Go's \x and \U forms mean the same there.
+func quote(s string) string { return strconv.QuoteToASCII(s) }
