@@ -1,0 +1,113 @@
+package train
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/graft-onnx/graft/graph/kernel"
+	"github.com/graft-onnx/graft/onnx"
+	"github.com/graft-onnx/graft/onnx/pb"
+)
+
+// ErrNotCheckpoint marks an ONNX file without the state of a training run.
+var ErrNotCheckpoint = errors.New("not a checkpoint")
+
+// Keys and names of what a checkpoint adds to a model.
+const (
+	metadataTraining = "graft.training"  // JSON of Progress
+	optimizerGraph   = "graft.optimizer" // training_info algorithm whose initializers are the velocities
+	velocityPrefix   = "velocity:"
+)
+
+// Progress is where a run stands. It holds no times, so that equal runs write
+// equal bytes.
+type Progress struct {
+	Iteration     int      `json:"iteration"` // steps done
+	MaxIterations int      `json:"max_iterations"`
+	Seed          uint64   `json:"seed"`
+	Config        string   `json:"config"` // the resolved YAML
+	History       []Record `json:"history"`
+}
+
+// Record is one training step.
+type Record struct {
+	Iteration int     `json:"iteration"`
+	Loss      float64 `json:"loss"`
+	Accuracy  float64 `json:"accuracy"`
+	LrEncoder float64 `json:"lr_encoder"`
+	LrDecoder float64 `json:"lr_decoder"`
+}
+
+// Checkpoint is a model in the middle of its training: one ONNX file that any
+// ONNX tool opens, with the optimizer's state in training_info.
+type Checkpoint struct {
+	Model      *onnx.Model // weights and running statistics
+	Velocities map[string][]float32
+	Progress   Progress
+}
+
+// Save writes the checkpoint atomically.
+func (c *Checkpoint) Save(path string) error {
+	m := c.Model.Clone()
+	shapes := map[string][]int{}
+	for _, t := range m.GetGraph().GetInitializer() {
+		shapes[t.GetName()] = onnx.Dims(t)
+	}
+	state := &pb.GraphProto{Name: optimizerGraph}
+	names := make([]string, 0, len(c.Velocities))
+	for name := range c.Velocities {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		state.Initializer = append(state.Initializer, onnx.NewFloats(velocityPrefix+name, shapes[name], c.Velocities[name]))
+	}
+	m.TrainingInfo = []*pb.TrainingInfoProto{{Algorithm: state}}
+	text, err := json.Marshal(c.Progress)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	m.SetMetadata(metadataTraining, string(text))
+	return m.Save(path)
+}
+
+// LoadCheckpoint reads a file that Save wrote.
+func LoadCheckpoint(path string) (*Checkpoint, error) {
+	m, err := onnx.Load(path)
+	if err != nil {
+		return nil, err
+	}
+	text, ok := m.Metadata(metadataTraining)
+	if !ok {
+		return nil, fmt.Errorf("%s: %w: it has no training state; start a new run from it with MODEL.file", path, ErrNotCheckpoint)
+	}
+	c := &Checkpoint{Model: m, Velocities: map[string][]float32{}}
+	if err := json.Unmarshal([]byte(text), &c.Progress); err != nil {
+		return nil, fmt.Errorf("%s: %w: damaged training state: %w", path, ErrNotCheckpoint, err)
+	}
+	shapes := map[string][]int{}
+	for _, t := range m.GetGraph().GetInitializer() {
+		shapes[t.GetName()] = onnx.Dims(t)
+	}
+	for _, info := range m.GetTrainingInfo() {
+		if info.GetAlgorithm().GetName() != optimizerGraph {
+			continue
+		}
+		for _, t := range info.GetAlgorithm().GetInitializer() {
+			name := strings.TrimPrefix(t.GetName(), velocityPrefix)
+			v, err := onnx.Floats(t)
+			if err != nil {
+				return nil, err
+			}
+			shape, ok := shapes[name]
+			if !ok || kernel.Len(shape) != len(v) {
+				return nil, fmt.Errorf("%s: %w: optimizer state of %q does not fit the model", path, ErrNotCheckpoint, name)
+			}
+			c.Velocities[name] = v
+		}
+	}
+	return c, nil
+}

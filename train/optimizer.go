@@ -1,0 +1,141 @@
+package train
+
+import (
+	"fmt"
+	"strings"
+	"unsafe"
+
+	"github.com/graft-onnx/graft/graph"
+	"github.com/graft-onnx/graft/graph/kernel"
+)
+
+// DecoderPrefix starts the names of the parameters that the decoder's
+// learning rate applies to; all others are the encoder's.
+const DecoderPrefix = "decoder."
+
+// SGD is stochastic gradient descent with momentum in PyTorch's form,
+//
+//	g += decay*w;  v = momentum*v + g;  w -= lr*v
+//
+// with one learning rate for the encoder and one for the decoder, and weight
+// decay on convolution and matrix weights only.
+type SGD struct {
+	net             *graph.Network
+	momentum, decay float64
+	params          []*sgdParameter
+	hyper           map[group]kernel.Buffer
+}
+
+// group is what parameters of equal settings have in common.
+type group struct{ decoder, decay bool }
+
+type sgdParameter struct {
+	*graph.Parameter
+	group    group
+	velocity kernel.Buffer
+	kernel   kernel.Kernel
+	args     []kernel.Buffer
+}
+
+// NewSGD makes an optimizer for the trainable parameters of a network whose
+// names have none of the frozen prefixes. Velocities start at zero.
+func NewSGD(net *graph.Network, momentum, decay float64, frozen ...string) (*SGD, error) {
+	o := &SGD{net: net, momentum: momentum, decay: decay, hyper: map[group]kernel.Buffer{}}
+	dev := net.Device()
+	for _, p := range net.Parameters() {
+		if !p.Trainable || hasPrefix(p.Name, frozen) {
+			continue
+		}
+		s := &sgdParameter{Parameter: p, group: group{strings.HasPrefix(p.Name, DecoderPrefix), p.Decay}}
+		var err error
+		if o.hyper[s.group] == nil {
+			if o.hyper[s.group], err = dev.Alloc(12); err != nil {
+				return nil, err
+			}
+		}
+		if s.velocity, err = dev.Alloc(4 * p.Len()); err != nil {
+			return nil, err
+		}
+		if s.kernel, err = dev.Compile(kernel.SGD{Len: p.Len()}); err != nil {
+			return nil, fmt.Errorf("parameter %q: %w", p.Name, err)
+		}
+		o.params = append(o.params, s)
+	}
+	return o, nil
+}
+
+func hasPrefix(name string, prefixes []string) bool {
+	for _, p := range prefixes {
+		if strings.HasPrefix(name, p) {
+			return true
+		}
+	}
+	return false
+}
+
+// Step applies the gradients of the last training run with the two learning
+// rates. Parameters that the run did not reach keep their value.
+func (o *SGD) Step(lrEncoder, lrDecoder float64) error {
+	dev := o.net.Device()
+	for g, b := range o.hyper {
+		h := [3]float32{float32(lrEncoder), float32(o.momentum), 0}
+		if g.decoder {
+			h[0] = float32(lrDecoder)
+		}
+		if g.decay {
+			h[2] = float32(o.decay)
+		}
+		if err := dev.Upload(b, unsafe.Slice((*byte)(unsafe.Pointer(&h[0])), 12)); err != nil {
+			return err
+		}
+	}
+	return dev.Do(func() error {
+		for _, p := range o.params {
+			if p.Grad == nil {
+				continue
+			}
+			if p.args == nil {
+				scratch := p.kernel.Scratch()
+				p.args = []kernel.Buffer{o.hyper[p.group], p.Grad, p.Value, p.velocity}
+				if scratch > 0 {
+					b, err := dev.Alloc(scratch)
+					if err != nil {
+						return err
+					}
+					p.args = append(p.args, b)
+				}
+			}
+			if err := p.kernel.Run(p.args); err != nil {
+				return fmt.Errorf("update of %q: %w", p.Name, err)
+			}
+		}
+		return nil
+	})
+}
+
+// State downloads the velocities, row-major, by parameter name.
+func (o *SGD) State() (map[string][]float32, error) {
+	state := make(map[string][]float32, len(o.params))
+	for _, p := range o.params {
+		v, err := o.net.Value(&graph.Parameter{Name: p.Name, Shape: p.Shape, Value: p.velocity})
+		if err != nil {
+			return nil, err
+		}
+		state[p.Name] = v
+	}
+	return state, nil
+}
+
+// SetState uploads velocities. Every parameter of the optimizer must be there.
+func (o *SGD) SetState(state map[string][]float32) error {
+	for _, p := range o.params {
+		v, ok := state[p.Name]
+		if !ok {
+			return fmt.Errorf("no optimizer state for parameter %q", p.Name)
+		}
+		if err := o.net.SetValue(&graph.Parameter{Name: p.Name, Shape: p.Shape, Value: p.velocity}, v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
