@@ -59,28 +59,17 @@ func (w tensorWalk) nodes(nodes []*pb.NodeProto) error {
 
 func (w tensorWalk) attributes(n *pb.NodeProto, attrs []*pb.AttributeProto) error {
 	for _, a := range attrs {
-		if a.GetT() != nil {
-			if err := w.visit(n, a.GetT()); err != nil {
-				return err
-			}
-		}
-		for _, t := range a.GetTensors() {
+		for _, t := range attributeTensors(a) {
 			if err := w.visit(n, t); err != nil {
 				return err
 			}
 		}
-		if err := w.sparse(n, a.GetSparseTensor()); err != nil {
-			return err
-		}
-		for _, s := range a.GetSparseTensors() {
+		for _, s := range attributeSparse(a) {
 			if err := w.sparse(n, s); err != nil {
 				return err
 			}
 		}
-		if err := w.graph(a.GetG()); err != nil {
-			return err
-		}
-		for _, g := range a.GetGraphs() {
+		for _, g := range attributeGraphs(a) {
 			if err := w.graph(g); err != nil {
 				return err
 			}
@@ -99,4 +88,31 @@ func (w tensorWalk) sparse(n *pb.NodeProto, s *pb.SparseTensorProto) error {
 		}
 	}
 	return nil
+}
+
+// attributeGraphs lists the graphs an attribute holds.
+func attributeGraphs(a *pb.AttributeProto) []*pb.GraphProto {
+	return oneAndAll(a.GetG(), a.GetGraphs())
+}
+
+// attributeTensors lists the tensors an attribute holds.
+func attributeTensors(a *pb.AttributeProto) []*pb.TensorProto {
+	return oneAndAll(a.GetT(), a.GetTensors())
+}
+
+// attributeSparse lists the sparse tensors an attribute holds.
+func attributeSparse(a *pb.AttributeProto) []*pb.SparseTensorProto {
+	return oneAndAll(a.GetSparseTensor(), a.GetSparseTensors())
+}
+
+// oneAndAll is the messages of a field and of its list form. Attributes hardly
+// ever use both, so nothing is copied.
+func oneAndAll[M any](one *M, all []*M) []*M {
+	switch {
+	case one == nil:
+		return all
+	case len(all) == 0:
+		return []*M{one}
+	}
+	return append([]*M{one}, all...)
 }
