@@ -83,7 +83,7 @@ func DeleteAttr(n *pb.NodeProto, name string) {
 
 // IntAttr makes an integer attribute.
 func IntAttr(name string, v int64) *pb.AttributeProto {
-	return &pb.AttributeProto{Name: name, Type: pb.AttributeProto_INT, I: v}
+	return &pb.AttributeProto{Name: name, Type: pb.AttributeProto_INT, I: &v}
 }
 
 // IntsAttr makes a list of integers.
@@ -93,7 +93,7 @@ func IntsAttr(name string, v ...int64) *pb.AttributeProto {
 
 // FloatAttr makes a float attribute.
 func FloatAttr(name string, v float32) *pb.AttributeProto {
-	return &pb.AttributeProto{Name: name, Type: pb.AttributeProto_FLOAT, F: v}
+	return &pb.AttributeProto{Name: name, Type: pb.AttributeProto_FLOAT, F: &v}
 }
 
 // FloatsAttr makes a list of floats.
