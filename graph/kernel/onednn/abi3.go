@@ -1,0 +1,122 @@
+package onednn
+
+import (
+	"math"
+	"runtime"
+	"unsafe"
+)
+
+// abi3 speaks to oneDNN 3.x: memory descriptors are objects, and a primitive
+// descriptor is made by one function for each operation.
+type abi3 struct {
+	l *library
+
+	descStrided, descTagged, descDestroy uintptr
+	convForwardPD, convDataPD            uintptr
+	convFilterPD, matMulPD               uintptr
+	attrDeterministic                    uintptr // since 3.3; 0 before
+	appendEltwise                        func(postOps uintptr, algorithm int32, alpha, beta float32) int32
+}
+
+// Generation 3's dnnl_alg_kind_t.
+const (
+	abi3Relu = 0x20
+	abi3Clip = 0x2e
+)
+
+func newABI3(l *library, handle uintptr) (abi, error) {
+	a := &abi3{l: l}
+	err := resolve(handle, []symbol{
+		{&a.descStrided, "dnnl_memory_desc_create_with_strides"},
+		{&a.descTagged, "dnnl_memory_desc_create_with_tag"},
+		{&a.descDestroy, "dnnl_memory_desc_destroy"},
+		{&a.convForwardPD, "dnnl_convolution_forward_primitive_desc_create"},
+		{&a.convDataPD, "dnnl_convolution_backward_data_primitive_desc_create"},
+		{&a.convFilterPD, "dnnl_convolution_backward_weights_primitive_desc_create"},
+		{&a.matMulPD, "dnnl_matmul_primitive_desc_create"},
+	})
+	if err != nil {
+		return nil, err
+	}
+	a.attrDeterministic = findSymbol(handle, "dnnl_primitive_attr_set_deterministic")
+	bind(&a.appendEltwise, l.fn.postOpsEltwise)
+	return a, nil
+}
+
+// own makes a descriptor that is destroyed when Go has no more use for it.
+func (a *abi3) own(handle uintptr) *memoryDesc {
+	d := &memoryDesc{handle: handle}
+	destroy := a.descDestroy
+	runtime.AddCleanup(d, func(h uintptr) { call(destroy, h) }, handle)
+	return d
+}
+
+func (a *abi3) strided(dims, strides []int64) (*memoryDesc, error) {
+	var h uintptr
+	r := call(a.descStrided, uintptr(unsafe.Pointer(&h)), uintptr(len(dims)), uintptr(unsafe.Pointer(&dims[0])), typeFloat32, uintptr(unsafe.Pointer(&strides[0])))
+	if err := check("dnnl_memory_desc_create_with_strides", r); err != nil {
+		return nil, err
+	}
+	return a.own(h), nil
+}
+
+func (a *abi3) anyFormat(dims []int64) (*memoryDesc, error) {
+	var h uintptr
+	r := call(a.descTagged, uintptr(unsafe.Pointer(&h)), uintptr(len(dims)), uintptr(unsafe.Pointer(&dims[0])), typeFloat32, formatAny)
+	if err := check("dnnl_memory_desc_create_with_tag", r); err != nil {
+		return nil, err
+	}
+	return a.own(h), nil
+}
+
+func (a *abi3) clip(postOps uintptr, lo, hi float32) error {
+	var r int32
+	if lo == 0 && math.IsInf(float64(hi), 1) {
+		r = a.appendEltwise(postOps, abi3Relu, 0, 0)
+	} else {
+		r = a.appendEltwise(postOps, abi3Clip, lo, hi)
+	}
+	return check("dnnl_post_ops_append_eltwise", uintptr(r))
+}
+
+func (a *abi3) deterministic(attr uintptr) error {
+	if a.attrDeterministic == 0 {
+		return nil
+	}
+	return check("dnnl_primitive_attr_set_deterministic", call(a.attrDeterministic, attr, 1))
+}
+
+func (a *abi3) convForward(p *convolution, attr uintptr, training bool) (uintptr, error) {
+	kind := uintptr(forwardInference)
+	if training {
+		kind = forwardTraining
+	}
+	var pd uintptr
+	r := call(a.convForwardPD, uintptr(unsafe.Pointer(&pd)), a.l.engine, kind, algDirect, p.x.at(), p.w.at(), p.bias.at(), p.y.at(),
+		uintptr(unsafe.Pointer(&p.strides)), uintptr(unsafe.Pointer(&p.dilates)), uintptr(unsafe.Pointer(&p.padBegin)), uintptr(unsafe.Pointer(&p.padEnd)), attr)
+	runtime.KeepAlive(p)
+	return pd, check("dnnl_convolution_forward_primitive_desc_create", r)
+}
+
+func (a *abi3) convBackwardData(p *convolution, attr, hint uintptr) (uintptr, error) {
+	var pd uintptr
+	r := call(a.convDataPD, uintptr(unsafe.Pointer(&pd)), a.l.engine, algDirect, p.x.at(), p.w.at(), p.y.at(),
+		uintptr(unsafe.Pointer(&p.strides)), uintptr(unsafe.Pointer(&p.dilates)), uintptr(unsafe.Pointer(&p.padBegin)), uintptr(unsafe.Pointer(&p.padEnd)), hint, attr)
+	runtime.KeepAlive(p)
+	return pd, check("dnnl_convolution_backward_data_primitive_desc_create", r)
+}
+
+func (a *abi3) convBackwardFilter(p *convolution, attr, hint uintptr) (uintptr, error) {
+	var pd uintptr
+	r := call(a.convFilterPD, uintptr(unsafe.Pointer(&pd)), a.l.engine, algDirect, p.x.at(), p.w.at(), 0, p.y.at(),
+		uintptr(unsafe.Pointer(&p.strides)), uintptr(unsafe.Pointer(&p.dilates)), uintptr(unsafe.Pointer(&p.padBegin)), uintptr(unsafe.Pointer(&p.padEnd)), hint, attr)
+	runtime.KeepAlive(p)
+	return pd, check("dnnl_convolution_backward_weights_primitive_desc_create", r)
+}
+
+func (a *abi3) matMul(x, w, y *memoryDesc, attr uintptr) (uintptr, error) {
+	var pd uintptr
+	r := call(a.matMulPD, uintptr(unsafe.Pointer(&pd)), a.l.engine, x.at(), w.at(), 0, y.at(), attr)
+	runtime.KeepAlive([]*memoryDesc{x, w, y})
+	return pd, check("dnnl_matmul_primitive_desc_create", r)
+}

@@ -1,0 +1,22 @@
+//go:build (linux || darwin || freebsd || windows) && (amd64 || arm64) && !static
+
+package onednn
+
+import "github.com/ebitengine/purego"
+
+// dynamic says whether this build can load shared libraries.
+const dynamic = true
+
+// call calls a C function whose arguments are integers and pointers. Pointers
+// to Go memory are written uintptr(unsafe.Pointer(&x)) in the call itself,
+// which keeps x alive and in place until the function returns.
+//
+//go:uintptrescapes
+func call(fn uintptr, args ...uintptr) uintptr {
+	r, _, _ := purego.SyscallN(fn, args...)
+	return r
+}
+
+// bind makes a Go function, given by a pointer to its variable, of a C
+// function; the slow way, needed where arguments are floats.
+func bind(fn any, address uintptr) { purego.RegisterFunc(fn, address) }

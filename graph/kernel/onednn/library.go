@@ -1,0 +1,220 @@
+package onednn
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"unsafe"
+)
+
+// Version is the version of a oneDNN library.
+type Version struct{ Major, Minor, Patch int }
+
+// String returns "major.minor.patch".
+func (v Version) String() string { return fmt.Sprintf("%d.%d.%d", v.Major, v.Minor, v.Patch) }
+
+// library is a loaded oneDNN with its functions and its engine for the CPU.
+// It stays loaded as long as the program runs.
+type library struct {
+	abi
+	path    string
+	version Version
+	runtime string // who runs its threads: "OpenMP", ...
+	engine  uintptr
+	threads uintptr // omp_set_num_threads, 0 if the runtime has none
+	fn      functions
+}
+
+// functions holds the addresses of the C functions that both generations have.
+type functions struct {
+	version                                             uintptr
+	engineCreate, streamCreate, streamWait              uintptr
+	streamDestroy                                       uintptr
+	attrCreate, attrDestroy, attrScratchpad             uintptr
+	attrPostOps, postOpsCreate, postOpsDestroy          uintptr
+	postOpsEltwise                                      uintptr
+	memoryCreate, memoryDestroy, memorySetHandle        uintptr
+	descSize, descEqual                                 uintptr
+	pdQuery, pdQueryDesc, pdDestroy                     uintptr
+	primitiveCreate, primitiveDestroy, primitiveExecute uintptr
+	reorderPD                                           uintptr
+}
+
+// symbols pairs every function with its name in the library.
+func (f *functions) symbols() []symbol {
+	return []symbol{
+		{&f.version, "dnnl_version"},
+		{&f.engineCreate, "dnnl_engine_create"},
+		{&f.streamCreate, "dnnl_stream_create"},
+		{&f.streamWait, "dnnl_stream_wait"},
+		{&f.streamDestroy, "dnnl_stream_destroy"},
+		{&f.attrCreate, "dnnl_primitive_attr_create"},
+		{&f.attrDestroy, "dnnl_primitive_attr_destroy"},
+		{&f.attrScratchpad, "dnnl_primitive_attr_set_scratchpad_mode"},
+		{&f.attrPostOps, "dnnl_primitive_attr_set_post_ops"},
+		{&f.postOpsCreate, "dnnl_post_ops_create"},
+		{&f.postOpsDestroy, "dnnl_post_ops_destroy"},
+		{&f.postOpsEltwise, "dnnl_post_ops_append_eltwise"},
+		{&f.memoryCreate, "dnnl_memory_create"},
+		{&f.memoryDestroy, "dnnl_memory_destroy"},
+		{&f.memorySetHandle, "dnnl_memory_set_data_handle"},
+		{&f.descSize, "dnnl_memory_desc_get_size"},
+		{&f.descEqual, "dnnl_memory_desc_equal"},
+		{&f.pdQuery, "dnnl_primitive_desc_query"},
+		{&f.pdQueryDesc, "dnnl_primitive_desc_query_md"},
+		{&f.pdDestroy, "dnnl_primitive_desc_destroy"},
+		{&f.primitiveCreate, "dnnl_primitive_create"},
+		{&f.primitiveDestroy, "dnnl_primitive_destroy"},
+		{&f.primitiveExecute, "dnnl_primitive_execute"},
+		{&f.reorderPD, "dnnl_reorder_primitive_desc_create"},
+	}
+}
+
+// symbol is a function to look up in a library.
+type symbol struct {
+	address *uintptr
+	name    string
+}
+
+// resolve fills in addresses and names the functions that are missing.
+func resolve(handle uintptr, symbols []symbol) error {
+	var missing []string
+	for _, s := range symbols {
+		if *s.address = findSymbol(handle, s.name); *s.address == 0 {
+			missing = append(missing, s.name)
+		}
+	}
+	if missing != nil {
+		return fmt.Errorf("not a oneDNN library that graft knows: it has no %s", strings.Join(missing, ", "))
+	}
+	return nil
+}
+
+// loaded remembers the library that load found, by what GRAFT_ONEDNN said.
+var loaded struct {
+	sync.Mutex
+	libraries map[string]*library
+}
+
+// load opens the first usable library; once opened, it is kept.
+func load() (*library, error) {
+	paths, asked := candidates()
+	loaded.Lock()
+	defer loaded.Unlock()
+	if l := loaded.libraries[asked]; l != nil {
+		return l, nil
+	}
+	fail := &LoadError{Asked: asked}
+	if !dynamic {
+		_, err := openLibrary("")
+		fail.Attempts = []Attempt{{"libdnnl", err}}
+		return nil, fail
+	}
+	for _, path := range paths {
+		l, err := open(path)
+		if err != nil {
+			if asked != "" || !isMissing(err) {
+				fail.Attempts = append(fail.Attempts, Attempt{path, err})
+			}
+			continue
+		}
+		if loaded.libraries == nil {
+			loaded.libraries = map[string]*library{}
+		}
+		loaded.libraries[asked] = l
+		return l, nil
+	}
+	return nil, fail
+}
+
+// isMissing reports whether the dynamic linker just did not find the file.
+func isMissing(err error) bool {
+	if errors.Is(err, os.ErrNotExist) {
+		return true
+	}
+	s := err.Error()
+	for _, text := range []string{"No such file", "no such file", "not found", "could not be found"} {
+		if strings.Contains(s, text) && !strings.Contains(s, "version `") {
+			return true
+		}
+	}
+	return false
+}
+
+// open loads one file and asks it who it is.
+func open(path string) (*library, error) {
+	quietOpenMP()
+	handle, err := openLibrary(path)
+	if err != nil {
+		return nil, err
+	}
+	l := &library{path: path}
+	if err := resolve(handle, l.fn.symbols()); err != nil {
+		return nil, err
+	}
+	l.version, l.runtime = l.readVersion()
+	switch l.version.Major {
+	case 2:
+		l.abi, err = newABI2(l, handle)
+	case 3:
+		l.abi, err = newABI3(l, handle)
+	default:
+		err = fmt.Errorf("oneDNN %v is not one of the versions graft works with: 2.x, 3.x", l.version)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := check("dnnl_engine_create", call(l.fn.engineCreate, uintptr(unsafe.Pointer(&l.engine)), engineCPU, 0)); err != nil {
+		return nil, err
+	}
+	if l.runtime == "OpenMP" {
+		l.threads = findSymbol(handle, "omp_set_num_threads") // searches what the library itself depends on
+	}
+	return l, nil
+}
+
+// quietOpenMP makes idle OpenMP threads give way soon. By default they spin
+// for milliseconds after each parallel region, on the cores where the native
+// kernels between two oneDNN calls want to run. The OpenMP runtime reads
+// these when it is loaded.
+func quietOpenMP() {
+	for name, value := range map[string]string{
+		"OMP_WAIT_POLICY": "PASSIVE",
+		"KMP_BLOCKTIME":   "0", // the same, for LLVM's and Intel's runtime
+	} {
+		if _, set := os.LookupEnv(name); !set {
+			setProcessEnv(name, value)
+		}
+	}
+}
+
+// readVersion asks the library for its version and threading runtime.
+func (l *library) readVersion() (Version, string) {
+	p := call(l.fn.version)
+	// dnnl_version_t: three ints, a pointer, two unsigned ints.
+	v := *(**struct {
+		major, minor, patch int32
+		hash                uintptr
+		cpu, gpu            uint32
+	})(unsafe.Pointer(&p))
+	runtimes := map[uint32]string{1: "sequential", 2: "OpenMP", 4: "TBB", 8: "thread pool", 512: "SYCL"}
+	return Version{int(v.major), int(v.minor), int(v.patch)}, runtimes[v.cpu]
+}
+
+// cString returns a string as C wants it.
+func cString(s string) []byte { return append([]byte(s), 0) }
+
+// goString copies a C string.
+func goString(p uintptr) string {
+	if p == 0 {
+		return ""
+	}
+	start := *(**byte)(unsafe.Pointer(&p))
+	n := 0
+	for *(*byte)(unsafe.Add(unsafe.Pointer(start), n)) != 0 {
+		n++
+	}
+	return string(unsafe.Slice(start, n))
+}
