@@ -1,9 +1,9 @@
 package onednn
 
 import (
-	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"unsafe"
@@ -107,7 +107,7 @@ func load() (*library, error) {
 		return l, nil
 	}
 	fail := &LoadError{Asked: asked}
-	if !dynamic {
+	if !dynamic && asked == "" {
 		_, err := openLibrary("")
 		fail.Attempts = []Attempt{{"libdnnl", err}}
 		return nil, fail
@@ -115,7 +115,7 @@ func load() (*library, error) {
 	for _, path := range paths {
 		l, err := open(path)
 		if err != nil {
-			if asked != "" || !isMissing(err) {
+			if asked != "" || !isMissing(path, err) {
 				fail.Attempts = append(fail.Attempts, Attempt{path, err})
 			}
 			continue
@@ -129,18 +129,15 @@ func load() (*library, error) {
 	return nil, fail
 }
 
-// isMissing reports whether the dynamic linker just did not find the file.
-func isMissing(err error) bool {
-	if errors.Is(err, os.ErrNotExist) {
-		return true
-	}
+// isMissing reports whether the dynamic linker just did not find the file, as
+// opposed to a library that the file depends on.
+func isMissing(path string, err error) bool {
 	s := err.Error()
-	for _, text := range []string{"No such file", "no such file", "not found", "could not be found"} {
-		if strings.Contains(s, text) && !strings.Contains(s, "version `") {
-			return true
-		}
+	if runtime.GOOS == "linux" {
+		return strings.HasPrefix(s, path+":") && strings.Contains(s, "No such file")
 	}
-	return false
+	return strings.Contains(s, "no such file") && !strings.Contains(s, "Library not loaded") ||
+		strings.Contains(s, "could not be found")
 }
 
 // open loads one file and asks it who it is.

@@ -37,24 +37,32 @@ type LoadError struct {
 	Asked    string    // what GRAFT_ONEDNN said, if anything
 }
 
-// Error names the files that exist and do not work, and the remedy.
-func (e *LoadError) Error() string {
-	var b strings.Builder
-	b.WriteString("oneDNN is not available")
+// Reason names the files that exist and do not work.
+func (e *LoadError) Reason() string {
 	switch {
 	case e.Asked == "none":
-		return b.String() + ": " + EnvLibrary + "=none switches it off"
+		return EnvLibrary + "=none switches it off"
 	case len(e.Attempts) == 0:
-		b.WriteString(": no library found")
+		return "no library found"
 	}
-	for i, a := range e.Attempts {
-		sep := "; "
-		if i == 0 {
-			sep = ": "
+	var reasons []string
+	for _, a := range e.Attempts {
+		reason := a.Err.Error()
+		if !strings.Contains(reason, a.Path) {
+			reason = a.Path + ": " + reason
 		}
-		fmt.Fprintf(&b, "%s%s: %v", sep, a.Path, a.Err)
+		reasons = append(reasons, reason)
 	}
-	return b.String() + " (to install it: " + InstallHint() + ")"
+	return strings.Join(reasons, "; ")
+}
+
+// Error gives the reason and the remedy.
+func (e *LoadError) Error() string {
+	s := "oneDNN is not available: " + e.Reason()
+	if e.Asked == "none" {
+		return s
+	}
+	return s + " (to install it: " + InstallHint() + ")"
 }
 
 // Unwrap returns the errors of the attempts.

@@ -1,0 +1,125 @@
+package device
+
+import (
+	"errors"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/graft-onnx/graft/graph/kernel"
+	"github.com/graft-onnx/graft/graph/kernel/onednn"
+)
+
+func TestOpen(t *testing.T) {
+	_, _, err := onednn.Available()
+	best := "onednn"
+	if err != nil {
+		best = "native"
+	}
+	tests := []struct{ name, env, library, want string }{
+		{"", "", "", best},
+		{"auto", "", "", best},
+		{"", "auto", "", best},
+		{"native", "", "", "native"},
+		{"", "native", "", "native"},
+		{"auto", "native", "", best}, // the flag wins
+		{"", "", "none", "native"},
+	}
+	for _, test := range tests {
+		t.Run(test.name+"/"+test.env+"/"+test.library, func(t *testing.T) {
+			t.Setenv(EnvDevice, test.env)
+			t.Setenv(onednn.EnvLibrary, test.library)
+			d, err := OpenThreads(test.name, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer d.Close()
+			if d.Name() != test.want {
+				t.Errorf("opened %s, want %s", d.Name(), test.want)
+			}
+		})
+	}
+}
+
+func TestOpenUnknown(t *testing.T) {
+	t.Setenv(EnvDevice, "tpu")
+	for name, from := range map[string]string{"": EnvDevice, "cuda:0": "--device"} {
+		_, err := Open(name)
+		var unknown *UnknownError
+		if !errors.As(err, &unknown) {
+			t.Fatalf("Open(%q): %v, want an *UnknownError", name, err)
+		}
+		if unknown.From != from || !slices.Equal(unknown.Known, []string{"auto", "onednn", "native"}) {
+			t.Errorf("Open(%q): %+v", name, unknown)
+		}
+		for _, word := range []string{from, "auto", "onednn", "native"} {
+			if !strings.Contains(err.Error(), word) {
+				t.Errorf("%q does not name %s", err, word)
+			}
+		}
+	}
+}
+
+// A library file that was asked for and cannot be used is never passed over.
+func TestOpenBrokenLibrary(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "libdnnl.so")
+	t.Setenv(onednn.EnvLibrary, path)
+	t.Setenv(EnvDevice, "")
+	for _, name := range []string{"", "auto", "onednn"} {
+		_, err := Open(name)
+		var unavailable *UnavailableError
+		var load *onednn.LoadError
+		if !errors.As(err, &unavailable) || !errors.As(err, &load) {
+			t.Fatalf("Open(%q): %v, want an *UnavailableError over a *LoadError", name, err)
+		}
+		for _, word := range []string{path, onednn.InstallHint(), "--device native"} {
+			if !strings.Contains(err.Error(), word) {
+				t.Errorf("%q does not say %s", err, word)
+			}
+		}
+	}
+	if _, err := Open("native"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestList(t *testing.T) {
+	t.Setenv(onednn.EnvLibrary, "none")
+	list := List()
+	if len(list) != 2 || list[0].Name != "onednn" || list[1].Name != "native" {
+		t.Fatalf("%+v", list)
+	}
+	if s := list[0]; s.Available || s.Reason == "" || s.Hint != "" {
+		t.Errorf("oneDNN switched off: %+v", s)
+	}
+	if s := list[1]; !s.Available || s.Detail == "" {
+		t.Errorf("native: %+v", s)
+	}
+	t.Setenv(onednn.EnvLibrary, filepath.Join(t.TempDir(), "missing.so"))
+	if s := List()[0]; s.Available || !strings.Contains(s.Reason, "missing.so") || s.Hint == "" {
+		t.Errorf("oneDNN missing: %+v", s)
+	}
+}
+
+// named is a device that only has a name.
+type named struct {
+	kernel.Device
+	name string
+}
+
+func (n named) Name() string { return n.name }
+
+func TestAdvice(t *testing.T) {
+	t.Setenv(onednn.EnvLibrary, "none")
+	if s := Advice(named{name: "native"}); s != "" {
+		t.Errorf("oneDNN switched off on purpose: %q", s)
+	}
+	t.Setenv(onednn.EnvLibrary, filepath.Join(t.TempDir(), "missing.so"))
+	if s := Advice(named{name: "native"}); !strings.Contains(s, onednn.InstallHint()) {
+		t.Errorf("oneDNN missing: %q", s)
+	}
+	if s := Advice(named{name: "onednn"}); s != "" {
+		t.Errorf("on oneDNN: %q", s)
+	}
+}

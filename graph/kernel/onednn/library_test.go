@@ -1,0 +1,79 @@
+package onednn
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+)
+
+func TestLoad(t *testing.T) {
+	t.Setenv(EnvLibrary, "")
+	version, path, err := Available()
+	if err != nil {
+		t.Skipf("skipped: %v", err)
+	}
+	t.Logf("oneDNN %v, %s", version, path)
+	if version.Major != 2 && version.Major != 3 {
+		t.Errorf("version %v", version)
+	}
+	t.Setenv(EnvLibrary, path)
+	again, _, err := Available()
+	if err != nil || again != version {
+		t.Errorf("by its name: %v, %v", again, err)
+	}
+}
+
+func TestLoadFails(t *testing.T) {
+	dir := t.TempDir()
+	text := filepath.Join(dir, "libdnnl.so.text")
+	if err := os.WriteFile(text, []byte("not a library"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct{ name, asked, says string }{
+		{"missing", filepath.Join(dir, "libdnnl.so.9"), "libdnnl.so.9"},
+		{"not a library", text, "libdnnl.so.text"},
+		{"off", "none", EnvLibrary + "=none"},
+	}
+	if dynamic && runtime.GOOS == "linux" {
+		tests = append(tests, struct{ name, asked, says string }{"another library", "libm.so.6", "dnnl_version"})
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Setenv(EnvLibrary, test.asked)
+			d, err := New(1)
+			var load *LoadError
+			if !errors.As(err, &load) {
+				t.Fatalf("New: %v, %v; want a *LoadError", d, err)
+			}
+			if !strings.Contains(err.Error(), test.says) {
+				t.Errorf("%q does not say %q", err, test.says)
+			}
+			if hint := strings.Contains(err.Error(), InstallHint()); hint != (test.asked != "none") {
+				t.Errorf("%q: hint %v", err, hint)
+			}
+		})
+	}
+}
+
+func TestIsMissing(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("skipped: these are the words of Linux's dynamic linker")
+	}
+	tests := []struct {
+		path, err string
+		want      bool
+	}{
+		{"libdnnl.so.3", "libdnnl.so.3: cannot open shared object file: No such file or directory", true},
+		{"libdnnl.so.3", "libgomp.so.1: cannot open shared object file: No such file or directory", false},
+		{"libdnnl.so.3.6", "/lib/libc.so.6: version `GLIBC_2.38' not found (required by libdnnl.so.3.6)", false},
+		{"/tmp/libdnnl.so.3", "/tmp/libdnnl.so.3: file too short", false},
+	}
+	for _, test := range tests {
+		if got := isMissing(test.path, errors.New(test.err)); got != test.want {
+			t.Errorf("isMissing(%q, %q) = %v", test.path, test.err, got)
+		}
+	}
+}
