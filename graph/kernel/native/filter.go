@@ -1,0 +1,207 @@
+package native
+
+import "github.com/graft-onnx/graft/graph/kernel"
+
+// filterPixels is how many output pixels one pass over the filter's gradient
+// sums: enough to pay for loading and storing the sums, few enough for the
+// copied source to stay in the cache.
+const filterPixels = 256
+
+// filterGrad is the gradient of a convolution by its filter, as the
+// micro-kernel sees it: rows of a tile are output channels, columns are input
+// channels, and the sum runs along output pixels. The source is copied by
+// blocks of nr channels with zeros for padding. Filters with few input
+// channels instead take the (kw, channel) run of a filter row as columns,
+// which is contiguous in the source.
+type filterGrad struct {
+	kernel.Geometry
+	h, w       lane
+	cg, og     int
+	merged     bool
+	columns    int // of one filter row: cg, or KW*cg if merged
+	panels     int // of nr columns, in a group
+	tiles      int // of mr output channels, in a group
+	rows, cols int // output pixels of a block
+	width      int // pixels of a buffered source row
+	pitch      int // floats of a buffered source row
+	blocks     int
+}
+
+func (d *Device) convBackwardFilter(p *program, c kernel.ConvBackwardFilter) {
+	if c.Depthwise() {
+		d.depthwiseFilter(p, c.Geometry)
+		return
+	}
+	mr, nr := d.isa.mr, d.isa.nr
+	f := newFilterGrad(c.Geometry, mr, nr)
+	size := kernel.Len(c.Filter())
+	if size == 0 {
+		return
+	}
+	if f.blocks == 0 {
+		p.stage(1, func(int) { clear(p.f[2]) })
+		return
+	}
+	units := f.Groups * f.panels * f.tiles
+	threads := p.parts(int(c.FLOPs()/2), 64<<10)
+	// Enough tiles: share them. Few: share the pixels, each share with sums
+	// of its own.
+	byPixel := units < 4*threads && threads > 1
+	parts := min(threads, units)
+	if byPixel {
+		parts = min(threads, f.blocks)
+	}
+	sums := 0
+	if byPixel {
+		sums = p.reserve(parts * size)
+	}
+	buffer := f.rows*f.KH*f.pitch + nr
+	at := p.reserve(parts * buffer)
+	edge := p.reserve(parts * mr * nr)
+	runs := make([]run, parts*f.rows)
+	workers := make([]worker, parts)
+	p.stage(parts, func(part int) {
+		w := &workers[part]
+		*w = worker{isa: d.isa, edge: p.s[edge+part*mr*nr : edge+(part+1)*mr*nr]}
+		w.lo, w.hi = clipBounds(kernel.Clip{})
+		w.runs = runs[part*f.rows : (part+1)*f.rows]
+		buf := p.s[at+part*buffer : at+(part+1)*buffer]
+		if byPixel {
+			lo, hi := span(f.blocks, part, parts, 1)
+			f.sum(w, p.f[0], p.f[1], p.s[sums+part*size:sums+(part+1)*size], buf, 0, units, lo, hi)
+			return
+		}
+		lo, hi := span(units, part, parts, 1)
+		f.sum(w, p.f[0], p.f[1], p.f[2], buf, lo, hi, 0, f.blocks)
+	})
+	if byPixel {
+		p.splitAligned(size, grain, 16, func(lo, hi int) {
+			dw := p.f[2][lo:hi]
+			copy(dw, p.s[sums+lo:sums+hi])
+			for part := 1; part < parts; part++ {
+				vecAdd(dw, dw, p.s[sums+part*size+lo:sums+part*size+hi])
+			}
+		})
+	}
+}
+
+func newFilterGrad(g kernel.Geometry, mr, nr int) *filterGrad {
+	f := &filterGrad{Geometry: g,
+		h:  forwardLane(g.H, g.OH, g.KH, g.StrideH, g.DilationH, g.PadTop),
+		w:  forwardLane(g.W, g.OW, g.KW, g.StrideW, g.DilationW, g.PadLeft),
+		cg: g.C / g.Groups, og: g.O / g.Groups,
+	}
+	if f.h.plain() && f.w.plain() {
+		pixels := g.N * g.H * g.W
+		f.N, f.H, f.W, f.OH, f.OW = 1, 1, pixels, 1, pixels
+		f.h, f.w = forwardLane(1, 1, 1, 1, 1, 0), forwardLane(pixels, pixels, 1, 1, 1, 0)
+	}
+	f.columns = f.cg
+	if f.merged = f.cg < nr && g.Groups == 1 && g.DilationW == 1 && g.KW > 1; f.merged {
+		f.columns = g.KW * f.cg
+	}
+	f.panels, f.tiles = ceilDiv(f.columns, nr), ceilDiv(f.og, mr)
+	f.cols = max(1, min(f.OW, filterPixels))
+	f.cols = max(1, ceilDiv(f.OW, max(1, ceilDiv(f.OW, f.cols))))
+	f.rows = max(1, min(f.OH, filterPixels/f.cols))
+	f.width = (f.cols-1)*g.StrideW + (g.KW-1)*g.DilationW + 1
+	f.pitch = f.width * nr
+	if f.merged {
+		f.pitch = f.width * g.C
+	}
+	f.blocks = f.N * ceilDiv(f.OH, f.rows) * ceilDiv(f.OW, f.cols)
+	return f
+}
+
+// sum adds the pixel blocks b0 to b1-1 into the tiles u0 to u1-1 of dw.
+func (f *filterGrad) sum(w *worker, x, dy, dw, buf []float32, u0, u1, b0, b1 int) {
+	if b0 >= b1 {
+		clear(dw) // a share without pixels still has sums
+		return
+	}
+	mr, nr := w.isa.mr, w.isa.nr
+	colBlocks, rowBlocks := ceilDiv(f.OW, f.cols), ceilDiv(f.OH, f.rows)
+	all := w.runs
+	w.aRow, w.aStep = 1, f.O
+	w.cRow = f.KH * f.KW * f.cg
+	w.bStep = f.StrideW * nr
+	shift := f.DilationW * nr // of a filter column
+	taps := f.KW
+	if f.merged {
+		w.bStep, shift, taps = f.StrideW*f.C, 0, 1
+	}
+	for b := b0; b < b1; b++ {
+		j0, j1 := cut(f.OW, f.cols, b%colBlocks)
+		i0, i1 := cut(f.OH, f.rows, b/colBlocks%rowBlocks)
+		n := b / colBlocks / rowBlocks
+		w.accumulate = b > b0
+		w.steps = j1 - j0
+		w.runs = all[:i1-i0]
+		for i := range w.runs {
+			w.runs[i] = run{i * f.OW * f.O, i * f.KH * f.pitch}
+		}
+		out := ((n*f.OH+i0)*f.OW + j0) * f.O
+		loaded := -1
+		for u := u0; u < u1; u++ {
+			panel, tile := u/f.tiles, u%f.tiles
+			group, column := panel/f.panels, panel%f.panels*nr
+			if key := panel; key != loaded {
+				if !f.merged || loaded < 0 {
+					f.load(buf, x, n, i0, i1, j0, j1, group*f.cg+column, min(nr, f.cg-column), nr)
+				}
+				loaded = key
+			}
+			lo, hi := cut(f.og, mr, tile)
+			w.rows = hi - lo
+			o := group*f.og + lo
+			w.a = dy[out+o:]
+			cols := min(nr, f.columns-column)
+			for kh := range f.KH {
+				for kw := range taps {
+					w.b = buf[kh*f.pitch+kw*shift:]
+					if f.merged {
+						w.b = buf[kh*f.pitch+column:]
+					}
+					w.c = dw[((o*f.KH+kh)*f.KW+kw)*f.cg+column:]
+					w.store(cols)
+				}
+			}
+		}
+	}
+	w.runs = all
+}
+
+// load copies the source of a block of output pixels: whole rows if merged,
+// else c channels from first on, each pixel padded to nr.
+func (f *filterGrad) load(buf, x []float32, n, i0, i1, j0, j1, first, c, nr int) {
+	left, right := f.w.reach(j0, j1)
+	for i := i0; i < i1; i++ {
+		for t, off := range f.h.offset {
+			to := buf[((i-i0)*f.KH+t)*f.pitch:]
+			row := i*f.StrideH + off
+			if f.merged {
+				copyRowPadded(to, x, n, row, left, right, &f.h, &f.w, f.C)
+				continue
+			}
+			to = to[:(right-left+1)*nr]
+			lo, hi := max(left, 0), min(right+1, f.W)
+			if row < 0 || row >= f.H || lo >= hi {
+				clear(to)
+				continue
+			}
+			clear(to[:(lo-left)*nr])
+			clear(to[(hi-left)*nr:])
+			from := x[((n*f.H+row)*f.W+lo)*f.C+first:]
+			copyColumns(to[(lo-left)*nr:], from, hi-lo, c, nr, f.C)
+		}
+	}
+}
+
+// copyColumns copies c of every stride elements into rows of nr, zeros after.
+func copyColumns(to, from []float32, n, c, nr, stride int) {
+	for k := range n {
+		row := to[k*nr : (k+1)*nr]
+		copy(row[:c], from[k*stride:])
+		clear(row[c:])
+	}
+}

@@ -1,0 +1,138 @@
+package native
+
+import (
+	"math"
+	"os"
+)
+
+// tile is one call of the micro-kernel. It computes a block of up to mr rows
+// and exactly nr columns:
+//
+//	c[i*cRow + j] = clamp(init + sum over r, k of
+//	    a[runs[r].a + i*aRow + k*aStep] * b[runs[r].b + k*bStep + j])
+//
+// for k in [0, steps). All distances are in elements. init is the old c if
+// accumulate is set, else bias[j], else 0. Assembly reads the fields by name
+// and trusts them: whoever fills a tile answers for its bounds.
+type tile struct {
+	a, b, c    []float32
+	bias       []float32 // nr elements, or nil
+	runs       []run
+	steps      int
+	aRow       int
+	aStep      int
+	bStep      int
+	cRow       int
+	rows       int // 1 to mr
+	accumulate bool
+	lo, hi     float32 // infinite for no clamp
+}
+
+// run is where one stretch of products starts.
+type run struct{ a, b int }
+
+// isa is a set of kernels for one instruction set.
+type isa struct {
+	name   string
+	mr, nr int
+	tile   func(t *tile)
+}
+
+// portable is plain Go.
+var portable = &isa{name: "plain Go", mr: 4, nr: 4, tile: tileGo}
+
+// detect chooses the widest instructions that the processor has and
+// GRAFT_SIMD allows.
+func detect() *isa {
+	limit := os.Getenv("GRAFT_SIMD")
+	if limit == "off" {
+		return portable
+	}
+	return widest(limit)
+}
+
+// tileGo is the micro-kernel in Go: 4 columns, one row at a time in pairs.
+func tileGo(t *tile) {
+	clip := !math.IsInf(float64(t.lo), -1) || !math.IsInf(float64(t.hi), 1)
+	for i := 0; i < t.rows; i += 2 {
+		pair := i+1 < t.rows
+		second := i
+		if pair {
+			second = i + 1
+		}
+		var s [2][4]float32
+		for r, row := range [2]int{i, second} {
+			switch {
+			case t.accumulate:
+				copy(s[r][:], t.c[row*t.cRow:row*t.cRow+4])
+			case t.bias != nil:
+				copy(s[r][:], t.bias[:4])
+			}
+		}
+		s00, s01, s02, s03 := s[0][0], s[0][1], s[0][2], s[0][3]
+		s10, s11, s12, s13 := s[1][0], s[1][1], s[1][2], s[1][3]
+		for _, r := range t.runs {
+			pa, qa, pb := r.a+i*t.aRow, r.a+second*t.aRow, r.b
+			for range t.steps {
+				u, v := t.a[pa], t.a[qa]
+				b := t.b[pb : pb+4 : pb+4]
+				s00 += u * b[0]
+				s01 += u * b[1]
+				s02 += u * b[2]
+				s03 += u * b[3]
+				s10 += v * b[0]
+				s11 += v * b[1]
+				s12 += v * b[2]
+				s13 += v * b[3]
+				pa, qa, pb = pa+t.aStep, qa+t.aStep, pb+t.bStep
+			}
+		}
+		s = [2][4]float32{{s00, s01, s02, s03}, {s10, s11, s12, s13}}
+		for r, row := range [2]int{i, second} {
+			c := t.c[row*t.cRow : row*t.cRow+4]
+			for j, v := range s[r] {
+				if clip {
+					v = clamp32(v, t.lo, t.hi)
+				}
+				c[j] = v
+			}
+		}
+	}
+}
+
+// worker is what one share of a dense kernel works with.
+type worker struct {
+	tile
+	isa *isa
+	// edge is a block of mr*nr elements for columns past the matrix.
+	edge []float32
+}
+
+// store runs the tile, whose c holds only cols of the nr columns.
+func (w *worker) store(cols int) {
+	if cols >= w.isa.nr {
+		w.isa.tile(&w.tile)
+		return
+	}
+	c, stride, nr := w.c, w.cRow, w.isa.nr
+	if w.accumulate {
+		for i := range w.rows {
+			copy(w.edge[i*nr:i*nr+cols], c[i*stride:i*stride+cols])
+		}
+	}
+	w.c, w.cRow = w.edge, nr
+	w.isa.tile(&w.tile)
+	w.c, w.cRow = c, stride
+	for i := range w.rows {
+		copy(c[i*stride:i*stride+cols], w.edge[i*nr:i*nr+cols])
+	}
+}
+
+// cut returns the i'th of the most equal cuts of n into pieces of at most
+// size.
+func cut(n, size, i int) (lo, hi int) {
+	pieces := (n + size - 1) / size
+	return n * i / pieces, n * (i + 1) / pieces
+}
+
+func ceilDiv(a, b int) int { return (a + b - 1) / b }

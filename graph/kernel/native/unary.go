@@ -1,0 +1,225 @@
+package native
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/graft-onnx/graft/graph/kernel"
+)
+
+// grain is how many elements of cheap work one share should have at least:
+// waking a worker costs about as much.
+const grain = 8192
+
+// each applies f to every element of x.
+func each(f func(float32) float32) func(y, x []float32) {
+	return func(y, x []float32) {
+		x = x[:len(y)]
+		for i, v := range x {
+			y[i] = f(v)
+		}
+	}
+}
+
+// each64 applies a float64 function.
+func each64(f func(float64) float64) func(y, x []float32) {
+	return each(func(v float32) float32 { return float32(f(float64(v))) })
+}
+
+func sigmoid(x float64) float64 {
+	if x < 0 {
+		e := math.Exp(x)
+		return e / (1 + e)
+	}
+	return 1 / (1 + math.Exp(-x))
+}
+
+func softplus(x float64) float64 {
+	if x > 0 {
+		return x + math.Log1p(math.Exp(-x))
+	}
+	return math.Log1p(math.Exp(x))
+}
+
+// clamp32 is min(max(x, lo), hi) that lets a NaN through.
+func clamp32(x, lo, hi float32) float32 {
+	if x < lo {
+		x = lo
+	}
+	if x > hi {
+		x = hi
+	}
+	return x
+}
+
+func unary(p *program, d kernel.Unary) error {
+	a, b := d.Alpha, d.Beta
+	var f func(y, x []float32)
+	costly := true
+	switch d.Op {
+	case kernel.Affine:
+		costly = false
+		f = func(y, x []float32) { vecAffine(y, x, a, b) }
+	case kernel.Relu:
+		costly = false
+		inf := float32(math.Inf(1))
+		f = func(y, x []float32) { vecClamp(y, x, 0, inf) }
+	case kernel.Clamp:
+		costly = false
+		f = func(y, x []float32) { vecClamp(y, x, a, b) }
+	case kernel.LeakyRelu:
+		f = each(func(v float32) float32 {
+			if v < 0 {
+				return a * v
+			}
+			return v
+		})
+	case kernel.Elu:
+		f = each64(func(v float64) float64 {
+			if v < 0 {
+				return float64(a) * math.Expm1(v)
+			}
+			return v
+		})
+	case kernel.Sigmoid:
+		f = each64(sigmoid)
+	case kernel.HardSigmoid:
+		f = each(func(v float32) float32 { return clamp32(a*v+b, 0, 1) })
+	case kernel.HardSwish:
+		f = each(func(v float32) float32 { return v * clamp32(v*(1.0/6)+0.5, 0, 1) })
+	case kernel.Tanh:
+		f = each64(math.Tanh)
+	case kernel.Exp:
+		f = each64(math.Exp)
+	case kernel.Log:
+		f = each64(math.Log)
+	case kernel.Sqrt:
+		f = each64(math.Sqrt)
+	case kernel.Abs:
+		f = each64(math.Abs)
+	case kernel.Neg:
+		f = each(func(v float32) float32 { return -v })
+	case kernel.Reciprocal:
+		f = each(func(v float32) float32 { return 1 / v })
+	case kernel.Erf:
+		f = each64(math.Erf)
+	case kernel.Softplus:
+		f = each64(softplus)
+	case kernel.Floor:
+		f = each64(math.Floor)
+	case kernel.Ceil:
+		f = each64(math.Ceil)
+	case kernel.Round:
+		f = each64(math.RoundToEven)
+	default:
+		return fmt.Errorf("native: unary operation %d: %w", d.Op, kernel.ErrUnsupported)
+	}
+	g := grain
+	if costly {
+		g = grain / 8
+	}
+	p.splitAligned(d.Len, g, 16, func(lo, hi int) { f(p.f[1][lo:hi], p.f[0][lo:hi]) })
+	return nil
+}
+
+func unaryBackward(p *program, d kernel.UnaryBackward) error {
+	slope, err := derivative(d)
+	if err != nil {
+		return err
+	}
+	g := grain / 8
+	body := func(lo, hi int) {
+		x, y, dy, dx := p.f[0][lo:hi], p.f[1][lo:hi], p.f[2][lo:hi], p.f[3][lo:hi]
+		y, dy, dx = y[:len(x)], dy[:len(x)], dx[:len(x)]
+		for i, v := range x {
+			dx[i] = dy[i] * slope(v, y[i])
+		}
+	}
+	lo, hi := d.Alpha, d.Beta
+	switch d.Op {
+	case kernel.Relu:
+		lo, hi = 0, float32(math.Inf(1))
+		fallthrough
+	case kernel.Clamp:
+		g = grain
+		body = func(a, b int) { vecInside(p.f[3][a:b], p.f[2][a:b], p.f[0][a:b], lo, hi) }
+	case kernel.Affine:
+		g = grain
+		body = func(a, b int) { vecAffine(p.f[3][a:b], p.f[2][a:b], d.Alpha, 0) }
+	}
+	p.splitAligned(d.Len, g, 16, body)
+	return nil
+}
+
+// derivative returns f'(x), which may be told from x or from y = f(x).
+func derivative(d kernel.UnaryBackward) (func(x, y float32) float32, error) {
+	a, b := d.Alpha, d.Beta
+	switch d.Op {
+	case kernel.Affine, kernel.Relu, kernel.Clamp:
+		return nil, nil // vector kernels of their own
+	case kernel.LeakyRelu:
+		return func(x, _ float32) float32 {
+			if x > 0 {
+				return 1
+			}
+			return a
+		}, nil
+	case kernel.Elu:
+		return func(x, y float32) float32 {
+			if x > 0 {
+				return 1
+			}
+			return y + a // a*exp(x), for y = a*(exp(x)-1)
+		}, nil
+	case kernel.Sigmoid:
+		return func(_, y float32) float32 { return y * (1 - y) }, nil
+	case kernel.HardSigmoid:
+		return func(x, _ float32) float32 {
+			if v := a*x + b; v > 0 && v < 1 {
+				return a
+			}
+			return 0
+		}, nil
+	case kernel.HardSwish:
+		return func(x, _ float32) float32 {
+			switch {
+			case x <= -3:
+				return 0
+			case x >= 3:
+				return 1
+			}
+			return x*(1.0/3) + 0.5
+		}, nil
+	case kernel.Tanh:
+		return func(_, y float32) float32 { return 1 - y*y }, nil
+	case kernel.Exp:
+		return func(_, y float32) float32 { return y }, nil
+	case kernel.Log:
+		return func(x, _ float32) float32 { return 1 / x }, nil
+	case kernel.Sqrt:
+		return func(_, y float32) float32 { return 0.5 / y }, nil
+	case kernel.Abs:
+		return func(x, _ float32) float32 {
+			switch {
+			case x > 0:
+				return 1
+			case x < 0:
+				return -1
+			}
+			return 0
+		}, nil
+	case kernel.Neg:
+		return func(_, _ float32) float32 { return -1 }, nil
+	case kernel.Reciprocal:
+		return func(_, y float32) float32 { return -y * y }, nil
+	case kernel.Erf:
+		return func(x, _ float32) float32 {
+			return float32(2 / math.Sqrt(math.Pi) * math.Exp(-float64(x)*float64(x)))
+		}, nil
+	case kernel.Softplus:
+		return func(x, _ float32) float32 { return float32(sigmoid(float64(x))) }, nil
+	case kernel.Floor, kernel.Ceil, kernel.Round:
+		return func(_, _ float32) float32 { return 0 }, nil
+	}
+	return nil, fmt.Errorf("native: gradient of unary operation %d: %w", d.Op, kernel.ErrUnsupported)
+}

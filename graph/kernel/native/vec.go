@@ -1,0 +1,142 @@
+package native
+
+// The loops over whole vectors that everything but dense convolution is made
+// of. Destinations may be one of the sources. Lengths are those of dst.
+
+// vecAffine computes dst = a*x + b.
+func vecAffine(dst, x []float32, a, b float32) {
+	x = x[:len(dst)]
+	for i, v := range x {
+		dst[i] = a*v + b
+	}
+}
+
+// vecClamp computes dst = min(max(x, lo), hi); NaN stays NaN.
+func vecClamp(dst, x []float32, lo, hi float32) {
+	x = x[:len(dst)]
+	for i, v := range x {
+		dst[i] = clamp32(v, lo, hi)
+	}
+}
+
+// vecInside computes dst = dy where lo < x < hi, else 0. An hi of +Inf lets
+// +Inf pass, as a clamp without a ceiling does.
+func vecInside(dst, dy, x []float32, lo, hi float32) {
+	x, dy = x[:len(dst)], dy[:len(dst)]
+	open := hi > maxFloat32
+	for i, v := range x {
+		g := dy[i]
+		if !(v > lo && (v < hi || open)) {
+			g = 0
+		}
+		dst[i] = g
+	}
+}
+
+const maxFloat32 = 3.40282346638528859811704183484516925440e+38
+
+// vecAdd computes dst = a + b.
+func vecAdd(dst, a, b []float32) {
+	a, b = a[:len(dst)], b[:len(dst)]
+	for i := range dst {
+		dst[i] = a[i] + b[i]
+	}
+}
+
+// vecMul computes dst = a * b.
+func vecMul(dst, a, b []float32) {
+	a, b = a[:len(dst)], b[:len(dst)]
+	for i := range dst {
+		dst[i] = a[i] * b[i]
+	}
+}
+
+// vecScaleInto computes dst = a*x.
+func vecScaleInto(dst, x []float32, a float32) {
+	x = x[:len(dst)]
+	for i, v := range x {
+		dst[i] = a * v
+	}
+}
+
+// vecAxpy computes dst += a*x.
+func vecAxpy(dst, x []float32, a float32) {
+	x = x[:len(dst)]
+	for i, v := range x {
+		dst[i] += a * v
+	}
+}
+
+// vecMax computes dst = max(a, b); a NaN of either stays.
+func vecMax(dst, a, b []float32) {
+	a, b = a[:len(dst)], b[:len(dst)]
+	for i, v := range a {
+		if w := b[i]; w > v || w != w {
+			v = w
+		}
+		dst[i] = v
+	}
+}
+
+// vecMoments adds x-shift to s and its square to q.
+func vecMoments(s, q []float64, x, shift []float32) {
+	s, q, shift = s[:len(x)], q[:len(x)], shift[:len(x)]
+	for i, v := range x {
+		u := float64(v) - float64(shift[i])
+		s[i] += u
+		q[i] += u * u
+	}
+}
+
+// vecDots adds dy to s and dy*(x-mean) to q.
+func vecDots(s, q []float64, dy, x, mean []float32) {
+	s, q, x, mean = s[:len(dy)], q[:len(dy)], x[:len(dy)], mean[:len(dy)]
+	for i, g := range dy {
+		u := float64(g)
+		s[i] += u
+		q[i] += u * (float64(x[i]) - float64(mean[i]))
+	}
+}
+
+// vecNorm computes y = clamp((x-mean)*a + b, lo, hi).
+func vecNorm(y, x, mean, a, b []float32, lo, hi float32) {
+	x, mean, a, b = x[:len(y)], mean[:len(y)], a[:len(y)], b[:len(y)]
+	for i := range y {
+		y[i] = clamp32((x[i]-mean[i])*a[i]+b[i], lo, hi)
+	}
+}
+
+// vecNormBack computes dx = k*dy - m*(x-mean) - q.
+func vecNormBack(dx, dy, x, mean, k, m, q []float32) {
+	dy, x, mean = dy[:len(dx)], x[:len(dx)], mean[:len(dx)]
+	k, m, q = k[:len(dx)], m[:len(dx)], q[:len(dx)]
+	for i := range dx {
+		dx[i] = k[i]*dy[i] - m[i]*(x[i]-mean[i]) - q[i]
+	}
+}
+
+// vecSGD is one step of stochastic gradient descent with momentum.
+func vecSGD(param, velocity, grad []float32, rate, momentum, decay float32) {
+	velocity, grad = velocity[:len(param)], grad[:len(param)]
+	for i, w := range param {
+		v := momentum*velocity[i] + (grad[i] + decay*w)
+		velocity[i] = v
+		param[i] = w - rate*v
+	}
+}
+
+// vecMulAdd computes dst += a*b.
+func vecMulAdd(dst, a, b []float32) {
+	a, b = a[:len(dst)], b[:len(dst)]
+	for i := range dst {
+		dst[i] += a[i] * b[i]
+	}
+}
+
+// vecDotRows adds to dst the sum over n rows of a*b; rows of a lie sa apart,
+// rows of b sb.
+func vecDotRows(dst, a, b []float32, n, sa, sb int) {
+	for i := range n {
+		vecMulAdd(dst, a[i*sa:], b[i*sb:])
+	}
+}
