@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 
+	"gorgonia.org/gorgonia"
+
 	"github.com/graft-onnx/graft/onnx/pb"
 )
 
@@ -34,6 +36,8 @@ func (in Input) Present() bool { return in.Node != nil || in.Const != nil }
 type Env struct {
 	Training bool // batch statistics and dropout are on
 	FixBN    bool // BatchNormalization keeps to its running statistics
+	// Graph is the graph being built; nodes without inputs need it.
+	Graph *gorgonia.ExprGraph
 	// Running is called for every BatchNormalization that trains: stats is
 	// the (3,C) statistics node, mean and variance name its stored statistics.
 	Running func(stats *Node, mean, variance string, momentum float32, count int)

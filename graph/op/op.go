@@ -30,7 +30,7 @@ import (
 type Node = gorgonia.Node
 
 // Spec is what one operator has of its own; Op supplies the rest of Gorgonia's
-// contract. Embed nothing; use a plain struct of the operator's settings.
+// contract: a plain struct of the operator's settings.
 type Spec interface {
 	// Name is the operator's name for people: "Conv", "Conv.dx".
 	Name() string
@@ -60,6 +60,9 @@ var (
 // apply puts an operator with a float32 output of the shape into the graph of
 // its inputs.
 func apply(spec Spec, shape []int, inputs ...*Node) (*Node, error) {
+	if err := checkShape(shape); err != nil {
+		return nil, fmt.Errorf("%s: %w", spec.Name(), err)
+	}
 	o := &Op{Spec: spec, id: lastID.Add(1), shape: append(tensor.Shape{}, shape...)}
 	for _, n := range inputs {
 		o.in = append(o.in, n.Type())
@@ -79,6 +82,9 @@ func (o *Op) Type() hm.Type {
 	var out hm.Type = tensor.Float32
 	if len(o.shape) > 0 {
 		out = gorgonia.TensorType{Dims: len(o.shape), Of: tensor.Float32}
+	}
+	if len(o.in) == 0 {
+		return out
 	}
 	return hm.NewFnType(append(append([]hm.Type{}, o.in...), out)...)
 }

@@ -1,0 +1,106 @@
+// MaxPool: https://onnx.ai/onnx/operators/onnx__MaxPool.html (opsets 1, 8, 10,
+// 11, 12, 22).
+// AveragePool: https://onnx.ai/onnx/operators/onnx__AveragePool.html (opsets 1,
+// 7, 10, 11, 19, 22).
+
+package op
+
+import (
+	"fmt"
+
+	"gorgonia.org/gorgonia"
+
+	"github.com/graft-onnx/graft/graph/kernel"
+)
+
+func init() {
+	register("MaxPool", poolBuilder(kernel.MaxPool))
+	register("AveragePool", poolBuilder(kernel.AveragePool))
+}
+
+// Pool slides a window: input (N,C,H,W), output (N,C,OH,OW).
+type Pool struct{ kernel.Pool }
+
+// Name implements Spec.
+func (p Pool) Name() string { return [...]string{"MaxPool", "AveragePool"}[p.Op] }
+
+// DiffWRT implements Spec.
+func (Pool) DiffWRT(inputs int) []bool { return all(inputs) }
+
+// Lower implements Spec.
+func (p Pool) Lower(b *Block) error {
+	b.Call(p.Pool, b.In(0), b.Out())
+	return nil
+}
+
+// SymDiff implements Spec.
+func (p Pool) SymDiff(in gorgonia.Nodes, _, grad *Node) (gorgonia.Nodes, error) {
+	args := []*Node{in[0], grad}
+	if p.Op == kernel.AveragePool {
+		args = args[1:] // does not depend on x
+	}
+	dx, err := apply(PoolGrad{Pool: p.Pool}, p.X(), args...)
+	return gorgonia.Nodes{dx}, err
+}
+
+// PoolGrad is the gradient of Pool: inputs x (for the maximum only) and dy.
+type PoolGrad struct {
+	last
+	kernel.Pool
+}
+
+// Name implements Spec.
+func (p PoolGrad) Name() string { return Pool{p.Pool}.Name() + ".dx" }
+
+// Lower implements Spec.
+func (p PoolGrad) Lower(b *Block) error {
+	d := kernel.PoolBackward{Pool: p.Pool}
+	if p.Op == kernel.AveragePool {
+		// The kernel takes x and does not read it: any buffer of that size.
+		b.Call(d, b.Out(), b.In(0), b.Out())
+	} else {
+		b.Call(d, b.In(0), b.In(1), b.Out())
+	}
+	return nil
+}
+
+func poolBuilder(op kernel.PoolOp) Builder {
+	return func(s *Source) ([]*Node, error) {
+		x, err := s.node(0)
+		if err != nil {
+			return nil, err
+		}
+		rank := x.Dims()
+		win, err := window(s, rank-2, nil)
+		if err != nil {
+			return nil, err
+		}
+		if x, err = spatial(x); err != nil {
+			return nil, err
+		}
+		xs := x.Shape()
+		g := kernel.Geometry{N: xs[0], C: xs[1], H: xs[2], W: xs[3], O: xs[1], Groups: 1}
+		if err := win.place(&g, true); err != nil {
+			return nil, err
+		}
+		if g.PadTop >= (g.KH-1)*g.DilationH+1 || g.PadLeft >= (g.KW-1)*g.DilationW+1 {
+			return nil, fmt.Errorf("padding (%d,%d) is as large as the window (%d,%d): some windows would hold no input", g.PadTop, g.PadLeft, g.KH, g.KW)
+		}
+		d := kernel.Pool{Geometry: g, Op: op}
+		if d.CountPad, err = attrBool(s, "count_include_pad", false); err != nil {
+			return nil, err
+		}
+		y, err := apply(Pool{d}, d.Y(), x)
+		if err != nil {
+			return nil, err
+		}
+		if y, err = unspatial(y, rank); err != nil {
+			return nil, err
+		}
+		// The second output of MaxPool, the indices, are integers: they exist
+		// for MaxUnpool alone.
+		r := make([]*Node, max(s.Outputs, 1))
+		r[0] = y
+		return r, nil
+	}
+}
