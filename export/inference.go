@@ -1,0 +1,114 @@
+package export
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/graft-onnx/graft/onnx"
+	"github.com/graft-onnx/graft/onnx/pb"
+)
+
+// Inference returns the network of a training graph or checkpoint as a file
+// for deployment: one picture in, one output of the kind that opts ask for.
+//
+// Only what that output needs stays: deep supervision goes, with everything
+// that serves it alone, and so do dropout, optimizer state and history. Every
+// BatchNormalization uses its stored statistics. N, H and W are symbolic. The
+// operator set and the IR version stay those of m, which is not changed.
+//
+// Errors are *onnx.Error: a model that has no such output, that is not a
+// segmentation network of one picture, or that needs what export cannot do.
+func Inference(m *onnx.Model, opts Options) (*onnx.Model, error) {
+	if m == nil || m.GetGraph() == nil {
+		return nil, &onnx.Error{Msg: "the model has no graph", Err: onnx.ErrInvalid}
+	}
+	opts, err := opts.check(m.Path)
+	if err != nil {
+		return nil, err
+	}
+	deploy := Deployment{Head: opts.Head, Layout: opts.Preprocess}
+	out, t, err := cutDown(m.Clone(), opts, &deploy)
+	if err != nil {
+		return nil, err
+	}
+	e := newEditor(out)
+	input, err := e.pictureInput()
+	if err != nil {
+		return nil, err
+	}
+	mean, std, err := describe(out, opts)
+	if err != nil {
+		return nil, err
+	}
+	h := &headBuilder{editor: e, opts: opts, deploy: &deploy, input: input}
+	if err := h.build(t, mean, std); err != nil {
+		return nil, err
+	}
+	e.prune()
+	writeJSON(out, DeployKey, deploy)
+	out.ProducerName, out.Path = "graft", ""
+	if err := onnx.Check(out); err != nil {
+		return nil, fmt.Errorf("the exported graph is not valid: %w", err)
+	}
+	return out, nil
+}
+
+// cutDown reduces a model, in place where it can, to the scores of one output
+// in inference.
+func cutDown(m *onnx.Model, opts Options, deploy *Deployment) (*onnx.Model, trunk, error) {
+	stripTraining(m)
+	e := newEditor(m)
+	output, err := e.findOutput(opts.Output)
+	if err != nil {
+		return nil, trunk{}, err
+	}
+	deploy.Source = output.GetName()
+	e.g.Output = slices.DeleteFunc(e.g.Output, func(v *pb.ValueInfoProto) bool { return v != output })
+	e.prune()
+	e.removeIdle()
+	if !opts.KeepFunctions {
+		if m, err = onnx.Inline(m, nil); err != nil {
+			return nil, trunk{}, err
+		}
+		e = newEditor(m)
+		e.removeIdle() // bodies may hold more
+	}
+	if m, err = dynamic(m); err != nil {
+		return nil, trunk{}, err
+	}
+	e = newEditor(m)
+	if err := e.settleBN(); err != nil {
+		return nil, trunk{}, err
+	}
+	if opts.FoldBN {
+		if deploy.FoldedBN, err = e.foldBN(); err != nil {
+			return nil, trunk{}, err
+		}
+	}
+	if output, err = e.findOutput(deploy.Source); err != nil {
+		return nil, trunk{}, err
+	}
+	t, err := e.cut(output)
+	return m, t, err
+}
+
+// describe records the classes and the normalisation in the metadata and
+// returns the latter.
+func describe(m *onnx.Model, opts Options) (mean, std []float32, err error) {
+	if opts.Classes != nil {
+		SetClasses(m, opts.Classes)
+	} else if _, err := ReadClasses(m); err != nil {
+		return nil, nil, err
+	}
+	if mean, std, err = ReadNormalisation(m); err != nil {
+		return nil, nil, err
+	}
+	if opts.Mean != nil {
+		mean = opts.Mean
+	}
+	if opts.Std != nil {
+		std = opts.Std
+	}
+	SetNormalisation(m, mean, std)
+	return mean, std, nil
+}

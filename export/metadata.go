@@ -1,0 +1,133 @@
+package export
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/graft-onnx/graft/onnx"
+	"github.com/graft-onnx/graft/onnx/pb"
+)
+
+// Keys of a deployed file's metadata. Every value is JSON.
+const (
+	ClassesKey = "graft.classes" // list of Class, in the order of the channels
+	MeanKey    = "graft.mean"    // three numbers: red, green, blue
+	StdKey     = "graft.std"     // three numbers: red, green, blue
+	DeployKey  = "graft.deploy"  // Deployment
+)
+
+// metadataPrefix begins the keys of graft's own metadata. Those that are not
+// of a deployed file are state of training.
+const metadataPrefix = "graft."
+
+// Class is one class that a network tells apart.
+type Class struct {
+	Name   string `json:"name"`
+	Label  int    `json:"label"`            // value of its pixels in a mask
+	Colour string `json:"colour,omitempty"` // "#rrggbb"
+}
+
+// Deployment records how a file was exported.
+type Deployment struct {
+	Source   string    `json:"source"` // output of the training graph
+	Head     Head      `json:"head"`
+	Upsample bool      `json:"upsample"` // the output has the input's size
+	Layout   Layout    `json:"layout,omitempty"`
+	Labels   LabelType `json:"labels,omitempty"` // of the ArgMax head
+	FoldedBN int       `json:"folded_bn"`        // BatchNormalizations folded
+}
+
+// ReadDeployment returns how a model was exported, and false where it was not
+// exported by Inference.
+func ReadDeployment(m *onnx.Model) (Deployment, bool, error) {
+	var d Deployment
+	found, err := readJSON(m, DeployKey, &d)
+	return d, found, err
+}
+
+// ReadClasses returns the classes recorded in a model, nil where there are
+// none.
+func ReadClasses(m *onnx.Model) ([]Class, error) {
+	var c []Class
+	_, err := readJSON(m, ClassesKey, &c)
+	return c, err
+}
+
+// SetClasses records classes in a model.
+func SetClasses(m *onnx.Model, classes []Class) { writeJSON(m, ClassesKey, classes) }
+
+// ReadNormalisation returns the mean and standard deviation recorded in a
+// model, or ImageNet's where there are none.
+func ReadNormalisation(m *onnx.Model) (mean, std []float32, err error) {
+	mean, std = ImageNetMean, ImageNetStd
+	for _, v := range []struct {
+		key string
+		dst *[]float32
+	}{{MeanKey, &mean}, {StdKey, &std}} {
+		var values []float32
+		found, err := readJSON(m, v.key, &values)
+		if err != nil {
+			return nil, nil, err
+		}
+		if !found {
+			continue
+		}
+		if len(values) != 3 {
+			return nil, nil, &onnx.Error{File: m.Path, Msg: fmt.Sprintf("metadata %s has %d values, not 3", v.key, len(values)), Err: onnx.ErrInvalid}
+		}
+		*v.dst = values
+	}
+	for _, s := range std {
+		if !(s > 0) {
+			return nil, nil, &onnx.Error{File: m.Path, Msg: fmt.Sprintf("metadata %s holds %v", StdKey, s), Err: onnx.ErrInvalid}
+		}
+	}
+	return mean, std, nil
+}
+
+// SetNormalisation records the normalisation of the input: three numbers each
+// for red, green and blue, on pixels scaled to 0..1.
+func SetNormalisation(m *onnx.Model, mean, std []float32) {
+	writeJSON(m, MeanKey, mean)
+	writeJSON(m, StdKey, std)
+}
+
+func readJSON(m *onnx.Model, key string, into any) (bool, error) {
+	text, ok := m.Metadata(key)
+	if !ok {
+		return false, nil
+	}
+	if err := json.Unmarshal([]byte(text), into); err != nil {
+		return false, &onnx.Error{File: m.Path, Msg: fmt.Sprintf("metadata %s cannot be read: %v", key, err), Err: onnx.ErrInvalid}
+	}
+	return true, nil
+}
+
+// writeJSON stores a value of one of this package's types, which all have a
+// JSON form.
+func writeJSON(m *onnx.Model, key string, value any) {
+	text, err := json.Marshal(value)
+	if err == nil {
+		m.SetMetadata(key, string(text))
+	}
+}
+
+// stripTraining removes what only training needs: optimizer state, and graft's
+// metadata that is not of a deployed file. Other tools' metadata stays.
+func stripTraining(m *onnx.Model) {
+	m.TrainingInfo = nil
+	m.MetadataProps = deployed(m.MetadataProps)
+	m.Graph.MetadataProps = deployed(m.Graph.MetadataProps)
+}
+
+func deployed(props []*pb.StringStringEntryProto) []*pb.StringStringEntryProto {
+	var kept []*pb.StringStringEntryProto
+	for _, p := range props {
+		switch key := p.GetKey(); {
+		case key == ClassesKey, key == MeanKey, key == StdKey, !strings.HasPrefix(key, metadataPrefix):
+			kept = append(kept, p)
+		}
+	}
+	return kept
+}
