@@ -67,7 +67,8 @@ func attributeValue(a *pb.AttributeProto, f *pb.FunctionProto) error {
 			return fmt.Errorf("is declared %s and holds %s", typ, h)
 		}
 	}
-	// Zero, empty text and empty lists leave no trace in the file; a message does.
+	// Empty lists leave no trace in the file, and with some writers neither do
+	// zero and empty text; a message does.
 	switch typ {
 	case pb.AttributeProto_TENSOR, pb.AttributeProto_GRAPH, pb.AttributeProto_SPARSE_TENSOR, pb.AttributeProto_TYPE_PROTO:
 		if len(held) == 0 {
@@ -94,9 +95,9 @@ func attributeFields(a *pb.AttributeProto) []pb.AttributeProto_AttributeType {
 		typ pb.AttributeProto_AttributeType
 		has bool
 	}{
-		{pb.AttributeProto_FLOAT, a.GetF() != 0},
-		{pb.AttributeProto_INT, a.GetI() != 0},
-		{pb.AttributeProto_STRING, len(a.GetS()) > 0},
+		{pb.AttributeProto_FLOAT, a.F != nil},
+		{pb.AttributeProto_INT, a.I != nil},
+		{pb.AttributeProto_STRING, a.S != nil},
 		{pb.AttributeProto_TENSOR, a.GetT() != nil},
 		{pb.AttributeProto_GRAPH, a.GetG() != nil},
 		{pb.AttributeProto_SPARSE_TENSOR, a.GetSparseTensor() != nil},

@@ -12,5 +12,6 @@
 // New graphs are made with a Builder, node by node, and come out checked.
 // Passes take a model and return another, leaving the first as it was.
 //
-// Supported are IR versions 3 to 13 and ai.onnx operator sets 7 to 26.
+// Supported are IR versions 3 to 13 and ai.onnx operator sets 7 to 26, of older
+// sets the operators that mean the same in 7.
 package onnx

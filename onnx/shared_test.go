@@ -102,3 +102,21 @@ func TestEdgeModels(t *testing.T) {
 		})
 	}
 }
+
+// The standard's own node tests are valid models of every operator, which the
+// table of signatures must agree with.
+func TestStandardModelsPass(t *testing.T) {
+	dirs, err := filepath.Glob(filepath.Join(testutil.OnnxTestData(t), "*", "model.onnx"))
+	if err != nil || len(dirs) == 0 {
+		t.Fatalf("no models found: %v", err)
+	}
+	for _, path := range dirs {
+		m, err := Load(path)
+		if err == nil {
+			err = Check(m)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}
+}

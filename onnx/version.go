@@ -2,9 +2,10 @@ package onnx
 
 // The versions that Check accepts: operator sets of ai.onnx and of the
 // intermediate representation. Files outside may mean other things by the same
-// names.
+// names. Of operator sets before 7 only those operators are read that mean the
+// same in 7.
 const (
-	MinOpset, MaxOpset = 7, 26
+	MinOpset, MaxOpset = 1, 26
 	MinIR, MaxIR       = 3, 13
 )
 
