@@ -1,0 +1,215 @@
+package data
+
+import (
+	"context"
+	"fmt"
+	"sync"
+)
+
+// Batch is the input of one training iteration.
+type Batch struct {
+	Iteration int
+	Pass      int // pass over the set, from 0
+	N, H, W   int // pictures, pixels
+	LabelH    int // H / segm_downsampling_rate
+	LabelW    int
+	Images    []float32 // (N,3,H,W), normalised, zero where padded
+	Labels    []int32   // (N,LabelH,LabelW), -1 where ignored or padded
+	Names     []string  // records' names
+	Flip      []bool
+
+	pool *sync.Pool
+}
+
+// Release gives the batch's buffers back for a later batch. Using the batch
+// afterwards is a mistake; not releasing it is only slower.
+func (b *Batch) Release() {
+	if b != nil && b.pool != nil {
+		b.pool.Put(b)
+	}
+}
+
+// TrainLoader makes training batches.
+type TrainLoader struct {
+	set    *Set
+	opt    Options
+	order  *Order
+	reader *Reader
+	scale  [3][256]float32
+	pool   sync.Pool
+	works  sync.Pool // *work
+}
+
+// work is the scratch of one goroutine.
+type work struct {
+	resize resizer
+	flip   []uint8
+	pixels []uint8
+	xs, ys []int32
+	lx, ly []int32
+}
+
+// NewTrainLoader makes a loader for a set in which every record has a mask
+// and a size.
+func NewTrainLoader(set *Set, o Options) (*TrainLoader, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	if len(set.Records) == 0 {
+		return nil, fmt.Errorf("data: %s: no records to train on", set.Name)
+	}
+	for _, r := range set.Records {
+		switch {
+		case r.Mask == "":
+			e := &ListError{File: set.Name}
+			e.add(r.Line, "%s has no mask to train on", r.Name)
+			return nil, e
+		case r.Width < 1 || r.Height < 1:
+			return nil, fmt.Errorf("data: %s: the size of %s is unknown; call Set.Measure", set.Name, r.Name)
+		}
+	}
+	l := &TrainLoader{set: set, opt: o, order: NewOrder(set, o), reader: NewReader(o), scale: normalisation(o)}
+	l.works.New = func() any { return new(work) }
+	return l, nil
+}
+
+// normalisation tabulates (v/255 - mean) / std in float32, as PyTorch does it.
+func normalisation(o Options) (t [3][256]float32) {
+	for c := range t {
+		for v := range t[c] {
+			t[c][v] = (float32(v)/255 - o.Mean[c]) / o.Std[c]
+		}
+	}
+	return t
+}
+
+// Passes returns how many iterations one pass over the set takes, about.
+func (l *TrainLoader) Passes() float64 {
+	return float64(len(l.set.Records)) / float64(l.opt.BatchSize)
+}
+
+// Draw tells what batch number iteration is made of, without making it.
+func (l *TrainLoader) Draw(iteration int) Draw { return l.order.Draw(iteration) }
+
+// Batch makes the batch of an iteration, counted from 0 over the whole run.
+// It is a function of set, options and iteration alone.
+func (l *TrainLoader) Batch(iteration int) (*Batch, error) {
+	return l.batch(context.Background(), l.order.Draw(iteration))
+}
+
+// Stream makes count batches ahead, starting with iteration from, and yields
+// them in order.
+func (l *TrainLoader) Stream(ctx context.Context, from, count int) *Stream[*Batch] {
+	at := from
+	return newStream(ctx, l.opt.workers(), l.opt.Prefetch, func() (func(context.Context) (*Batch, error), bool) {
+		if at >= from+count {
+			return nil, false
+		}
+		d := l.order.Draw(at)
+		at++
+		return func(ctx context.Context) (*Batch, error) { return l.batch(ctx, d) }, true
+	})
+}
+
+// scaled returns the size of a picture whose short side is to be short, its
+// long side at most most; truncated, as the reference truncates.
+func scaled(width, height, short, most int) (w, h int) {
+	scale := min(float64(short)/float64(min(width, height)), float64(most)/float64(max(width, height)))
+	return max(1, int(float64(width)*scale)), max(1, int(float64(height)*scale))
+}
+
+// roundUp returns the least multiple of m that is at least v.
+func roundUp(v, m int) int { return (v + m - 1) / m * m }
+
+func (l *TrainLoader) batch(ctx context.Context, d Draw) (*Batch, error) {
+	n := len(d.Records)
+	b, _ := l.pool.Get().(*Batch)
+	if b == nil {
+		b = &Batch{pool: &l.pool}
+	}
+	widths, heights := make([]int, n), make([]int, n)
+	b.Iteration, b.Pass, b.N, b.H, b.W, b.Flip = d.Iteration, d.Pass, n, 0, 0, d.Flip
+	b.Names = make([]string, n)
+	for i, at := range d.Records {
+		rec := l.set.Records[at]
+		b.Names[i] = rec.Name
+		widths[i], heights[i] = scaled(rec.Width, rec.Height, d.ShortSide, l.opt.ImgMaxSize)
+		b.W, b.H = max(b.W, widths[i]), max(b.H, heights[i])
+	}
+	b.W, b.H = roundUp(b.W, l.opt.PaddingConstant), roundUp(b.H, l.opt.PaddingConstant)
+	rate := l.opt.SegmDownsamplingRate
+	b.LabelW, b.LabelH = b.W/rate, b.H/rate
+	b.Images = grow(b.Images, n*3*b.H*b.W)
+	clear(b.Images)
+	b.Labels = grow(b.Labels, n*b.LabelH*b.LabelW)
+	for i := range b.Labels {
+		b.Labels[i] = -1
+	}
+	w := l.works.Get().(*work)
+	defer l.works.Put(w)
+	for i, at := range d.Records {
+		if err := ctx.Err(); err != nil {
+			b.Release()
+			return nil, err
+		}
+		s, err := l.reader.Read(l.set.Records[at])
+		if err != nil {
+			b.Release()
+			return nil, fmt.Errorf("iteration %d: %w", d.Iteration, err)
+		}
+		image := b.Images[i*3*b.H*b.W : (i+1)*3*b.H*b.W]
+		w.image(image, b.H, b.W, s.Picture, widths[i], heights[i], d.Flip[i], &l.scale)
+		labels := b.Labels[i*b.LabelH*b.LabelW : (i+1)*b.LabelH*b.LabelW]
+		w.labels(labels, b.LabelW, s.Mask, widths[i], heights[i], rate, d.Flip[i])
+	}
+	return b, nil
+}
+
+// image resizes p to (h,w), normalises it and writes it into the upper left
+// corner of dst (3,H,W).
+func (k *work) image(dst []float32, H, W int, p *Picture, w, h int, flip bool, scale *[3][256]float32) {
+	pix := p.Pix
+	if flip { // before resizing, as the reference does
+		k.flip = grow(k.flip, len(pix))
+		flipRGB(k.flip, pix, p.Width, p.Height)
+		pix = k.flip
+	}
+	k.pixels = k.resize.rgb(k.pixels, pix, p.Width, p.Height, w, h)
+	for y := range h {
+		row := k.pixels[3*y*w : 3*(y+1)*w]
+		red := dst[y*W : y*W+w]
+		green := dst[(H+y)*W : (H+y)*W+w]
+		blue := dst[(2*H+y)*W : (2*H+y)*W+w]
+		for x := range red {
+			px := row[3*x : 3*x+3 : 3*x+3]
+			red[x], green[x], blue[x] = scale[0][px[0]], scale[1][px[1]], scale[2][px[2]]
+		}
+	}
+}
+
+// labels resizes m to (h,w), extends it with ignored pixels to multiples of
+// rate, and takes every rate-th pixel, starting at rate/2: two nearest
+// neighbour steps in one. dst is (LabelH,stride), already -1 everywhere.
+func (k *work) labels(dst []int32, stride int, m *Mask, w, h, rate int, flip bool) {
+	k.xs = nearestIndex(k.xs, m.Width, w)
+	k.ys = nearestIndex(k.ys, m.Height, h)
+	k.lx = nearestIndex(k.lx, roundUp(w, rate), roundUp(w, rate)/rate)
+	k.ly = nearestIndex(k.ly, roundUp(h, rate), roundUp(h, rate)/rate)
+	for y, ly := range k.ly {
+		if int(ly) >= h {
+			break
+		}
+		row := m.Pix[int(k.ys[ly])*m.Width:][:m.Width]
+		out := dst[y*stride : (y+1)*stride]
+		for x, lx := range k.lx {
+			if int(lx) >= w {
+				break
+			}
+			at := int(k.xs[lx])
+			if flip {
+				at = m.Width - 1 - at
+			}
+			out[x] = int32(row[at]) - 1
+		}
+	}
+}
