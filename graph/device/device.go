@@ -104,7 +104,7 @@ func openAuto(threads int) (kernel.Device, error) {
 	if err == nil {
 		return d, nil
 	}
-	if asked := os.Getenv(onednn.EnvLibrary); asked != "" && asked != "none" {
+	if asked := os.Getenv(onednn.EnvLibrary); asked != "" && asked != "off" {
 		return nil, &UnavailableError{Name: "onednn", Err: err}
 	}
 	return openNative(threads)

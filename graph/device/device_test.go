@@ -24,7 +24,7 @@ func TestOpen(t *testing.T) {
 		{"native", "", "", "native"},
 		{"", "native", "", "native"},
 		{"auto", "native", "", best}, // the flag wins
-		{"", "", "none", "native"},
+		{"", "", "off", "native"},
 	}
 	for _, test := range tests {
 		t.Run(test.name+"/"+test.env+"/"+test.library, func(t *testing.T) {
@@ -85,7 +85,7 @@ func TestOpenBrokenLibrary(t *testing.T) {
 }
 
 func TestList(t *testing.T) {
-	t.Setenv(onednn.EnvLibrary, "none")
+	t.Setenv(onednn.EnvLibrary, "off")
 	list := List()
 	if len(list) != 2 || list[0].Name != "onednn" || list[1].Name != "native" {
 		t.Fatalf("%+v", list)
@@ -111,7 +111,7 @@ type named struct {
 func (n named) Name() string { return n.name }
 
 func TestAdvice(t *testing.T) {
-	t.Setenv(onednn.EnvLibrary, "none")
+	t.Setenv(onednn.EnvLibrary, "off")
 	if s := Advice(named{name: "native"}); s != "" {
 		t.Errorf("oneDNN switched off on purpose: %q", s)
 	}

@@ -49,7 +49,7 @@ func probeOneDNN() Status {
 		s.Reason = err.Error()
 		if le, ok := err.(*onednn.LoadError); ok {
 			s.Reason = le.Reason()
-			if le.Asked == "none" {
+			if le.Asked == "off" {
 				return s
 			}
 		}

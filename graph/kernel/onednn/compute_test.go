@@ -5,20 +5,30 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
+	"strconv"
 	"testing"
 
 	"github.com/graft-onnx/graft/graph/kernel"
 	"github.com/graft-onnx/graft/graph/kernel/host"
 )
 
-// openDevice returns a device of oneDNN, or skips.
+// openDevice returns a device of oneDNN, or skips. GRAFT_WANT_ONEDNN names the
+// generation that must be there: then its absence is a failure.
 func openDevice(t testing.TB, threads int) *Device {
 	t.Helper()
+	want := os.Getenv("GRAFT_WANT_ONEDNN")
 	d, err := New(threads)
 	if err != nil {
+		if want != "" {
+			t.Fatalf("GRAFT_WANT_ONEDNN=%s: %v", want, err)
+		}
 		t.Skipf("skipped: %v", err)
 	}
 	t.Cleanup(func() { d.Close() })
+	if want != "" && want != strconv.Itoa(d.lib.version.Major) {
+		t.Fatalf("oneDNN %v, GRAFT_WANT_ONEDNN=%s", d.lib.version, want)
+	}
 	return d
 }
 
@@ -141,7 +151,7 @@ func eachTap(g kernel.Geometry, f func(x, w, y int)) {
 func TestConv(t *testing.T) {
 	d := openDevice(t, 2)
 	acts := map[string]kernel.Clip{
-		"none":  {},
+		"off":   {},
 		"relu":  {On: true, Hi: float32(math.Inf(1))},
 		"relu6": {On: true, Hi: 6},
 		"clip":  {On: true, Lo: -1.5, Hi: 2.5},

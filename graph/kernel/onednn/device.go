@@ -18,6 +18,8 @@ type Device struct {
 	thread *thread
 	stream uintptr
 	n      int // threads
+
+	waitCall []uintptr // the arguments of dnnl_stream_wait
 }
 
 var _ kernel.Device = (*Device)(nil)
@@ -42,6 +44,7 @@ func New(threads int) (*Device, error) {
 		d.thread.close()
 		return nil, errors.Join(err, d.native.Close())
 	}
+	d.waitCall = []uintptr{d.stream}
 	return d, nil
 }
 

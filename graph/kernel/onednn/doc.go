@@ -6,7 +6,7 @@
 // Nothing of oneDNN is needed to build this package: the library is opened by
 // name (libdnnl.so.3, libdnnl.so.2, ...), through
 // github.com/ebitengine/purego, without cgo. GRAFT_ONEDNN names another file,
-// or is "none" to do without. The two generations of the library differ in
+// or is "off" to do without. The two generations of the library differ in
 // their binary interface (2.x passes descriptions as structs, 3.x as
 // handles), so each has its own file: abi2.go and abi3.go. Which one applies
 // is asked of the library itself (dnnl_version).

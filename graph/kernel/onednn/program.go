@@ -38,6 +38,7 @@ type operand struct {
 type step struct {
 	primitive uintptr
 	args      []execArg
+	call      []uintptr // the arguments of dnnl_primitive_execute, kept so that Run allocates nothing
 }
 
 // execArg is dnnl_exec_arg_t.
@@ -123,6 +124,8 @@ func (p *program) add(pd uintptr, uses ...use) error {
 	for _, u := range uses {
 		s.args = append(s.args, execArg{kind: u.kind, memory: p.operands[u.operand].memory})
 	}
+	// The address of s.args is good as long as the step is: Go's heap stays put.
+	s.call = []uintptr{s.primitive, p.dev.stream, uintptr(len(s.args)), uintptr(unsafe.Pointer(&s.args[0]))}
 	p.steps = append(p.steps, s)
 	p.impl = append(p.impl, l.implementation(pd))
 	return nil
@@ -190,12 +193,12 @@ func (p *program) run(args []kernel.Buffer) error {
 	}
 	for i := range p.steps {
 		s := &p.steps[i]
-		r := call(l.fn.primitiveExecute, s.primitive, p.dev.stream, uintptr(len(s.args)), uintptr(unsafe.Pointer(&s.args[0])))
+		r := call(l.fn.primitiveExecute, s.call...)
 		if err := check("dnnl_primitive_execute", r); err != nil {
 			return fmt.Errorf("%s (%s): %w", p.name, p.impl[i], err)
 		}
 	}
-	err := check("dnnl_stream_wait", call(l.fn.streamWait, p.dev.stream))
+	err := check("dnnl_stream_wait", call(l.fn.streamWait, p.dev.waitCall...))
 	runtime.KeepAlive(args)
 	runtime.KeepAlive(p)
 	return err

@@ -10,7 +10,7 @@ import (
 )
 
 // EnvLibrary is the environment variable that names the oneDNN library file;
-// "none" means to do without oneDNN.
+// "off" means to do without oneDNN.
 const EnvLibrary = "GRAFT_ONEDNN"
 
 // InstallHint says how to install oneDNN on this system.
@@ -40,8 +40,8 @@ type LoadError struct {
 // Reason names the files that exist and do not work.
 func (e *LoadError) Reason() string {
 	switch {
-	case e.Asked == "none":
-		return EnvLibrary + "=none switches it off"
+	case e.Asked == "off":
+		return EnvLibrary + "=off switches it off"
 	case len(e.Attempts) == 0:
 		return "no library found"
 	}
@@ -59,7 +59,7 @@ func (e *LoadError) Reason() string {
 // Error gives the reason and the remedy.
 func (e *LoadError) Error() string {
 	s := "oneDNN is not available: " + e.Reason()
-	if e.Asked == "none" {
+	if e.Asked == "off" {
 		return s
 	}
 	return s + " (to install it: " + InstallHint() + ")"
@@ -121,7 +121,7 @@ func candidates() (paths []string, asked string) {
 	switch asked {
 	case "":
 		return append(sonames(), libraryFiles()...), ""
-	case "none":
+	case "off":
 		return nil, asked
 	}
 	return []string{asked}, asked
