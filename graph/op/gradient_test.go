@@ -1,0 +1,228 @@
+package op_test
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/graft-onnx/graft/graph/kernel"
+	"github.com/graft-onnx/graft/graph/op"
+	"github.com/graft-onnx/graft/onnx"
+)
+
+// kind says how the values of an input are drawn.
+type kind uint8
+
+const (
+	// grid draws the points (k+1/2)/20 around zero, each once, in random
+	// order: no value lies at a corner (multiples of 1/20) and no two are near
+	// each other, so a small step crosses no corner.
+	grid     kind = iota
+	shifted       // grid moved by 1/40: apart from every grid value
+	positive      // 1/2 to 2
+	normal        // standard normal
+	index         // integers, given in ints
+	floats        // constants, given in list
+)
+
+// input describes one operand of a gradient case.
+type input struct {
+	shape []int
+	kind  kind
+	ints  []int64
+	list  []float32
+}
+
+func x(shape ...int) input        { return input{shape: append([]int{}, shape...)} }
+func (i input) of(k kind) input   { i.kind = k; return i }
+func ints(v ...int64) input       { return input{kind: index, ints: v, shape: []int{len(v)}} }
+func consts(v ...float32) input   { return input{kind: floats, list: v, shape: []int{len(v)}} }
+func absent() input               { return input{} }
+func (i input) present() bool     { return i.shape != nil }
+func list[T any](v ...T) []T      { return v }
+func scalarIndex(v int64) input   { return input{kind: index, ints: []int64{v}, shape: []int{}} }
+func scalarConst(v float32) input { return input{kind: floats, list: []float32{v}, shape: []int{}} }
+func (i input) leaf() bool        { return i.present() && i.kind != index && i.kind != floats }
+
+func (i input) draw(r *rand.Rand) array {
+	n := kernel.Len(i.shape)
+	a := array{i.shape, make([]float32, n)}
+	for k, p := range r.Perm(n) {
+		switch i.kind {
+		case grid:
+			a.data[k] = (float32(p-n/2) + 0.5) / 20
+		case shifted:
+			a.data[k] = float32(p-n/2) / 20
+		case positive:
+			a.data[k] = 0.5 + 1.5*r.Float32()
+		default:
+			a.data[k] = float32(r.NormFloat64())
+		}
+	}
+	return a
+}
+
+// gradientCase is one operator with its inputs.
+type gradientCase struct {
+	op      string // "domain.Type" or "Type"
+	opset   int
+	attrs   op.Attributes
+	inputs  []input
+	outputs int
+	train   bool
+	// linear operators are checked with a step of 1 to 1e-5, others by
+	// Richardson's extrapolation to 1e-3.
+	linear bool
+	fixed  []int // inputs that have no gradient
+}
+
+// build applies the builder of a case to a program; it returns the first
+// output and the leaves.
+func (c gradientCase) build(p *program, values []array) (*op.Node, []*op.Node, error) {
+	domain, typ := "", c.op
+	if len(c.op) > 6 && c.op[:6] == "graft." {
+		domain, typ = "graft", c.op[6:]
+	}
+	b, ok := op.Lookup(domain, typ)
+	if !ok {
+		return nil, nil, fmt.Errorf("no builder")
+	}
+	s := &op.Source{Name: c.op, Type: typ, Domain: domain, Opset: c.opset, Attr: c.attrs, Outputs: max(c.outputs, 1),
+		Env: &op.Env{Training: c.train, Graph: p.graph}}
+	if s.Opset == 0 {
+		s.Opset = 17
+	}
+	leaves := make([]*op.Node, len(c.inputs))
+	for i, in := range c.inputs {
+		name := fmt.Sprintf("input%d", i)
+		switch {
+		case !in.present():
+			s.Inputs = append(s.Inputs, op.Input{})
+		case in.kind == index:
+			s.Inputs = append(s.Inputs, op.Input{Name: name, Const: onnx.NewInts(name, in.shape, in.ints)})
+		case in.kind == floats:
+			s.Inputs = append(s.Inputs, op.Input{Name: name, Const: onnx.NewFloats(name, in.shape, in.list)})
+		default:
+			leaves[i] = p.leaf(name, values[i])
+			s.Inputs = append(s.Inputs, op.Input{Name: name, Node: leaves[i]})
+		}
+	}
+	out, err := b(s)
+	if err != nil {
+		return nil, nil, err
+	}
+	// All the outputs take part, so that the gradient of each is checked.
+	var parts []*op.Node
+	for _, o := range out {
+		if o != nil {
+			parts = append(parts, o)
+		}
+	}
+	if len(parts) == 1 {
+		return parts[0], leaves, nil
+	}
+	cat, _ := op.Lookup("", "Concat")
+	join := &op.Source{Type: "Concat", Opset: 17, Attr: op.Attributes{"axis": c.attrs["axis"]}, Outputs: 1, Env: s.Env}
+	for _, o := range parts {
+		join.Inputs = append(join.Inputs, op.Input{Name: "part", Node: o})
+	}
+	joined, err := cat(join)
+	if err != nil {
+		return nil, nil, err
+	}
+	return joined[0], leaves, nil
+}
+
+// check compares the symbolic gradient by every input, along a random
+// direction, with finite differences of the operator itself.
+func (c gradientCase) check(t *testing.T) {
+	t.Helper()
+	r := rand.New(rand.NewPCG(7, uint64(len(c.op))))
+	p := newProgram()
+	values := make([]array, len(c.inputs))
+	for i, in := range c.inputs {
+		if in.leaf() {
+			values[i] = in.draw(r)
+		}
+	}
+	y, leaves, err := c.build(p, values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seedValue := input{shape: []int(y.Shape()), kind: normal}.draw(r)
+	seed := p.leaf("seed", seedValue)
+	var wanted []*op.Node
+	fixed := map[int]bool{}
+	for _, i := range c.fixed {
+		fixed[i] = true
+	}
+	for i, l := range leaves {
+		if l != nil && !fixed[i] {
+			wanted = append(wanted, l)
+		}
+	}
+	grads, err := gradients(y, seed, wanted)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, l := range leaves {
+		if l == nil || fixed[i] {
+			continue
+		}
+		got, err := p.run(grads[l])
+		if err != nil {
+			t.Fatalf("gradient by input %d: %v", i, err)
+		}
+		direction := make([]float32, len(values[i].data))
+		var want, scale float64
+		for k := range direction {
+			direction[k] = 2*r.Float32() - 1
+			want += float64(got[0][k]) * float64(direction[k])
+			scale += math.Abs(float64(got[0][k]) * float64(direction[k]))
+		}
+		along := func(h float32) float64 {
+			moved := make([]float32, len(direction))
+			for k, v := range values[i].data {
+				moved[k] = v + h*direction[k]
+			}
+			p.set(l, moved)
+			out, err := p.run(y)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sum := 0.0
+			for k, v := range out[0] {
+				sum += float64(v) * float64(seedValue.data[k])
+			}
+			return sum
+		}
+		var numeric, tolerance float64
+		if c.linear {
+			numeric, tolerance = (along(1)-along(-1))/2, 1e-5
+		} else {
+			const h = 0.005
+			numeric, tolerance = (8*(along(h)-along(-h))-(along(2*h)-along(-2*h)))/(12*h), 1e-3
+		}
+		p.set(l, values[i].data)
+		if scale == 0 {
+			t.Errorf("input %d: the gradient is zero", i)
+		}
+		if d := math.Abs(numeric - want); !(d <= tolerance*scale) {
+			t.Errorf("input %d: derivative %.6g, finite differences %.6g (relative difference %.2g, limit %g)", i, want, numeric, d/scale, tolerance)
+		}
+	}
+}
+
+func TestGradients(t *testing.T) {
+	for _, c := range gradientCases() {
+		name := c.op
+		for _, in := range c.inputs {
+			name += fmt.Sprint(in.shape)
+		}
+		if len(c.attrs) > 0 {
+			name += fmt.Sprint(c.attrs)
+		}
+		t.Run(name, c.check)
+	}
+}
