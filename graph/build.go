@@ -182,7 +182,7 @@ func (b *builder) addLeaves() error {
 
 // addNodes applies the builder of every recorded operation, in file order.
 func (b *builder) addNodes(rec *recorder) error {
-	env := &op.Env{Training: b.spec.Mode == Train, FixBN: b.spec.FixBN}
+	env := &op.Env{Training: b.spec.Mode == Train, FixBN: b.spec.FixBN, Graph: b.graph}
 	env.Running = func(stats *op.Node, mean, variance string, momentum float32, count int) {
 		m, v := b.network.byName[mean], b.network.byName[variance]
 		if m != nil && v != nil {
