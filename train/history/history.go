@@ -1,0 +1,248 @@
+package history
+
+import (
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strconv"
+)
+
+// Record is one training iteration.
+type Record struct {
+	Iteration   int     `json:"iteration"` // from 0, over the whole run
+	Epoch       float64 `json:"epoch"`     // iterations done / iterations per epoch
+	Loss        float64 `json:"loss"`
+	Accuracy    float64 `json:"accuracy"` // of valid pixels, 0..1
+	LREncoder   float64 `json:"lr_encoder"`
+	LRDecoder   float64 `json:"lr_decoder"`
+	DataSeconds float64 `json:"data_seconds"` // waiting for the batch
+	StepSeconds float64 `json:"step_seconds"` // forward, backward, update
+	Height      int     `json:"height"`       // of the batch, pixels
+	Width       int     `json:"width"`
+}
+
+// Evaluation is one pass over the validation set.
+type Evaluation struct {
+	Iteration      int     `json:"iteration"` // training iterations done before it
+	Epoch          float64 `json:"epoch"`
+	Accuracy       float64 `json:"accuracy"`
+	MeanIoU        float64 `json:"mean_iou"`         // reference's: absent classes as 0
+	MeanIoUPresent float64 `json:"mean_iou_present"` // classes that occur
+	Seconds        float64 `json:"seconds"`
+}
+
+// History is all figures of a run, in the order of iterations.
+type History struct {
+	Records     []Record     `json:"train"`
+	Evaluations []Evaluation `json:"evaluation"`
+}
+
+// Truncate keeps what a run that has done iterations 0..iteration-1 knows.
+func (h *History) Truncate(iteration int) {
+	h.Records = slices.DeleteFunc(h.Records, func(r Record) bool { return r.Iteration >= iteration })
+	h.Evaluations = slices.DeleteFunc(h.Evaluations, func(e Evaluation) bool { return e.Iteration > iteration })
+}
+
+// column is one column of a CSV file: its name, and how it is written and
+// read. Floats are written with the shortest text that reads back the same.
+type column[T any] struct {
+	name  string
+	write func(*T) string
+	read  func(*T, string) error
+}
+
+func float[T any](name string, field func(*T) *float64) column[T] {
+	return column[T]{name, func(t *T) string { return strconv.FormatFloat(*field(t), 'g', -1, 64) },
+		func(t *T, s string) (err error) { *field(t), err = strconv.ParseFloat(s, 64); return err }}
+}
+
+func whole[T any](name string, field func(*T) *int) column[T] {
+	return column[T]{name, func(t *T) string { return strconv.Itoa(*field(t)) },
+		func(t *T, s string) (err error) { *field(t), err = strconv.Atoi(s); return err }}
+}
+
+var recordColumns = []column[Record]{
+	whole("iteration", func(r *Record) *int { return &r.Iteration }),
+	float("epoch", func(r *Record) *float64 { return &r.Epoch }),
+	float("loss", func(r *Record) *float64 { return &r.Loss }),
+	float("accuracy", func(r *Record) *float64 { return &r.Accuracy }),
+	float("lr_encoder", func(r *Record) *float64 { return &r.LREncoder }),
+	float("lr_decoder", func(r *Record) *float64 { return &r.LRDecoder }),
+	float("data_seconds", func(r *Record) *float64 { return &r.DataSeconds }),
+	float("step_seconds", func(r *Record) *float64 { return &r.StepSeconds }),
+	whole("height", func(r *Record) *int { return &r.Height }),
+	whole("width", func(r *Record) *int { return &r.Width }),
+}
+
+var evaluationColumns = []column[Evaluation]{
+	whole("iteration", func(e *Evaluation) *int { return &e.Iteration }),
+	float("epoch", func(e *Evaluation) *float64 { return &e.Epoch }),
+	float("accuracy", func(e *Evaluation) *float64 { return &e.Accuracy }),
+	float("mean_iou", func(e *Evaluation) *float64 { return &e.MeanIoU }),
+	float("mean_iou_present", func(e *Evaluation) *float64 { return &e.MeanIoUPresent }),
+	float("seconds", func(e *Evaluation) *float64 { return &e.Seconds }),
+}
+
+func header[T any](columns []column[T]) []string {
+	out := make([]string, len(columns))
+	for i, c := range columns {
+		out[i] = c.name
+	}
+	return out
+}
+
+func row[T any](columns []column[T], t *T) []string {
+	out := make([]string, len(columns))
+	for i, c := range columns {
+		out[i] = c.write(t)
+	}
+	return out
+}
+
+func writeCSV[T any](w io.Writer, columns []column[T], list []T) error {
+	out := csv.NewWriter(w)
+	out.Write(header(columns)) // Flush and Error tell the first error
+	for i := range list {
+		out.Write(row(columns, &list[i]))
+	}
+	out.Flush()
+	if err := out.Error(); err != nil {
+		return fmt.Errorf("history: %w", err)
+	}
+	return nil
+}
+
+// WriteRecords writes the training records as CSV with a header.
+func (h *History) WriteRecords(w io.Writer) error { return writeCSV(w, recordColumns, h.Records) }
+
+// WriteEvaluations writes the evaluations as CSV with a header.
+func (h *History) WriteEvaluations(w io.Writer) error {
+	return writeCSV(w, evaluationColumns, h.Evaluations)
+}
+
+// ReadRecords reads what WriteRecords wrote; name names it in errors.
+func ReadRecords(r io.Reader, name string) ([]Record, error) {
+	return readCSV(r, name, recordColumns, false)
+}
+
+// ReadEvaluations reads what WriteEvaluations wrote.
+func ReadEvaluations(r io.Reader, name string) ([]Evaluation, error) {
+	return readCSV(r, name, evaluationColumns, false)
+}
+
+// A FormatError is a history file that is not one of ours.
+type FormatError struct {
+	File string
+	Line int
+	Msg  string
+}
+
+// Error implements error.
+func (e *FormatError) Error() string {
+	return fmt.Sprintf("history: %s:%d: %s", e.File, e.Line, e.Msg)
+}
+
+// readCSV reads a file. A torn last line, which a killed run leaves, is
+// dropped when torn says so.
+func readCSV[T any](r io.Reader, name string, columns []column[T], torn bool) ([]T, error) {
+	in := csv.NewReader(r)
+	in.ReuseRecord = true
+	first, err := in.Read()
+	if errors.Is(err, io.EOF) {
+		return nil, nil
+	}
+	if err != nil || !slices.Equal(first, header(columns)) {
+		return nil, &FormatError{name, 1, "not a history file of this version: the header differs"}
+	}
+	var list []T
+	for {
+		fields, err := in.Read()
+		if errors.Is(err, io.EOF) {
+			return list, nil
+		}
+		line := len(list) + 2
+		var t T
+		if err == nil {
+			for i, c := range columns {
+				if err = c.read(&t, fields[i]); err != nil {
+					err = fmt.Errorf("%s: %w", c.name, err)
+					break
+				}
+			}
+		}
+		if err != nil {
+			if _, more := in.Read(); torn && errors.Is(more, io.EOF) {
+				return list, nil
+			}
+			return nil, &FormatError{name, line, err.Error()}
+		}
+		list = append(list, t)
+	}
+}
+
+// number is a float that JSON writes as null where it is not finite, since
+// JSON has no other way.
+type number float64
+
+func (n number) MarshalJSON() ([]byte, error) {
+	if v := float64(n); !math.IsNaN(v) && !math.IsInf(v, 0) {
+		return json.Marshal(v)
+	}
+	return []byte("null"), nil
+}
+
+func (n *number) UnmarshalJSON(b []byte) error {
+	if string(b) == "null" {
+		*n = number(math.NaN())
+		return nil
+	}
+	return json.Unmarshal(b, (*float64)(n))
+}
+
+// MarshalJSON implements json.Marshaler.
+func (r Record) MarshalJSON() ([]byte, error) {
+	type plain Record
+	return json.Marshal(struct {
+		plain
+		Loss     number `json:"loss"`
+		Accuracy number `json:"accuracy"`
+	}{plain(r), number(r.Loss), number(r.Accuracy)})
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (r *Record) UnmarshalJSON(b []byte) error {
+	type plain Record
+	in := struct {
+		*plain
+		Loss     number `json:"loss"`
+		Accuracy number `json:"accuracy"`
+	}{plain: (*plain)(r)}
+	err := json.Unmarshal(b, &in)
+	r.Loss, r.Accuracy = float64(in.Loss), float64(in.Accuracy)
+	return err
+}
+
+// MarshalJSON implements json.Marshaler.
+func (e Evaluation) MarshalJSON() ([]byte, error) {
+	type plain Evaluation
+	return json.Marshal(struct {
+		plain
+		MeanIoUPresent number `json:"mean_iou_present"`
+	}{plain(e), number(e.MeanIoUPresent)})
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (e *Evaluation) UnmarshalJSON(b []byte) error {
+	type plain Evaluation
+	in := struct {
+		*plain
+		MeanIoUPresent number `json:"mean_iou_present"`
+	}{plain: (*plain)(e)}
+	err := json.Unmarshal(b, &in)
+	e.MeanIoUPresent = float64(in.MeanIoUPresent)
+	return err
+}
