@@ -3,8 +3,6 @@ package onednn
 import (
 	"runtime"
 	"unsafe"
-
-	"github.com/graft-onnx/graft/graph/kernel"
 )
 
 // abi is what the two generations of the library do differently. Every
@@ -14,8 +12,6 @@ type abi interface {
 	strided(dims, strides []int64) (*memoryDesc, error)
 	// anyFormat leaves the layout to the primitive.
 	anyFormat(dims []int64) (*memoryDesc, error)
-	// clip appends y = min(max(y, lo), hi) to post-operations; hi may be +Inf.
-	clip(postOps uintptr, lo, hi float32) error
 	// deterministic asks for the same bits at every run, where that is an
 	// option of the library.
 	deterministic(attr uintptr) error
@@ -54,9 +50,9 @@ type convolution struct {
 	padBegin, padEnd [2]int64
 }
 
-// attributes creates primitive attributes: scratch memory given by the caller
-// and, if act is on, a clipping activation.
-func (l *library) attributes(act kernel.Clip) (uintptr, error) {
+// attributes creates primitive attributes: scratch memory is given by the
+// caller, and runs repeat bit for bit.
+func (l *library) attributes() (uintptr, error) {
 	var attr uintptr
 	if err := check("dnnl_primitive_attr_create", call(l.fn.attrCreate, uintptr(unsafe.Pointer(&attr)))); err != nil {
 		return 0, err
@@ -65,27 +61,11 @@ func (l *library) attributes(act kernel.Clip) (uintptr, error) {
 	if err == nil {
 		err = l.deterministic(attr)
 	}
-	if err == nil && act.On {
-		err = l.appendClip(attr, act)
-	}
 	if err != nil {
 		call(l.fn.attrDestroy, attr)
 		return 0, err
 	}
 	return attr, nil
-}
-
-// appendClip gives attributes a clipping post-operation.
-func (l *library) appendClip(attr uintptr, act kernel.Clip) error {
-	var ops uintptr
-	if err := check("dnnl_post_ops_create", call(l.fn.postOpsCreate, uintptr(unsafe.Pointer(&ops)))); err != nil {
-		return err
-	}
-	defer call(l.fn.postOpsDestroy, ops)
-	if err := l.clip(ops, act.Lo, act.Hi); err != nil {
-		return err
-	}
-	return check("dnnl_primitive_attr_set_post_ops", call(l.fn.attrPostOps, attr, ops))
 }
 
 // implementation returns the name of the code behind a primitive descriptor,

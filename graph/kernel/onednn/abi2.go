@@ -1,7 +1,6 @@
 package onednn
 
 import (
-	"math"
 	"runtime"
 	"unsafe"
 )
@@ -15,7 +14,6 @@ type abi2 struct {
 	pdCreate                      uintptr
 	convForwardDesc, convDataDesc uintptr
 	convFilterDesc, matMulDesc    uintptr
-	appendEltwise                 func(postOps uintptr, scale float32, algorithm int32, alpha, beta float32) int32
 }
 
 // Sizes of generation 2's operation descriptors, in 8-byte words:
@@ -23,12 +21,6 @@ type abi2 struct {
 const (
 	convolutionDescWords = 747
 	matMulDescWords      = 350
-)
-
-// Generation 2's dnnl_alg_kind_t.
-const (
-	abi2Relu = 0x1f
-	abi2Clip = 0xff
 )
 
 func newABI2(l *library, handle uintptr) (abi, error) {
@@ -45,7 +37,6 @@ func newABI2(l *library, handle uintptr) (abi, error) {
 	if err != nil {
 		return nil, err
 	}
-	bind(&a.appendEltwise, l.fn.postOpsEltwise)
 	return a, nil
 }
 
@@ -65,16 +56,6 @@ func (a *abi2) anyFormat(dims []int64) (*memoryDesc, error) {
 	d := a.newDesc()
 	r := call(a.descTagged, d.at(), uintptr(len(dims)), uintptr(unsafe.Pointer(&dims[0])), typeFloat32, formatAny)
 	return d, check("dnnl_memory_desc_init_by_tag", r)
-}
-
-func (a *abi2) clip(postOps uintptr, lo, hi float32) error {
-	var r int32
-	if lo == 0 && math.IsInf(float64(hi), 1) {
-		r = a.appendEltwise(postOps, 1, abi2Relu, 0, 0)
-	} else {
-		r = a.appendEltwise(postOps, 1, abi2Clip, lo, hi)
-	}
-	return check("dnnl_post_ops_append_eltwise", uintptr(r))
 }
 
 // deterministic does nothing: in generation 2 the CPU code always is.

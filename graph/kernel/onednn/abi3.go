@@ -1,7 +1,6 @@
 package onednn
 
 import (
-	"math"
 	"runtime"
 	"unsafe"
 )
@@ -15,14 +14,7 @@ type abi3 struct {
 	convForwardPD, convDataPD            uintptr
 	convFilterPD, matMulPD               uintptr
 	attrDeterministic                    uintptr // since 3.3; 0 before
-	appendEltwise                        func(postOps uintptr, algorithm int32, alpha, beta float32) int32
 }
-
-// Generation 3's dnnl_alg_kind_t.
-const (
-	abi3Relu = 0x20
-	abi3Clip = 0x2e
-)
 
 func newABI3(l *library, handle uintptr) (abi, error) {
 	a := &abi3{l: l}
@@ -39,7 +31,6 @@ func newABI3(l *library, handle uintptr) (abi, error) {
 		return nil, err
 	}
 	a.attrDeterministic = findSymbol(handle, "dnnl_primitive_attr_set_deterministic")
-	bind(&a.appendEltwise, l.fn.postOpsEltwise)
 	return a, nil
 }
 
@@ -67,16 +58,6 @@ func (a *abi3) anyFormat(dims []int64) (*memoryDesc, error) {
 		return nil, err
 	}
 	return a.own(h), nil
-}
-
-func (a *abi3) clip(postOps uintptr, lo, hi float32) error {
-	var r int32
-	if lo == 0 && math.IsInf(float64(hi), 1) {
-		r = a.appendEltwise(postOps, abi3Relu, 0, 0)
-	} else {
-		r = a.appendEltwise(postOps, abi3Clip, lo, hi)
-	}
-	return check("dnnl_post_ops_append_eltwise", uintptr(r))
 }
 
 func (a *abi3) deterministic(attr uintptr) error {

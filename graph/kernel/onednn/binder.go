@@ -1,5 +1,7 @@
 package onednn
 
+import "github.com/graft-onnx/graft/graph/kernel"
+
 // binder adds operands and steps to a program and keeps the first error.
 type binder struct {
 	p   *program
@@ -54,5 +56,13 @@ func (b *binder) reorder(from, to *memoryDesc, src, dst int) {
 func (b *binder) add(pd uintptr, uses ...use) {
 	if b.err == nil {
 		b.err = b.p.add(pd, uses...)
+	}
+}
+
+// native appends a native kernel on the given arguments of Run. It must want
+// no scratch memory.
+func (b *binder) native(desc kernel.Desc, args ...int) {
+	if b.err == nil {
+		b.err = b.p.native(desc, args)
 	}
 }

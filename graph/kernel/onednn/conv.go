@@ -2,6 +2,7 @@ package onednn
 
 import (
 	"fmt"
+	"math"
 	"strings"
 
 	"github.com/graft-onnx/graft/graph/kernel"
@@ -57,7 +58,9 @@ func (l *library) channelsLast(shape []int) (*memoryDesc, error) {
 	return l.strided(dims, strides)
 }
 
-// compileConv makes the program of a forward convolution.
+// compileConv makes the program of a forward convolution. The activation is a
+// native step after it: those that oneDNN would fuse make 0 of NaN, and hide
+// that a training has gone wrong.
 func (d *Device) compileConv(c kernel.Conv) (*program, error) {
 	l := d.lib
 	problem, stored, err := l.problem(c.Geometry)
@@ -69,7 +72,7 @@ func (d *Device) compileConv(c kernel.Conv) (*program, error) {
 			return nil, err
 		}
 	}
-	attr, err := l.attributes(c.Act)
+	attr, err := l.attributes()
 	if err != nil {
 		return nil, err
 	}
@@ -90,8 +93,20 @@ func (d *Device) compileConv(c kernel.Conv) (*program, error) {
 	if c.Bias {
 		uses = append(uses, use{argBias, b.argument(problem.bias, 2)})
 	}
-	b.add(pd, append(uses, use{argDst, b.argument(problem.y, len(p.args)-1)})...)
+	y := len(p.args) - 1
+	b.add(pd, append(uses, use{argDst, b.argument(problem.y, y)})...)
+	if c.Act.On {
+		b.native(activation(c.Act, kernel.Len(c.Y())), y, y)
+	}
 	return p, b.err
+}
+
+// activation describes a clip on its own.
+func activation(c kernel.Clip, n int) kernel.Unary {
+	if c.Lo == 0 && math.IsInf(float64(c.Hi), 1) {
+		return kernel.Unary{Op: kernel.Relu, Len: n}
+	}
+	return kernel.Unary{Op: kernel.Clamp, Alpha: c.Lo, Beta: c.Hi, Len: n}
 }
 
 // compileConvBackwardData makes the program of the gradient by the input.
@@ -137,7 +152,7 @@ func (d *Device) backward(g kernel.Geometry,
 	if err != nil {
 		return nil, err
 	}
-	attr, err := l.attributes(kernel.Clip{})
+	attr, err := l.attributes()
 	if err != nil {
 		return nil, err
 	}

@@ -16,7 +16,3 @@ func call(fn uintptr, args ...uintptr) uintptr {
 	r, _, _ := purego.SyscallN(fn, args...)
 	return r
 }
-
-// bind makes a Go function, given by a pointer to its variable, of a C
-// function; the slow way, needed where arguments are floats.
-func bind(fn any, address uintptr) { purego.RegisterFunc(fn, address) }

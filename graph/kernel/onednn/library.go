@@ -33,8 +33,6 @@ type functions struct {
 	engineCreate, streamCreate, streamWait              uintptr
 	streamDestroy                                       uintptr
 	attrCreate, attrDestroy, attrScratchpad             uintptr
-	attrPostOps, postOpsCreate, postOpsDestroy          uintptr
-	postOpsEltwise                                      uintptr
 	memoryCreate, memoryDestroy, memorySetHandle        uintptr
 	descSize, descEqual                                 uintptr
 	pdQuery, pdQueryDesc, pdDestroy                     uintptr
@@ -53,10 +51,6 @@ func (f *functions) symbols() []symbol {
 		{&f.attrCreate, "dnnl_primitive_attr_create"},
 		{&f.attrDestroy, "dnnl_primitive_attr_destroy"},
 		{&f.attrScratchpad, "dnnl_primitive_attr_set_scratchpad_mode"},
-		{&f.attrPostOps, "dnnl_primitive_attr_set_post_ops"},
-		{&f.postOpsCreate, "dnnl_post_ops_create"},
-		{&f.postOpsDestroy, "dnnl_post_ops_destroy"},
-		{&f.postOpsEltwise, "dnnl_post_ops_append_eltwise"},
 		{&f.memoryCreate, "dnnl_memory_create"},
 		{&f.memoryDestroy, "dnnl_memory_destroy"},
 		{&f.memorySetHandle, "dnnl_memory_set_data_handle"},

@@ -28,7 +28,7 @@ func (d *Device) compileMatMul(m kernel.MatMul) (*program, error) {
 	if err != nil {
 		return nil, err
 	}
-	attr, err := l.attributes(kernel.Clip{})
+	attr, err := l.attributes()
 	if err != nil {
 		return nil, err
 	}

@@ -19,6 +19,7 @@ type program struct {
 	scratch  int          // bytes, without what aligning takes
 	operands []operand
 	steps    []step
+	after    []after  // native steps
 	impl     []string // what code each step runs
 	held     *held
 }
@@ -39,6 +40,13 @@ type step struct {
 	primitive uintptr
 	args      []execArg
 	call      []uintptr // the arguments of dnnl_primitive_execute, kept so that Run allocates nothing
+}
+
+// after is a native kernel that runs when the primitives are done.
+type after struct {
+	kernel kernel.Kernel
+	args   []int           // indices in Run's arguments
+	bufs   []kernel.Buffer // those arguments, during Run
 }
 
 // execArg is dnnl_exec_arg_t.
@@ -134,7 +142,7 @@ func (p *program) add(pd uintptr, uses ...use) error {
 // reorder appends a copy from one layout to another.
 func (p *program) reorder(from, to *memoryDesc, src, dst int) error {
 	l := p.dev.lib
-	attr, err := l.attributes(kernel.Clip{})
+	attr, err := l.attributes()
 	if err != nil {
 		return err
 	}
@@ -148,6 +156,20 @@ func (p *program) reorder(from, to *memoryDesc, src, dst int) error {
 	}
 	defer call(l.fn.pdDestroy, pd)
 	return p.add(pd, use{argSrc, src}, use{argDst, dst})
+}
+
+// native appends a native kernel.
+func (p *program) native(desc kernel.Desc, args []int) error {
+	k, err := p.dev.native.Compile(desc)
+	if err != nil {
+		return err
+	}
+	if n := k.Scratch(); n > 0 {
+		return fmt.Errorf("onednn: %s: %w: a native step that wants %d bytes of scratch memory", p.name, kernel.ErrUnsupported, n)
+	}
+	p.after = append(p.after, after{kernel: k, args: args, bufs: make([]kernel.Buffer, len(args))})
+	p.impl = append(p.impl, "native")
+	return nil
 }
 
 // Implementation names the oneDNN code that runs, in order, such as
@@ -201,6 +223,14 @@ func (p *program) run(args []kernel.Buffer) error {
 	err := check("dnnl_stream_wait", call(l.fn.streamWait, p.dev.waitCall...))
 	runtime.KeepAlive(args)
 	runtime.KeepAlive(p)
+	for i := 0; i < len(p.after) && err == nil; i++ {
+		a := &p.after[i]
+		for j, arg := range a.args {
+			a.bufs[j] = args[arg]
+		}
+		err = a.kernel.Run(a.bufs)
+		clear(a.bufs)
+	}
 	return err
 }
 

@@ -14,4 +14,3 @@ func findSymbol(uintptr, string) uintptr  { return 0 }
 func setProcessEnv(string, string)        {}
 func osThread() uintptr                   { return 0 }
 func call(uintptr, ...uintptr) uintptr    { return uintptr(statusUnimplemented) }
-func bind(any, uintptr)                   {}
