@@ -1,0 +1,149 @@
+package models
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/graft-onnx/graft/onnx"
+	"github.com/graft-onnx/graft/onnx/pb"
+)
+
+// Names in a network's file.
+const (
+	// InputName is the picture: float32 (N,3,H,W).
+	InputName = "image"
+	// EncoderPrefix and DecoderPrefix begin the names of the parameters of
+	// the two parts.
+	EncoderPrefix = "encoder."
+	DecoderPrefix = "decoder."
+
+	tapPrefix = "features_"
+)
+
+// Metadata keys of a network's file.
+const (
+	EncoderKey = "graft.encoder" // name of the encoder's graph
+	DecoderKey = "graft.decoder" // name of the decoder
+)
+
+// Attach puts a decoder behind an encoder: a model with one input, the
+// picture, and outputs features_0, features_1, ..., from fine to coarse, such
+// as onnx.Import makes of a backbone. The decoder's widths follow the channels
+// of the last taps. The input is called image from then on, the encoder's
+// parameters begin with encoder. and the decoder's with decoder.; an encoder
+// of an operator set before 15 is brought to 15.
+//
+// Errors are *SpecError where the choice cannot be had, *onnx.Error or
+// *onnx.CheckError where the encoder is unfit.
+func Attach(encoder *onnx.Model, decoder string, classes int, seed int64) (*onnx.Model, error) {
+	return attach(encoder, decoder, classes, seed, 1)
+}
+
+func attach(encoder *onnx.Model, decoderName string, classes int, seed int64, width int) (*onnx.Model, error) {
+	d, err := findDecoder(decoderName)
+	if err != nil {
+		return nil, err
+	}
+	if classes < 1 || classes > maxClasses {
+		return nil, &SpecError{Setting: "classes", Msg: fmt.Sprintf("is %d, not 1 to %d", classes, maxClasses)}
+	}
+	enc, err := onnx.Upgrade(encoder, opset)
+	if err != nil {
+		return nil, err
+	}
+	if err := nameParts(enc); err != nil {
+		return nil, err
+	}
+	taps, err := tapsOf(enc)
+	if err != nil {
+		return nil, err
+	}
+	if len(taps) < d.taps() {
+		return nil, &SpecError{Setting: "decoder", Msg: fmt.Sprintf("%s reads the last %d taps, the encoder %q has %d", d.name, d.taps(), enc.GetGraph().GetName(), len(taps))}
+	}
+	taps = taps[len(taps)-d.taps():]
+	dec, err := d.model(taps, enc.Opset(""), classes, seed, width)
+	if err != nil {
+		return nil, fmt.Errorf("decoder %s: %w", d.name, err)
+	}
+	m := join(enc, dec)
+	m.Graph.Name = enc.GetGraph().GetName() + "-" + d.name
+	m.SetMetadata(EncoderKey, enc.GetGraph().GetName())
+	m.SetMetadata(DecoderKey, d.name)
+	return m, onnx.Check(m)
+}
+
+// tapsOf returns the encoder's outputs features_0, features_1, ... in order,
+// with the channels that inference finds.
+func tapsOf(enc *onnx.Model) ([]value, error) {
+	infos, err := onnx.Infer(enc)
+	// An operator without a shape rule is no trouble unless a tap needs it.
+	var unsupported *onnx.UnsupportedError
+	if err != nil && !errors.As(err, &unsupported) {
+		return nil, err
+	}
+	byIndex := map[int]value{}
+	for _, o := range enc.GetGraph().GetOutput() {
+		name := o.GetName()
+		i, err := strconv.Atoi(strings.TrimPrefix(name, tapPrefix))
+		if !strings.HasPrefix(name, tapPrefix) || err != nil {
+			continue
+		}
+		info := infos[name]
+		if !info.Known && unsupported != nil {
+			return nil, unsupported
+		}
+		if len(info.Dims) != 4 || info.Dims[1].Size < 1 || info.DType != pb.TensorProto_FLOAT {
+			return nil, &onnx.Error{File: enc.Path, Err: onnx.ErrUnsupported,
+				Msg: fmt.Sprintf("output %q is %s, not a float32 feature map (N,C,h,w) of known channels", name, info)}
+		}
+		byIndex[i] = value{name, int(info.Dims[1].Size)}
+	}
+	taps := make([]value, len(byIndex))
+	for i := range taps {
+		tap, ok := byIndex[i]
+		if !ok {
+			return nil, &onnx.Error{File: enc.Path, Err: onnx.ErrInvalid,
+				Msg: fmt.Sprintf("%d outputs are called %sN, but none %s", len(taps), tapPrefix, tapName(i))}
+		}
+		taps[i] = tap
+	}
+	if len(taps) == 0 {
+		return nil, &onnx.Error{File: enc.Path, Err: onnx.ErrUnsupported, Msg: "the model has no outputs features_0, features_1, ...",
+			Remedy: "import the backbone first, which finds its feature maps"}
+	}
+	return taps, nil
+}
+
+// nameParts calls the encoder's only input image and begins every name of a
+// parameter with encoder. It changes enc.
+func nameParts(enc *onnx.Model) error {
+	g := enc.GetGraph()
+	initial := map[string]bool{}
+	for _, p := range g.GetInitializer() {
+		initial[p.GetName()] = true
+	}
+	// Files of old list parameters among the inputs.
+	g.Input = slices.DeleteFunc(g.Input, func(in *pb.ValueInfoProto) bool { return initial[in.GetName()] })
+	if len(g.GetInput()) != 1 {
+		var names []string
+		for _, in := range g.GetInput() {
+			names = append(names, in.GetName())
+		}
+		return &onnx.Error{File: enc.Path, Err: onnx.ErrUnsupported,
+			Msg: fmt.Sprintf("the encoder has inputs %q, not the picture alone", names)}
+	}
+	names := map[string]string{}
+	if in := g.Input[0].GetName(); in != InputName {
+		names[in] = InputName
+	}
+	for name := range initial {
+		if !strings.HasPrefix(name, EncoderPrefix) {
+			names[name] = EncoderPrefix + name
+		}
+	}
+	return rename(enc, names)
+}

@@ -1,0 +1,115 @@
+package models_test
+
+import (
+	"errors"
+	"image/color"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/graft-onnx/graft/internal/testutil"
+	"github.com/graft-onnx/graft/models"
+	"github.com/graft-onnx/graft/onnx"
+	"github.com/graft-onnx/graft/onnx/pb"
+)
+
+func TestParseClasses(t *testing.T) {
+	rgb := func(r, g, b uint8) color.RGBA { return color.RGBA{r, g, b, 255} }
+	for name, tc := range map[string]struct {
+		file, text string
+		want       models.Classes
+	}{
+		"names": {"c.txt", "\uFEFF# colours are made up\nroad\n\n  tall tree \r\n", models.Classes{
+			{"road", 1, models.Colour(1)}, {"tall tree", 2, models.Colour(2)}}},
+		"csv with colours": {"c.csv", "label,name,r,g,b\n0,ignore,0,0,0\n1,Sky,128,128,129\n2,\"a, b\",1,2,3\n", models.Classes{
+			{"Sky", 1, rgb(128, 128, 129)}, {"a, b", 2, rgb(1, 2, 3)}}},
+		"csv without colours, other order": {"C.CSV", "Name, Idx\nwall,2\nfloor,1\n", models.Classes{
+			{"floor", 1, models.Colour(1)}, {"wall", 2, models.Colour(2)}}},
+		"csv of names": {"c.csv", "name\nVoid\na\nb\n", models.Classes{
+			{"a", 1, models.Colour(1)}, {"b", 2, models.Colour(2)}}},
+	} {
+		got, err := models.ParseClasses([]byte(tc.text), tc.file)
+		if err != nil || !reflect.DeepEqual(got, tc.want) {
+			t.Errorf("%s: %v, %v; want %v", name, got, err, tc.want)
+		}
+	}
+}
+
+func TestParseClassesErrors(t *testing.T) {
+	for _, tc := range []struct {
+		file, text, want string
+	}{
+		{"c.txt", "", "c.txt: names no class; write one class name a line"},
+		{"c.csv", "", "c.csv: names no class; write one class name a line"},
+		{"c.csv", "label,name\n2,a\n1,void\n3,b\n", "c.csv:2: the first label is 2; labels count from 1, or from 0 where no label is ignored"},
+		{"c.csv", "label,name\n0,a\n3,d\n1,b\n", "c.csv:3: no class has label 2, but one has 3; number the classes without gaps"},
+		{"c.csv", "label,name\n1,a\n1,b\n", "c.csv:3: label 1 is already on line 2"},
+		{"c.csv", "label,title\n1,a\n", "c.csv:1: has no column called name; begin with a header such as label,name,r,g,b, or use a .txt file of one name a line"},
+		{"c.csv", "label,name\n1\n", "c.csv:2: is not valid CSV: wrong number of fields"},
+		{"c.csv", "label,name\n1,\"a\n", `c.csv:2: is not valid CSV: extraneous or missing " in quoted-field`},
+		{"c.csv", "label,name\n-1,a\n", `c.csv:2: is not a row of classes: label is "-1", not a whole number from 0 to 65535`},
+		{"c.csv", "name,r,g,b\na,1,2,256\n", `c.csv:2: is not a row of classes: b is "256", not a whole number from 0 to 255`},
+		{"c.csv", "name,r\n\n\"\",1\n", "c.csv:3: is not a row of classes: the name is empty"},
+		{"c.txt", "a\xff", "c.txt: is not UTF-8 text; save the class list as UTF-8"},
+		{"c.txt", strings.Repeat("a", 5<<20), "c.txt: longer than the 4 MiB a class list may have"},
+	} {
+		_, err := models.ParseClasses([]byte(tc.text), tc.file)
+		var e *models.ClassesError
+		if !errors.As(err, &e) || err.Error() != tc.want {
+			t.Errorf("error %v\nwant  %s", err, tc.want)
+		}
+	}
+	missing := filepath.Join(t.TempDir(), "none.txt")
+	if _, err := models.LoadClasses(missing); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), missing) {
+		t.Errorf("missing file: %v", err)
+	}
+}
+
+func TestLoadClassesOfDataSets(t *testing.T) {
+	for _, tc := range []struct {
+		folder string
+		count  int
+		first  string
+	}{
+		{"camvid", 11, "Sky"}, {"ade20k-sample", 150, "wall"}, {"magnetic-tile", 6, "background"}, {"oxford-pet-26", 3, "background"},
+	} {
+		classes, err := models.LoadClasses(testutil.SharedDir(t, "data", tc.folder, "classes.csv"))
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if len(classes) != tc.count || classes[0].Name != tc.first || classes[0].Label != 1 {
+			t.Errorf("%s: %d classes, the first %+v", tc.folder, len(classes), classes[0])
+		}
+		if tc.folder == "camvid" && !reflect.DeepEqual(classes.Names(), models.CamVid.Names()) {
+			t.Errorf("camvid: %v, built in %v", classes.Names(), models.CamVid.Names())
+		}
+	}
+}
+
+func TestClassesTravelWithTheModel(t *testing.T) {
+	m := &onnx.Model{ModelProto: &pb.ModelProto{}, Path: "m.onnx"}
+	if got, err := models.ClassesOf(m); got != nil || err != nil {
+		t.Errorf("without classes: %v, %v", got, err)
+	}
+	want := models.Classes{{"Käse", 3, color.RGBA{1, 0x20, 255, 255}}, {"<b>", 9, color.RGBA{A: 255}}}
+	if err := models.SetClasses(m, want); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := models.ClassesOf(m); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%v, %v; want %v", got, err, want)
+	}
+	for _, damaged := range []string{
+		`{`, `{"name":"a"}`, `[{"name":"a","label":1,"colour":"red"}]`, `[{"name":"a","label":1,"colour":"#1234567"}]`,
+		`[{"name":"a","label":-1,"colour":"#000000"}]`, `[{"name":"a","label":70000,"colour":"#000000"}]`,
+	} {
+		m.SetMetadata(models.ClassesKey, damaged)
+		_, err := models.ClassesOf(m)
+		var e *models.ClassesError
+		if !errors.As(err, &e) || e.File != "m.onnx" {
+			t.Errorf("%s: error %v, want a *ClassesError that names m.onnx", damaged, err)
+		}
+	}
+}

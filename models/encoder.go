@@ -1,0 +1,73 @@
+package models
+
+import (
+	"strconv"
+
+	"github.com/graft-onnx/graft/onnx"
+	"github.com/graft-onnx/graft/onnx/pb"
+)
+
+// opset is the ONNX operator set that New writes.
+const opset = 15
+
+// encoder is an architecture of this package.
+type encoder struct {
+	name string
+	// taps are the paths of the layers whose values are features_0 ...
+	taps []string
+	// build adds the layers behind the picture. Channels are divided by
+	// width. It returns the values of the taps in order.
+	build func(n *network, image value, width int) []value
+}
+
+// encoders are the architectures in the order Encoders lists them.
+var encoders = []encoder{
+	mobileNetV2("mobilenetv2dilated", true),
+	resNet("resnet18", basicBlock, [4]int{2, 2, 2, 2}, false),
+	resNet("resnet18dilated", basicBlock, [4]int{2, 2, 2, 2}, true),
+	resNet("resnet50", bottleneck, [4]int{3, 4, 6, 3}, false),
+	resNet("resnet50dilated", bottleneck, [4]int{3, 4, 6, 3}, true),
+	resNet("resnet101", bottleneck, [4]int{3, 4, 23, 3}, false),
+	resNet("resnet101dilated", bottleneck, [4]int{3, 4, 23, 3}, true),
+}
+
+// tapName is the name of the value and output of the i-th tap.
+func tapName(i int) string { return tapPrefix + strconv.Itoa(i) }
+
+// model builds the encoder as a model of its own: input image, outputs
+// features_0 ...
+func (e encoder) model(seed int64, width int) (*onnx.Model, error) {
+	b := onnx.NewBuilder(e.name, opset)
+	n := &network{b: b, opset: opset, part: "encoder", seed: seed, init: encoderInit, as: map[string]string{}}
+	for i, path := range e.taps {
+		n.as[path] = tapName(i)
+	}
+	image := value{b.Input(InputName, pb.TensorProto_FLOAT, "N", 3, "H", "W"), 3}
+	for _, tap := range e.build(n, image, width) {
+		b.Output(tap.name, pb.TensorProto_FLOAT, "N", tap.channels, tap.name+"_height", tap.name+"_width")
+	}
+	return b.Model()
+}
+
+// narrow divides a number of channels by the width divisor, down to 1.
+func narrow(channels, width int) int { return max(channels/width, 1) }
+
+// stage says how the convolutions of one stage are laid. With dilate d > 1
+// the stage keeps its input's size: what had stride 2 gets stride 1, and
+// kernels are spread by d so as to see as far as before; the convolution that
+// lost its stride still works on the finer grid's neighbours and is spread by
+// half as much.
+type stage struct{ dilate int }
+
+// layout returns stride and dilation of a 3x3 convolution of the stage that
+// would have the given stride.
+func (s stage) layout(stride int) (newStride, dilation int) {
+	switch {
+	case s.dilate <= 1:
+		return stride, 1
+	case stride == 2:
+		return 1, s.dilate / 2
+	default:
+		return stride, s.dilate
+	}
+}

@@ -1,0 +1,190 @@
+package models_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/graft-onnx/graft/export/ort"
+	"github.com/graft-onnx/graft/internal/testutil"
+	"github.com/graft-onnx/graft/models"
+	"github.com/graft-onnx/graft/onnx"
+)
+
+// small returns a narrow spec of every encoder with every decoder.
+func small() []models.Spec {
+	var specs []models.Spec
+	for _, e := range models.Encoders() {
+		for _, d := range models.Decoders() {
+			specs = append(specs, models.Spec{Encoder: e, Decoder: d, Classes: 7, Seed: 1, Width: 16})
+		}
+	}
+	return specs
+}
+
+func TestEveryCombinationIsValid(t *testing.T) {
+	for _, spec := range small() {
+		m := build(t, spec)
+		if err := onnx.Check(m); err != nil {
+			t.Errorf("%s with %s: %v", spec.Encoder, spec.Decoder, err)
+		}
+		if m.GetIrVersion() != 8 || m.Opset("") != 15 {
+			t.Errorf("%s with %s: IR version %d, opset %d; want 8 and 15", spec.Encoder, spec.Decoder, m.GetIrVersion(), m.Opset(""))
+		}
+		for _, p := range m.Graph.Initializer {
+			if name := p.GetName(); !strings.HasPrefix(name, "encoder.") && !strings.HasPrefix(name, "decoder.") {
+				t.Errorf("%s with %s: parameter %q is neither encoder's nor decoder's", spec.Encoder, spec.Decoder, name)
+			}
+		}
+	}
+}
+
+// One file runs at any size, and gives log-probabilities at the size of the
+// last feature map.
+func TestAnyInputSize(t *testing.T) {
+	sizes := [][3]int{{1, 97, 131}, {3, 64, 48}, {1, 240, 320}, {2, 33, 32}, {1, 8, 8}}
+	for _, spec := range small() {
+		t.Run(spec.Encoder+"-"+spec.Decoder, func(t *testing.T) {
+			s := testutil.ORTSessionBytes(t, marshal(t, build(t, spec)), "built.onnx")
+			halvings := 5
+			if strings.HasSuffix(spec.Encoder, "dilated") {
+				halvings = 3
+			}
+			for _, size := range sizes {
+				n, h, w := size[0], size[1], size[2]
+				got, err := s.Run(map[string]ort.Tensor{"image": noise(n, 3, h, w)})
+				if err != nil {
+					t.Fatalf("%v: %v", size, err)
+				}
+				for range halvings {
+					h, w = (h+1)/2, (w+1)/2
+				}
+				checkLogProbabilities(t, got[models.OutputName], n, spec.Classes, h, w)
+				deep, ok := got[models.DeepSupOutputName]
+				if ok != strings.HasSuffix(spec.Decoder, "_deepsup") {
+					t.Fatalf("deep supervision: %v", ok)
+				}
+				if ok {
+					if strings.HasSuffix(spec.Encoder, "dilated") {
+						checkLogProbabilities(t, deep, n, spec.Classes, h, w)
+					} else if d := deep.Shape[2]; d < h || d > 2*h {
+						t.Errorf("deep supervision at height %d beside %d", d, h)
+					}
+				}
+			}
+		})
+	}
+}
+
+// checkLogProbabilities checks shape, and that the classes' probabilities sum
+// to 1 at every cell within 1e-5.
+func checkLogProbabilities(t *testing.T, x ort.Tensor, n, classes, h, w int) {
+	t.Helper()
+	if want := fmt.Sprint([]int{n, classes, h, w}); fmt.Sprint(x.Shape) != want {
+		t.Fatalf("shape %v, want %s", x.Shape, want)
+	}
+	v, area := x.Data.([]float32), h*w
+	for cell := range n * area {
+		sum := 0.0
+		for c := range classes {
+			sum += math.Exp(float64(v[(cell/area*classes+c)*area+cell%area]))
+		}
+		if !(math.Abs(sum-1) <= 1e-5) {
+			t.Fatalf("probabilities of cell %d sum to %g", cell, sum)
+		}
+	}
+}
+
+func noise(shape ...int) ort.Tensor {
+	size := 1
+	for _, d := range shape {
+		size *= d
+	}
+	r, v := rand.New(rand.NewPCG(1, 2)), make([]float32, size)
+	for i := range v {
+		v[i] = float32(r.NormFloat64())
+	}
+	return ort.New(v, shape...)
+}
+
+func TestSeedDecidesTheFile(t *testing.T) {
+	spec := models.Spec{Encoder: "resnet18dilated", Decoder: "ppm_deepsup", Classes: 4, Seed: 3, Width: 8}
+	first, again := marshal(t, build(t, spec)), marshal(t, build(t, spec))
+	if !bytes.Equal(first, again) {
+		t.Error("the same Spec gave two different files")
+	}
+	spec.Seed = 4
+	other := build(t, spec)
+	spec.Seed, spec.Decoder = 3, "c1"
+	m, c1 := build(t, models.Spec{Encoder: "resnet18dilated", Decoder: "ppm_deepsup", Classes: 4, Seed: 3, Width: 8}), build(t, spec)
+	for _, p := range m.Graph.Initializer {
+		name := p.GetName()
+		if strings.HasPrefix(name, "encoder.") && !bytes.Equal(p.GetRawData(), c1.Initializer(name).GetRawData()) {
+			t.Errorf("%s depends on the decoder", name)
+		}
+		if len(p.GetDims()) == 4 && bytes.Equal(p.GetRawData(), other.Initializer(name).GetRawData()) {
+			t.Errorf("%s does not depend on the seed", name)
+		}
+	}
+}
+
+// Published sizes: learned parameters (running statistics left out) of the
+// networks at full width, as counted by PyTorch for the same layers.
+func TestParameterCounts(t *testing.T) {
+	for _, tc := range []struct {
+		encoder string
+		want    int
+	}{
+		// torchvision's count less its classifier (and for MobileNetV2 less
+		// the last 1x1 convolution), the deep stem for the 7x7 one.
+		{"mobilenetv2dilated", 3504872 - (1280*1000 + 1000) - (320*1280 + 2*1280)},
+		{"resnet18dilated", 11689512 - (512*1000 + 1000) - (64*3*49 + 2*64) +
+			(64*3*9 + 64*64*9 + 128*64*9 + 2*(64+64+128)) + // stem
+			(64*64*9 + (64*128 + 2*64))}, // first block: wider input, shortcut with a convolution
+		{"resnet50", 25557032 - (2048*1000 + 1000) - (64*3*49 + 2*64) +
+			(64*3*9 + 64*64*9 + 128*64*9 + 2*(64+64+128)) +
+			64*64 + 256*64}, // first block: 1x1 and shortcut read 128 channels
+	} {
+		got := 0
+		for _, p := range build(t, models.Spec{Encoder: tc.encoder, Decoder: "c1", Classes: 2}).Graph.Initializer {
+			if name := p.GetName(); strings.HasPrefix(name, "encoder.") && !strings.Contains(name, "running_") {
+				n, err := onnx.Len(p)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got += n
+			}
+		}
+		if got != tc.want {
+			t.Errorf("%s has %d parameters, want %d", tc.encoder, got, tc.want)
+		}
+	}
+}
+
+func TestSpecErrors(t *testing.T) {
+	good := models.Spec{Encoder: "resnet18", Decoder: "c1", Classes: 2}
+	for _, tc := range []struct {
+		setting string
+		change  func(*models.Spec)
+		says    string
+	}{
+		{"encoder", func(s *models.Spec) { s.Encoder = "vgg" }, `"vgg" is not one of graft's; known are mobilenetv2dilated, resnet18,`},
+		{"decoder", func(s *models.Spec) { s.Decoder = "" }, "known are c1, c1_deepsup"},
+		{"classes", func(s *models.Spec) { s.Classes = 0 }, "is 0, not 1 to 65536"},
+		{"classes", func(s *models.Spec) { s.Classes = 1 << 30 }, "not 1 to 65536"},
+		{"width", func(s *models.Spec) { s.Width = -1 }, "is -1, not 1 to 16"},
+		{"width", func(s *models.Spec) { s.Width = 17 }, "is 17"},
+	} {
+		spec := good
+		tc.change(&spec)
+		_, err := models.New(spec)
+		var e *models.SpecError
+		if !errors.As(err, &e) || e.Setting != tc.setting || !strings.Contains(e.Error(), tc.says) {
+			t.Errorf("%+v: error %v, want one about %s that says %q", spec, err, tc.setting, tc.says)
+		}
+	}
+}

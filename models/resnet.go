@@ -1,0 +1,93 @@
+package models
+
+import "fmt"
+
+// Paper: He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition",
+// 2015. The stem is the deep one of the reference project: three 3x3
+// convolutions where the paper has one 7x7.
+
+// residualBlock adds one block of a ResNet stage behind x; planes is its inner
+// width. Its last value is called path.relu.
+type residualBlock struct {
+	expansion int // outputs / planes
+	build     func(n *network, path string, x value, planes, stride int, s stage) value
+}
+
+// basicBlock is two 3x3 convolutions.
+var basicBlock = residualBlock{expansion: 1, build: func(n *network, path string, x value, planes, stride int, s stage) value {
+	step, dilation := s.layout(stride)
+	y := n.conv(path+".conv1", x, convolution{outputs: planes, kernel: 3, stride: step, dilation: dilation})
+	y = n.relu(path+".relu1", n.norm(path+".bn1", y))
+	_, dilation = s.layout(1)
+	y = n.conv(path+".conv2", y, convolution{outputs: planes, kernel: 3, dilation: dilation})
+	return n.norm(path+".bn2", y)
+}}
+
+// bottleneck narrows, convolves 3x3 and widens again.
+var bottleneck = residualBlock{expansion: 4, build: func(n *network, path string, x value, planes, stride int, s stage) value {
+	y := n.conv(path+".conv1", x, convolution{outputs: planes, kernel: 1})
+	y = n.relu(path+".relu1", n.norm(path+".bn1", y))
+	step, dilation := s.layout(stride)
+	y = n.conv(path+".conv2", y, convolution{outputs: planes, kernel: 3, stride: step, dilation: dilation})
+	y = n.relu(path+".relu2", n.norm(path+".bn2", y))
+	y = n.conv(path+".conv3", y, convolution{outputs: planes * 4, kernel: 1})
+	return n.norm(path+".bn3", y)
+}}
+
+// resNet describes a residual network of four stages of so many blocks. With
+// dilated, stages three and four stay at stride 8.
+func resNet(name string, block residualBlock, blocks [4]int, dilated bool) encoder {
+	e := encoder{name: name}
+	for i, count := range blocks {
+		e.taps = append(e.taps, fmt.Sprintf("layer%d.%d.relu", i+1, count-1))
+	}
+	dilate := [4]int{1, 1, 1, 1}
+	if dilated {
+		dilate = [4]int{1, 1, 2, 4}
+	}
+	e.build = func(n *network, image value, width int) []value {
+		x := resNetStem(n, image, width)
+		var taps []value
+		for i, planes := range []int{64, 128, 256, 512} {
+			planes = narrow(planes, width)
+			s := stage{dilate: dilate[i]}
+			for j := range blocks[i] {
+				stride := 1
+				if i > 0 && j == 0 {
+					stride = 2
+				}
+				x = residual(n, fmt.Sprintf("layer%d.%d", i+1, j), x, block, planes, stride, s)
+			}
+			taps = append(taps, x)
+		}
+		return taps
+	}
+	return e
+}
+
+// resNetStem brings the picture to stride 4.
+func resNetStem(n *network, image value, width int) value {
+	x := image
+	for i, outputs := range []int{64, 64, 128} {
+		stride := 1
+		if i == 0 {
+			stride = 2
+		}
+		x = n.conv(fmt.Sprintf("conv%d", i+1), x, convolution{outputs: narrow(outputs, width), kernel: 3, stride: stride})
+		x = n.relu(fmt.Sprintf("relu%d", i+1), n.norm(fmt.Sprintf("bn%d", i+1), x))
+	}
+	return n.maxPool("maxpool", x, 3, 2)
+}
+
+// residual adds a block and its shortcut, which is a 1x1 convolution where the
+// size or the number of channels changes.
+func residual(n *network, path string, x value, block residualBlock, planes, stride int, s stage) value {
+	y := block.build(n, path, x, planes, stride, s)
+	shortcut := x
+	if stride != 1 || x.channels != y.channels {
+		step, _ := s.layout(stride)
+		shortcut = n.conv(path+".downsample.0", x, convolution{outputs: y.channels, kernel: 1, stride: step})
+		shortcut = n.norm(path+".downsample.1", shortcut)
+	}
+	return n.relu(path+".relu", n.add(path+".add", y, shortcut))
+}
