@@ -10,11 +10,22 @@ import (
 type scope struct {
 	outer *scope
 	own   map[string]bool
+	makes map[string]bool // what the nodes make, later ones included
 }
 
 func (s *scope) has(name string) bool {
 	for ; s != nil; s = s.outer {
 		if s.own[name] {
+			return true
+		}
+	}
+	return false
+}
+
+// comes reports whether a node makes the value, early or late.
+func (s *scope) comes(name string) bool {
+	for ; s != nil; s = s.outer {
+		if s.makes[name] {
 			return true
 		}
 	}

@@ -9,10 +9,10 @@ import (
 // nodes checks the nodes of a graph or function in order, adding what they make
 // to the scope.
 func (c *checker) nodes(nodes []*pb.NodeProto, s *scope, p place) {
-	producer := map[string]*pb.NodeProto{}
+	s.makes = map[string]bool{}
 	for _, n := range nodes {
 		for _, out := range n.GetOutput() {
-			producer[out] = n
+			s.makes[out] = true
 		}
 	}
 	late := 0 // nodes that read what a later node makes
@@ -23,7 +23,7 @@ func (c *checker) nodes(nodes []*pb.NodeProto, s *scope, p place) {
 		for i, in := range n.GetInput() {
 			switch {
 			case in == "" || s.has(in):
-			case producer[in] != nil:
+			case s.comes(in):
 				if late == 0 {
 					first, read = n, in
 				}
