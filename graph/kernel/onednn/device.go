@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"sync"
 	"unsafe"
 
 	"github.com/graft-onnx/graft/graph/kernel"
@@ -19,6 +20,7 @@ type Device struct {
 	stream uintptr
 	n      int // threads
 
+	closing  sync.Once
 	waitCall []uintptr // the arguments of dnnl_stream_wait
 }
 
@@ -81,8 +83,15 @@ func (d *Device) Do(f func() error) error { return d.thread.do(f) }
 // Close implements kernel.Device. Kernels of the device return an error
 // afterwards.
 func (d *Device) Close() error {
-	d.thread.close()
-	return d.native.Close()
+	var err error
+	d.closing.Do(func() {
+		err = d.Do(func() error {
+			return check("dnnl_stream_destroy", call(d.lib.fn.streamDestroy, d.stream))
+		})
+		d.thread.close()
+		err = errors.Join(err, d.native.Close())
+	})
+	return err
 }
 
 // Compile implements kernel.Device.

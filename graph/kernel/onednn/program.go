@@ -249,8 +249,8 @@ func (p *program) checkArgs(args []kernel.Buffer) error {
 		if i < len(p.args) {
 			size, name = p.args[i].Size(), p.args[i].Name
 		}
-		if _, ok := b.(*host.Memory); !ok {
-			return fmt.Errorf("onednn: %s: %s is a %T, not memory of this device", p.name, name, b)
+		if _, err := host.Of(b); err != nil {
+			return fmt.Errorf("onednn: %s: %s: %w", p.name, name, err)
 		}
 		if b.Size() < size {
 			return fmt.Errorf("onednn: %s: %s has %d bytes, want %d", p.name, name, b.Size(), size)
