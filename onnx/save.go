@@ -87,20 +87,22 @@ func (m *Model) detach(dataFile string) (*pb.ModelProto, [][]byte) {
 	graph.Initializer = make([]*pb.TensorProto, len(m.Graph.GetInitializer()))
 	for i, t := range m.Graph.GetInitializer() {
 		graph.Initializer[i] = t
-		if len(t.GetRawData()) < minExternal {
+		raw := rawData(t)
+		if len(raw) < minExternal {
 			continue
 		}
 		offset = (offset + externalAlign - 1) / externalAlign * externalAlign
 		out := shallow(t)
-		out.RawData, out.DataLocation = nil, pb.TensorProto_EXTERNAL
+		clearData(out)
+		out.DataLocation = pb.TensorProto_EXTERNAL
 		out.ExternalData = []*pb.StringStringEntryProto{
 			{Key: "location", Value: dataFile},
 			{Key: "offset", Value: strconv.FormatInt(offset, 10)},
-			{Key: "length", Value: strconv.Itoa(len(t.GetRawData()))},
+			{Key: "length", Value: strconv.Itoa(len(raw))},
 		}
 		graph.Initializer[i] = out
-		weights = append(weights, t.GetRawData())
-		offset += int64(len(t.GetRawData()))
+		weights = append(weights, raw)
+		offset += int64(len(raw))
 	}
 	model := shallow(m.ModelProto)
 	model.Graph = graph

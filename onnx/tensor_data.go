@@ -1,7 +1,9 @@
 package onnx
 
 import (
+	"encoding/binary"
 	"fmt"
+	"math"
 
 	"github.com/graft-onnx/graft/onnx/pb"
 )
@@ -114,4 +116,51 @@ func typedWants(dtype pb.TensorProto_DataType) (string, valuesPerElement) {
 		return "int32_data", packed
 	}
 	return "int32_data", single
+}
+
+// rawData returns a tensor's elements as raw_data holds them, converted from
+// the typed field where they lie there; nil for strings and for tensors whose
+// data do not fit their dimensions.
+func rawData(t *pb.TensorProto) []byte {
+	if len(t.GetRawData()) > 0 {
+		return t.GetRawData()
+	}
+	n, err := checkData(t)
+	if err != nil {
+		return nil
+	}
+	dtype := DataType(t)
+	size, err := rawBytes(dtype, n)
+	if err != nil {
+		return nil
+	}
+	raw := make([]byte, 0, size)
+	le := binary.LittleEndian
+	for _, v := range t.GetFloatData() {
+		raw = le.AppendUint32(raw, math.Float32bits(v))
+	}
+	for _, v := range t.GetDoubleData() {
+		raw = le.AppendUint64(raw, math.Float64bits(v))
+	}
+	for _, v := range t.GetInt64Data() {
+		raw = le.AppendUint64(raw, uint64(v))
+	}
+	for _, v := range t.GetUint64Data() {
+		if dtype == pb.TensorProto_UINT32 {
+			raw = le.AppendUint32(raw, uint32(v))
+		} else {
+			raw = le.AppendUint64(raw, v)
+		}
+	}
+	for _, v := range t.GetInt32Data() {
+		switch DataTypeBits(dtype) {
+		case 32:
+			raw = le.AppendUint32(raw, uint32(v))
+		case 16:
+			raw = le.AppendUint16(raw, uint16(v))
+		default: // bytes, and pairs of 4-bit values
+			raw = append(raw, byte(v))
+		}
+	}
+	return raw
 }

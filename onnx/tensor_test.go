@@ -167,3 +167,37 @@ func TestTensorsAreRefused(t *testing.T) {
 		t.Errorf("segment: %v", err)
 	}
 }
+
+// Whatever field holds the data, the raw form reads the same.
+func TestRawData(t *testing.T) {
+	for _, tt := range []*pb.TensorProto{
+		{Dims: []int64{2}, DataType: int32(pb.TensorProto_FLOAT), FloatData: []float32{1, -2}},
+		{Dims: []int64{2}, DataType: int32(pb.TensorProto_DOUBLE), DoubleData: []float64{1, -2}},
+		{Dims: []int64{2}, DataType: int32(pb.TensorProto_FLOAT16), Int32Data: []int32{0x3c00, 0xc000}},
+		{Dims: []int64{2}, DataType: int32(pb.TensorProto_INT64), Int64Data: []int64{1, -2}},
+		{Dims: []int64{2}, DataType: int32(pb.TensorProto_INT32), Int32Data: []int32{1, -2}},
+		{Dims: []int64{2}, DataType: int32(pb.TensorProto_INT8), Int32Data: []int32{1, -2}},
+		{Dims: []int64{3}, DataType: int32(pb.TensorProto_INT4), Int32Data: []int32{0x21, 0x0e}},
+		{Dims: []int64{2}, DataType: int32(pb.TensorProto_UINT32), Uint64Data: []uint64{1, 1 << 31}},
+		{Dims: []int64{2}, DataType: int32(pb.TensorProto_UINT64), Uint64Data: []uint64{1, 1 << 62}},
+	} {
+		raw := &pb.TensorProto{Dims: tt.Dims, DataType: tt.DataType, RawData: rawData(tt)}
+		if IsFloat(DataType(tt)) {
+			want, errWant := Floats(tt)
+			got, errGot := Floats(raw)
+			if errWant != nil || errGot != nil || !slices.Equal(got, want) {
+				t.Errorf("%s: %v and %v, %v, %v", DataTypeName(DataType(tt)), got, want, errGot, errWant)
+			}
+			continue
+		}
+		want, errWant := Ints(tt)
+		got, errGot := Ints(raw)
+		if errWant != nil || errGot != nil || !slices.Equal(got, want) {
+			t.Errorf("%s: %v and %v, %v, %v", DataTypeName(DataType(tt)), got, want, errGot, errWant)
+		}
+	}
+	text := &pb.TensorProto{Dims: []int64{1}, DataType: int32(pb.TensorProto_STRING), StringData: [][]byte{[]byte("a")}}
+	if rawData(text) != nil {
+		t.Error("strings have a raw form")
+	}
+}

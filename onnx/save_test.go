@@ -1,0 +1,118 @@
+package onnx
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/graft-onnx/graft/onnx/pb"
+)
+
+func names(t *testing.T, dir string) (out []string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		out = append(out, e.Name())
+	}
+	return out
+}
+
+func TestSaveAndLoad(t *testing.T) {
+	m := smallModel(t)
+	m.SetMetadata("k", "v")
+	dir := t.TempDir()
+	path := filepath.Join(dir, "net.onnx")
+	if err := m.Save(path); err != nil {
+		t.Fatal(err)
+	}
+	if got := names(t, dir); len(got) != 1 {
+		t.Errorf("%v is left", got)
+	}
+	back, err := Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !proto.Equal(m.ModelProto, back.ModelProto) || back.Path != path {
+		t.Error("the model comes back changed")
+	}
+	first, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Clone().Save(path); err != nil {
+		t.Fatal(err)
+	}
+	if second, err := os.ReadFile(path); err != nil || !bytes.Equal(first, second) {
+		t.Errorf("the same model gives other bytes, %v", err)
+	}
+}
+
+// Where writing fails, the old file stays and nothing else is left.
+func TestFailedWriteLeavesNothing(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "file")
+	if err := os.WriteFile(path, []byte("old"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	broken := errors.New("broken")
+	err := WriteFile(path, func(w io.Writer) error {
+		if _, err := w.Write([]byte("half")); err != nil {
+			t.Fatal(err)
+		}
+		return broken
+	})
+	var e *Error
+	if !errors.Is(err, broken) || !errors.As(err, &e) || e.File != path {
+		t.Errorf("%v", err)
+	}
+	if got, err := os.ReadFile(path); err != nil || string(got) != "old" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if got := names(t, dir); len(got) != 1 {
+		t.Errorf("%v is left", got)
+	}
+	// A folder in the file's place lets the rename fail, after the writing.
+	taken := filepath.Join(dir, "taken")
+	if err := os.MkdirAll(filepath.Join(taken, "inside"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := smallModel(t).Save(taken); !errors.As(err, &e) {
+		t.Errorf("saved over a folder: %v", err)
+	}
+	if got := names(t, dir); len(got) != 2 {
+		t.Errorf("%v is left", got)
+	}
+	if err := smallModel(t).Save(filepath.Join(dir, "none", "net.onnx")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("saved into no folder: %v", err)
+	}
+}
+
+// Models past 2 GiB are refused before anything is written. The tensors share
+// their bytes, so the test itself needs little memory.
+func TestSaveRefusesMoreThan2GiB(t *testing.T) {
+	m := smallModel(t)
+	raw := make([]byte, 64<<20)
+	for range 33 {
+		m.Graph.Initializer = append(m.Graph.Initializer, &pb.TensorProto{
+			Name: "t", Dims: []int64{64 << 20}, DataType: int32(pb.TensorProto_UINT8), RawData: raw})
+	}
+	dir := t.TempDir()
+	if err := m.Save(filepath.Join(dir, "net.onnx")); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("%v", err)
+	}
+	if got := names(t, dir); len(got) != 0 {
+		t.Errorf("%v is left", got)
+	}
+	slim, weights := m.detach("w")
+	if proto.Size(slim) > 1<<20 || len(weights) != 33 {
+		t.Errorf("with external data it still takes %d bytes", proto.Size(slim))
+	}
+}
