@@ -245,6 +245,14 @@ func evalBinary(c *call, in []*tensor) ([]*tensor, error) {
 		op = "Add"
 	}
 	m := binaryMaths[op]
+	if op == "Mod" && AttrInt(c.n, "fmod", 0) != 0 {
+		m.s, m.i = nil, func(x, y int64) (int64, bool) {
+			if y == 0 || y == -1 {
+				return 0, y == -1
+			}
+			return x % y, true
+		}
+	}
 	acc := in[0]
 	for _, t := range in[1:] {
 		if acc == nil || t == nil {

@@ -27,6 +27,17 @@ func (c *call) same(k int, v *value) {
 	}
 }
 
+// likeRule: the shape of input 0, the type of attribute dtype if there is one.
+func likeRule(c *call) error {
+	if err := sameRule(c); err != nil {
+		return err
+	}
+	if t := AttrInt(c.n, "dtype", 0); t != 0 {
+		c.typed(0, pb.TensorProto_DataType(t))
+	}
+	return nil
+}
+
 // boolRule: output 0 has the shape of input 0 and holds booleans.
 func boolRule(c *call) error {
 	if err := sameRule(c); err != nil {

@@ -400,16 +400,38 @@ func cropRule(c *call) error {
 	return nil
 }
 
-// nonZeroRule: (rank, n), n known to nobody before the run.
+// nonZeroRule: (rank, n), the indices of the elements that are not 0; n is
+// known for constants only.
 func nonZeroRule(c *call) error {
 	x, ok, err := c.shaped(0, -1)
 	if err != nil {
 		return err
 	}
 	c.typed(0, pb.TensorProto_INT64)
-	if ok {
-		c.set(0, pb.TensorProto_INT64, []Dim{{Size: int64(len(x.Dims))}, {Size: -1}})
+	if !ok || len(c.out) == 0 {
+		return nil
 	}
+	rank := len(x.Dims)
+	c.set(0, pb.TensorProto_INT64, []Dim{{Size: int64(rank)}, {Size: -1}})
+	t := x.known()
+	if t == nil || t.symbolic() || rank == 0 {
+		return nil
+	}
+	var found []int
+	for k := range t.len() {
+		if t.f != nil && t.f[k] != 0 || t.i != nil && t.i[k] != 0 {
+			found = append(found, k)
+		}
+	}
+	strides := rowStrides(t.dims)
+	out := newTensor(pb.TensorProto_INT64, []int{rank, len(found)})
+	for d := range rank {
+		for k, at := range found {
+			out.i[d*len(found)+k] = int64(at / strides[d] % t.dims[d])
+		}
+	}
+	c.set(0, pb.TensorProto_INT64, []Dim{{Size: int64(rank)}, {Size: int64(len(found))}})
+	c.out[0].data = out
 	return nil
 }
 
@@ -454,8 +476,8 @@ func oneHotRule(c *call) error {
 		return nil
 	}
 	depth := Dim{Size: -1}
-	if d, ok := c.ints(1); ok && len(d) == 1 && d[0] >= 0 && d[0] <= sizeLimit {
-		depth = Dim{Size: d[0]}
+	if d, ok := c.floats(1); ok && len(d) == 1 && d[0] >= 0 && d[0] <= sizeLimit {
+		depth = Dim{Size: int64(d[0])}
 	}
 	axis, err := normalAxis(AttrInt(c.n, "axis", -1), len(index.Dims)+1)
 	if err != nil {

@@ -21,6 +21,7 @@ var rules = map[string]rule{
 	"Slice": sliceRule, "Gather": gatherRule, "GatherElements": gatherElementsRule, "GatherND": gatherNDRule,
 	"ScatterElements": sameRule, "ScatterND": sameRule, "Scatter": sameRule,
 	"Pad": padRule, "DepthToSpace": depthToSpaceRule, "SpaceToDepth": spaceToDepthRule, "Crop": cropRule,
+	"Bernoulli": likeRule, "RandomNormalLike": likeRule, "RandomUniformLike": likeRule, "EyeLike": likeRule,
 	"NonZero": nonZeroRule, "TopK": topKRule, "OneHot": oneHotRule,
 
 	"MatMul": matMulRule, "Gemm": gemmRule, "ArgMax": argRule, "ArgMin": argRule,
@@ -34,7 +35,7 @@ func init() {
 			"HardSwish", "Mish", "Gelu", "Tanh", "ScaledTanh", "Softplus", "ParametricSoftplus", "Softsign", "Clip", "Affine", "ImageScaler",
 			"Exp", "Log", "Sqrt", "Abs", "Neg", "Reciprocal", "Erf", "Floor", "Ceil", "Round", "Sign",
 			"Sin", "Cos", "Tan", "Asin", "Acos", "Atan", "Sinh", "Cosh", "Asinh", "Acosh", "Atanh",
-			"Not", "CumSum", "Trilu", "LRN", "LpNormalization", "MeanVarianceNormalization", "RandomNormalLike", "RandomUniformLike", "Bernoulli"},
+			"Not", "CumSum", "Trilu", "LRN", "LpNormalization", "MeanVarianceNormalization"},
 		ptr(boolRule):      {"IsNaN", "IsInf"},
 		ptr(binaryRule):    {"Add", "Sub", "Mul", "Div", "Pow", "Mod", "And", "Or", "Xor", "BitShift"},
 		ptr(broadcastRule): {"Sum", "Mean", "Max", "Min"},
