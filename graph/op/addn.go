@@ -92,22 +92,27 @@ func Fill(g *gorgonia.ExprGraph, shape []int, value float32) (*Node, error) {
 // Scalar returns a constant of rank 0.
 func Scalar(g *gorgonia.ExprGraph, value float32) (*Node, error) { return Fill(g, []int{}, value) }
 
-// uniform turns a constant whose elements are all equal into a node.
-func uniform(g *gorgonia.ExprGraph, shape []int, v []float32) (*Node, error) {
-	for _, x := range v {
-		if x != v[0] {
-			return nil, fmt.Errorf("a constant of %d different elements has to be an initializer", len(v))
-		}
-	}
+// constant turns known values into a node.
+func (s *Source) constant(shape []int, v []float32) (*Node, error) {
 	if len(v) == 0 {
 		return nil, fmt.Errorf("empty constants are not supported")
 	}
-	return Fill(g, shape, v[0])
+	same := true
+	for _, x := range v {
+		same = same && x == v[0]
+	}
+	switch {
+	case same:
+		return Fill(s.graph(), shape, v[0])
+	case s.Env != nil && s.Env.Constant != nil:
+		return s.Env.Constant(shape, v)
+	}
+	return nil, fmt.Errorf("a constant of %d different elements has to be an initializer", len(v))
 }
 
 // buildConstant (https://onnx.ai/onnx/operators/onnx__Constant.html, opsets 1,
-// 9, 11, 12, 13) serves constants of one value; all others become initializers
-// before a graph is built.
+// 9, 11, 12, 13) serves float constants that have not become initializers before
+// the graph is built.
 func buildConstant(s *Source) ([]*Node, error) {
 	if v, err := attr(s, "value_float", float32(0)); err != nil {
 		return nil, err
@@ -117,7 +122,7 @@ func buildConstant(s *Source) ([]*Node, error) {
 	if list, err := attr[[]float32](s, "value_floats", nil); err != nil {
 		return nil, err
 	} else if list != nil {
-		return one(uniform(s.graph(), []int{len(list)}, list))
+		return one(s.constant([]int{len(list)}, list))
 	}
 	t, err := attrTensor(s, "value")
 	if err != nil {
@@ -127,5 +132,5 @@ func buildConstant(s *Source) ([]*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	return one(uniform(s.graph(), onnx.Dims(t), v))
+	return one(s.constant(onnx.Dims(t), v))
 }

@@ -36,6 +36,9 @@ func (in Input) Present() bool { return in.Node != nil || in.Const != nil }
 type Env struct {
 	Training bool // batch statistics and dropout are on
 	FixBN    bool // BatchNormalization keeps to its running statistics
+	// Constant adds a float tensor (row-major) to the graph. Without it only
+	// constants whose elements are all equal are supported.
+	Constant func(shape []int, data []float32) (*Node, error)
 	// Graph is the graph being built; nodes without inputs need it.
 	Graph *gorgonia.ExprGraph
 	// Running is called for every BatchNormalization that trains: stats is

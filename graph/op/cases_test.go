@@ -126,6 +126,9 @@ func moreCases() []gradientCase {
 	add(
 		gradientCase{op: "MaxPool", attrs: at{"kernel_shape": list[int64](3)}, inputs: list(x(2, 3, 8))},
 		gradientCase{op: "AveragePool", attrs: at{"kernel_shape": list[int64](3)}, inputs: list(x(2, 3, 8)), linear: true},
+		gradientCase{op: "MaxPool", attrs: at{"kernel_shape": list[int64](2, 3, 2), "pads": list[int64](1, 0, 0, 0, 1, 1)}, inputs: list(x(2, 3, 3, 4, 5))},
+		gradientCase{op: "AveragePool", attrs: at{"kernel_shape": list[int64](2, 3, 2), "strides": list[int64](2, 1, 1), "pads": list[int64](1, 0, 0, 0, 1, 1)},
+			inputs: list(x(2, 3, 3, 4, 5)), linear: true},
 		gradientCase{op: "GlobalAveragePool", inputs: list(img), linear: true},
 		gradientCase{op: "GlobalMaxPool", inputs: list(img)},
 		gradientCase{op: "graft.AdaptiveAveragePool", attrs: at{"output_size": list[int64](3, 2)}, inputs: list(img), linear: true},

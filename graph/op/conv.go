@@ -132,10 +132,10 @@ func buildConv(s *Source) ([]*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	if x.Dims() != w.Dims() {
+	if x.Dims() != w.Dims() || x.Dims() < 3 {
 		return nil, fmt.Errorf("input of shape %v does not fit weights of shape %v", x.Shape(), w.Shape())
 	}
-	win, err := window(s, x.Dims()-2, shapeOf(w)[2:])
+	win, err := window(s, x.Dims()-2, 2, shapeOf(w)[2:])
 	if err != nil {
 		return nil, err
 	}

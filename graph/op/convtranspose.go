@@ -5,6 +5,7 @@ package op
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/graft-onnx/graft/graph/kernel"
 )
@@ -28,7 +29,7 @@ func buildConvTranspose(s *Source) ([]*Node, error) {
 		return nil, fmt.Errorf("input of shape %v and weights of shape %v are not supported, want (N,C,W) or (N,C,H,W)", x.Shape(), w.Shape())
 	}
 	axes := rank - 2
-	win, err := window(s, axes, shapeOf(w)[2:])
+	win, err := window(s, axes, 2, shapeOf(w)[2:])
 	if err != nil {
 		return nil, err
 	}
@@ -47,7 +48,7 @@ func buildConvTranspose(s *Source) ([]*Node, error) {
 	if len(wanted) > axes { // some exporters write N and C too
 		wanted = wanted[len(wanted)-axes:]
 	}
-	if wanted != nil && len(wanted) != axes {
+	if wanted != nil && (len(wanted) != axes || slices.Min(wanted) < 1) {
 		return nil, fmt.Errorf("output_shape %v does not fit %d spatial axes", wanted, axes)
 	}
 	if axes == 1 {

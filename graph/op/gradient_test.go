@@ -72,7 +72,8 @@ type gradientCase struct {
 	outputs int
 	train   bool
 	// linear operators are checked with a step of 1 to 1e-5, others by
-	// Richardson's extrapolation to 1e-3.
+	// Richardson's extrapolation to 1e-3, relative to the sum of the absolute
+	// terms of the derivative; float32 rounding of the outputs comes on top.
 	linear bool
 	fixed  []int // inputs that have no gradient
 }
@@ -181,6 +182,7 @@ func (c gradientCase) check(t *testing.T) {
 			want += float64(got[0][k]) * float64(direction[k])
 			scale += math.Abs(float64(got[0][k]) * float64(direction[k]))
 		}
+		noise := 0.0 // how far float32 rounding may move the sum
 		along := func(h float32) float64 {
 			moved := make([]float32, len(direction))
 			for k, v := range values[i].data {
@@ -191,25 +193,28 @@ func (c gradientCase) check(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			sum := 0.0
+			sum, squares := 0.0, 0.0
 			for k, v := range out[0] {
-				sum += float64(v) * float64(seedValue.data[k])
+				term := float64(v) * float64(seedValue.data[k])
+				sum += term
+				squares += term * term
 			}
+			noise = max(noise, math.Sqrt(squares)*0x1p-23)
 			return sum
 		}
 		var numeric, tolerance float64
 		if c.linear {
-			numeric, tolerance = (along(1)-along(-1))/2, 1e-5
+			numeric, tolerance = (along(1)-along(-1))/2, 1e-5*scale+noise
 		} else {
 			const h = 0.005
-			numeric, tolerance = (8*(along(h)-along(-h))-(along(2*h)-along(-2*h)))/(12*h), 1e-3
+			numeric, tolerance = (8*(along(h)-along(-h))-(along(2*h)-along(-2*h)))/(12*h), 1e-3*scale+noise/h
 		}
 		p.set(l, values[i].data)
-		if scale == 0 {
+		if scale == 0 && len(direction) > 1 {
 			t.Errorf("input %d: the gradient is zero", i)
 		}
-		if d := math.Abs(numeric - want); !(d <= tolerance*scale) {
-			t.Errorf("input %d: derivative %.6g, finite differences %.6g (relative difference %.2g, limit %g)", i, want, numeric, d/scale, tolerance)
+		if d := math.Abs(numeric - want); !(d <= tolerance) {
+			t.Errorf("input %d: derivative %.6g, finite differences %.6g (difference %.2g, limit %.2g)", i, want, numeric, d, tolerance)
 		}
 	}
 }

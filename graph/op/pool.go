@@ -70,37 +70,66 @@ func poolBuilder(op kernel.PoolOp) Builder {
 		if err != nil {
 			return nil, err
 		}
-		rank := x.Dims()
-		win, err := window(s, rank-2, nil)
+		win, err := window(s, x.Dims()-2, 3, nil)
 		if err != nil {
 			return nil, err
 		}
-		if x, err = spatial(x); err != nil {
-			return nil, err
-		}
-		xs := x.Shape()
-		g := kernel.Geometry{N: xs[0], C: xs[1], H: xs[2], W: xs[3], O: xs[1], Groups: 1}
-		if err := win.place(&g, true); err != nil {
-			return nil, err
-		}
-		if g.PadTop >= (g.KH-1)*g.DilationH+1 || g.PadLeft >= (g.KW-1)*g.DilationW+1 {
-			return nil, fmt.Errorf("padding (%d,%d) is as large as the window (%d,%d): some windows would hold no input", g.PadTop, g.PadLeft, g.KH, g.KW)
-		}
-		d := kernel.Pool{Geometry: g, Op: op}
-		if d.CountPad, err = attrBool(s, "count_include_pad", false); err != nil {
-			return nil, err
-		}
-		y, err := apply(Pool{d}, d.Y(), x)
+		count, err := attrBool(s, "count_include_pad", false)
 		if err != nil {
-			return nil, err
-		}
-		if y, err = unspatial(y, rank); err != nil {
 			return nil, err
 		}
 		// The second output of MaxPool, the indices, are integers: they exist
 		// for MaxUnpool alone.
 		r := make([]*Node, max(s.Outputs, 1))
-		r[0] = y
+		if r[0], err = poolWindow(op, x, win, count); err != nil {
+			return nil, err
+		}
 		return r, nil
 	}
+}
+
+// poolWindow pools over one, two or three spatial axes. The maximum and the
+// mean of a box, and the number of its cells, are products of what the axes
+// give, so the third axis is a pooling of its own.
+func poolWindow(op kernel.PoolOp, x *Node, win *slide, count bool) (*Node, error) {
+	rank, shape := x.Dims(), shapeOf(x)
+	var err error
+	if rank == 5 {
+		depth := *win
+		depth.only(0)
+		win.only(1, 2)
+		if x, err = reshape(x, []int{shape[0], shape[1] * shape[2], shape[3], shape[4]}); err != nil {
+			return nil, err
+		}
+		if x, err = poolWindow(op, x, win, count); err != nil {
+			return nil, err
+		}
+		h, w := x.Shape()[2], x.Shape()[3]
+		if x, err = reshape(x, []int{shape[0], shape[1], shape[2], h * w}); err != nil {
+			return nil, err
+		}
+		if x, err = poolWindow(op, x, &depth, count); err != nil {
+			return nil, err
+		}
+		return reshape(x, []int{shape[0], shape[1], x.Shape()[2], h, w})
+	}
+	if x, err = spatial(x); err != nil {
+		return nil, err
+	}
+	xs := x.Shape()
+	g := kernel.Geometry{N: xs[0], C: xs[1], H: xs[2], W: xs[3], O: xs[1], Groups: 1}
+	if err := win.place(&g, true); err != nil {
+		return nil, err
+	}
+	spanH, spanW := (g.KH-1)*g.DilationH+1, (g.KW-1)*g.DilationW+1
+	if max(g.PadTop, g.PadBottom) >= spanH || max(g.PadLeft, g.PadRight) >= spanW {
+		return nil, fmt.Errorf("padding (%d,%d,%d,%d) is as large as the window (%d,%d): some windows would hold no input",
+			g.PadTop, g.PadLeft, g.PadBottom, g.PadRight, spanH, spanW)
+	}
+	d := kernel.Pool{Geometry: g, Op: op, CountPad: count}
+	y, err := apply(Pool{d}, d.Y(), x)
+	if err != nil {
+		return nil, err
+	}
+	return unspatial(y, rank)
 }

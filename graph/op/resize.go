@@ -249,6 +249,9 @@ func (r resizing) apply(x *Node, scales []float32, sizes []int, roi []float32) (
 		}
 		if roi != nil {
 			l.start, l.end = float64(roi[i]), float64(roi[i+n])
+			if size := math.Abs(l.start) + math.Abs(l.end); !(size < maxDim) {
+				return nil, fmt.Errorf("roi %v is out of range", roi)
+			}
 		}
 		exact := l.scale * float32(l.in)
 		if roi != nil {

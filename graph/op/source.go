@@ -29,9 +29,8 @@ func (s *Source) graph() *gorgonia.ExprGraph {
 	return nil
 }
 
-// node returns input i as a float tensor. A constant without a node of its own
-// (an exponent of integer type, say) is supported where all its elements are
-// equal.
+// node returns input i as a float tensor; a constant without a node of its own
+// (an exponent of integer type, say) gets one.
 func (s *Source) node(i int) (*Node, error) {
 	if !s.has(i) {
 		return nil, fmt.Errorf("input %d is missing", i)
@@ -44,7 +43,7 @@ func (s *Source) node(i int) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	return uniform(s.graph(), onnx.Dims(in.Const), v)
+	return s.constant(onnx.Dims(in.Const), v)
 }
 
 // nodes returns every input as a float tensor.

@@ -17,13 +17,12 @@ func newTaps(in, out int) *tapsBuilder {
 	return &tapsBuilder{kernel.Taps{In: in, Start: append(make([]int, 0, out+1), 0)}}
 }
 
-// add appends an entry to the row in the making; entries of one column merge.
+// add appends an entry to the row in the making, in the order of the columns;
+// entries of one column merge.
 func (t *tapsBuilder) add(index int, weight float64) {
-	for k := t.Start[len(t.Start)-1]; k < len(t.Index); k++ {
-		if t.Index[k] == index {
-			t.Weight[k] += float32(weight)
-			return
-		}
+	if k := len(t.Index) - 1; k >= t.Start[len(t.Start)-1] && t.Index[k] == index {
+		t.Weight[k] += float32(weight)
+		return
 	}
 	t.Index = append(t.Index, index)
 	t.Weight = append(t.Weight, float32(weight))

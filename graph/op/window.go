@@ -16,11 +16,12 @@ type slide struct {
 	ceil                     bool
 }
 
-// window reads the attributes; size is the window where the operator knows it
-// from its weights, nil where kernel_shape is required.
-func window(s *Source, axes int, size []int) (*slide, error) {
-	if axes < 1 || axes > 2 {
-		return nil, fmt.Errorf("%d spatial axes are not supported, only one or two", axes)
+// window reads the attributes for up to limit spatial axes; size is the window
+// where the operator knows it from its weights, nil where kernel_shape is
+// required.
+func window(s *Source, axes, limit int, size []int) (*slide, error) {
+	if axes < 1 || axes > limit {
+		return nil, fmt.Errorf("%d spatial axes are not supported, only 1 to %d", axes, limit)
 	}
 	w := &slide{}
 	var err error
@@ -61,10 +62,29 @@ func window(s *Source, axes int, size []int) (*slide, error) {
 		return nil, err
 	}
 	if axes == 1 {
-		w.kernel, w.stride, w.dilation = []int{1, w.kernel[0]}, []int{1, w.stride[0]}, []int{1, w.dilation[0]}
-		w.before, w.after = []int{0, w.before[0]}, []int{0, w.after[0]}
+		w.only(-1, 0)
 	}
 	return w, nil
+}
+
+// only keeps some axes, two in the end: -1 stands for an axis of length 1
+// without a window, and the axis comes first where it is alone.
+func (w *slide) only(axes ...int) {
+	if len(axes) == 1 {
+		axes = append(axes, -1)
+	}
+	pick := func(from []int, none int) []int {
+		r := make([]int, len(axes))
+		for i, a := range axes {
+			r[i] = none
+			if a >= 0 {
+				r[i] = from[a]
+			}
+		}
+		return r
+	}
+	w.kernel, w.stride, w.dilation = pick(w.kernel, 1), pick(w.stride, 1), pick(w.dilation, 1)
+	w.before, w.after = pick(w.before, 0), pick(w.after, 0)
 }
 
 // along works out one axis: the padding and the number of windows.
