@@ -64,7 +64,11 @@ func (d *Device) Name() string { return "onednn" }
 
 // String implements kernel.Device.
 func (d *Device) String() string {
-	return fmt.Sprintf("oneDNN %v (%s, %s, %d threads) over %v", d.lib.version, d.lib.path, d.lib.runtime, d.n, d.native)
+	threads := fmt.Sprintf("%d threads", d.n)
+	if d.lib.threads == 0 {
+		threads = "as many threads as it likes"
+	}
+	return fmt.Sprintf("oneDNN %v (%s, %s, %s) over %v", d.lib.version, d.lib.path, d.lib.runtime, threads, d.native)
 }
 
 // Alloc implements kernel.Device.
