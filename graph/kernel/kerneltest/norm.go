@@ -1,0 +1,194 @@
+package kerneltest
+
+import (
+	"fmt"
+	"math"
+	"testing"
+
+	"github.com/graft-onnx/graft/graph/kernel"
+)
+
+// normCase is a batch to normalise.
+type normCase struct {
+	n, c, h, w   int
+	mean, spread float64 // of the input
+}
+
+var normCases = []normCase{
+	{1, 1, 1, 1, 0, 1}, {2, 1, 3, 3, 0, 1}, {4, 10, 1, 1, 1, 2}, {2, 3, 5, 7, 0, 1}, {3, 19, 6, 5, -3, 0.5},
+	{2, 48, 31, 40, 0.5, 2}, {1, 300, 4, 3, 0, 1}, {2, 24, 9, 9, 100, 1}, {2, 16, 8, 8, 2.5, 0},
+}
+
+// norm holds a batch normalisation worked out by its definition.
+type norm struct {
+	normCase
+	eps                  float64
+	mean, variance, inv  []float64
+	x, dy, scale, bias   []float64
+	dscale, dbias        []float64
+	dscaleMag, dbiasMag  []float64
+	xhat, xhatMag        []float64
+	stats, grads         []float64
+	shape                []int
+	count                float64
+	channel              func(i int) int
+	statsMag, gradsMag   []float64
+	runMean, runVariance []float64
+}
+
+func newNorm(c normCase, seed uint64) *norm {
+	rng := newRand(seed)
+	m := &norm{normCase: c, eps: 1e-5, shape: []int{c.n, c.c, c.h, c.w}, count: float64(c.n * c.h * c.w)}
+	size := kernel.Len(m.shape)
+	plane := c.h * c.w
+	m.channel = func(i int) int { return i / plane % c.c }
+	m.x = normal(rng, size)
+	for i, v := range m.x {
+		m.x[i] = float64(float32(c.mean + c.spread*v))
+	}
+	m.dy, m.scale, m.bias = normal(rng, size), uniform(rng, c.c, 0.5, 1.5), normal(rng, c.c)
+	m.runMean, m.runVariance = normal(rng, c.c), uniform(rng, c.c, 0.5, 2)
+	m.mean, m.variance, m.inv = moments(m.x, m.channel, c.c, m.count, m.eps)
+	m.finish()
+	return m
+}
+
+func moments(x []float64, channel func(int) int, c int, count, eps float64) (mean, variance, inv []float64) {
+	mean, variance, inv = make([]float64, c), make([]float64, c), make([]float64, c)
+	for i, v := range x {
+		mean[channel(i)] += v / count
+	}
+	for i, v := range x {
+		d := v - mean[channel(i)]
+		variance[channel(i)] += d * d / count
+	}
+	for k, v := range variance {
+		inv[k] = 1 / math.Sqrt(v+eps)
+	}
+	return mean, variance, inv
+}
+
+// finish derives the rest from the statistics as the device will read them.
+func (m *norm) finish() {
+	m.stats = append(append(append([]float64{}, m.mean...), m.variance...), m.inv...)
+	m.statsMag = make([]float64, len(m.stats))
+	for k, mean := range m.mean {
+		rough := 1e-6 * mean * mean // what one-pass sums in float32 pieces may lose
+		m.statsMag[k] = math.Abs(mean) + math.Sqrt(m.variance[k])
+		m.statsMag[m.c+k] = m.variance[k] + rough
+		m.statsMag[2*m.c+k] = m.inv[k] * (1 + rough*m.inv[k]*m.inv[k])
+	}
+	for i, v := range m.stats {
+		m.stats[i] = float64(float32(v))
+	}
+	m.mean, m.variance, m.inv = m.stats[:m.c], m.stats[m.c:2*m.c], m.stats[2*m.c:]
+	m.dscale, m.dbias = make([]float64, m.c), make([]float64, m.c)
+	m.dscaleMag, m.dbiasMag = make([]float64, m.c), make([]float64, m.c)
+	m.xhat, m.xhatMag = make([]float64, len(m.x)), make([]float64, len(m.x))
+	for i, v := range m.x {
+		k := m.channel(i)
+		m.xhat[i] = (v - m.mean[k]) * m.inv[k]
+		m.xhatMag[i] = (math.Abs(v) + math.Abs(m.mean[k])) * m.inv[k]
+		m.dscale[k] += m.dy[i] * m.xhat[i]
+		m.dscaleMag[k] += math.Abs(m.dy[i]) * m.xhatMag[i]
+		m.dbias[k] += m.dy[i]
+		m.dbiasMag[k] += math.Abs(m.dy[i])
+	}
+	m.grads = append(append([]float64{}, m.dscale...), m.dbias...)
+	m.gradsMag = append(append([]float64{}, m.dscaleMag...), m.dbiasMag...)
+}
+
+func testBatchNorm(t *testing.T, dev kernel.Device) {
+	for i, c := range normCases {
+		m := newNorm(c, uint64(i))
+		name := fmt.Sprintf("%dx%dx%dx%d mean %v", c.n, c.c, c.h, c.w, c.mean)
+		eps := float32(m.eps)
+		(&spec{name: name + " stats", desc: kernel.BatchNormStats{N: c.n, C: c.c, H: c.h, W: c.w, Eps: eps},
+			in: [][]float64{m.x, nil}, want: []value{{m.stats, m.statsMag}}}).test(t, dev)
+
+		frozen := append(append(append([]float64{}, m.runMean...), m.runVariance...), make([]float64, c.c)...)
+		for k, v := range m.runVariance {
+			frozen[2*c.c+k] = 1 / math.Sqrt(v+m.eps)
+		}
+		(&spec{name: name + " frozen", desc: kernel.BatchNormFrozen{C: c.c, Eps: eps},
+			in: [][]float64{m.runMean, m.runVariance, nil}, want: []value{{frozen, atLeast(frozen, 0)}}, tol: funcTol}).test(t, dev)
+
+		for _, act := range []kernel.Clip{{}, {On: true, Hi: float32(math.Inf(1))}, {On: true, Lo: -0.5, Hi: 1}} {
+			y := value{make([]float64, len(m.x)), make([]float64, len(m.x))}
+			for i := range y.want {
+				k := m.channel(i)
+				v := m.scale[k]*m.xhat[i] + m.bias[k]
+				if act.On {
+					v = min(max(v, float64(act.Lo)), float64(act.Hi))
+				}
+				y.want[i], y.mag[i] = v, m.scale[k]*m.xhatMag[i]+math.Abs(m.bias[k])
+			}
+			(&spec{name: fmt.Sprintf("%s forward %+v", name, act), desc: kernel.BatchNorm{N: c.n, C: c.c, H: c.h, W: c.w, Act: act},
+				in: [][]float64{m.x, m.scale, m.bias, m.stats, nil}, want: []value{y}, alias: [][2]int{{4, 0}}}).test(t, dev)
+		}
+		(&spec{name: name + " reduce", desc: kernel.BatchNormReduce{N: c.n, C: c.c, H: c.h, W: c.w},
+			in: [][]float64{m.x, m.dy, m.stats, nil}, want: []value{{m.grads, m.gradsMag}},
+			point: append(append([]float64{}, m.scale...), m.bias...), loss: func(v []float64) float64 {
+				s := 0.0
+				for i, d := range m.dy {
+					s += d * (v[m.channel(i)]*m.xhat[i] + v[c.c+m.channel(i)])
+				}
+				return s
+			}}).test(t, dev)
+		m.testBackward(t, dev, name)
+		m.testRunning(t, dev, name)
+	}
+}
+
+func (m *norm) testBackward(t *testing.T, dev kernel.Device, name string) {
+	c := m.normCase
+	for _, frozen := range []bool{false, true} {
+		dx := value{make([]float64, len(m.x)), make([]float64, len(m.x))}
+		for i := range dx.want {
+			k := m.channel(i)
+			f := m.scale[k] * m.inv[k]
+			dx.want[i], dx.mag[i] = f*m.dy[i], math.Abs(f*m.dy[i])
+			if !frozen {
+				dx.want[i] -= f * (m.dbias[k] + m.xhat[i]*m.dscale[k]) / m.count
+				dx.mag[i] += f * (math.Abs(m.dbias[k]) + m.xhatMag[i]*math.Abs(m.dscale[k])) / m.count
+			}
+		}
+		s := &spec{name: fmt.Sprintf("%s backward frozen=%v", name, frozen),
+			desc: kernel.BatchNormBackward{N: c.n, C: c.c, H: c.h, W: c.w, Count: int(m.count), Frozen: frozen},
+			in:   [][]float64{m.x, m.dy, m.scale, m.stats, m.grads, nil}, want: []value{dx}, alias: [][2]int{{5, 1}}}
+		if len(m.x) < 2000 && c.spread > 0 && c.mean < 50 && m.count > 1 {
+			s.point, s.loss = m.x, func(x []float64) float64 {
+				mean, inv := m.mean, m.inv
+				if !frozen {
+					mean, _, inv = moments(x, m.channel, c.c, m.count, m.eps)
+				}
+				sum := 0.0
+				for i, v := range x {
+					k := m.channel(i)
+					sum += m.dy[i] * m.scale[k] * (v - mean[k]) * inv[k]
+				}
+				return sum
+			}
+		}
+		s.test(t, dev)
+	}
+}
+
+func (m *norm) testRunning(t *testing.T, dev kernel.Device, name string) {
+	if m.count < 2 {
+		return // an unbiased variance needs two elements
+	}
+	const momentum = 0.75
+	mean, variance := make([]float64, m.c), make([]float64, m.c)
+	for k := range mean {
+		mean[k] = momentum*m.runMean[k] + (1-momentum)*m.mean[k]
+		variance[k] = momentum*m.runVariance[k] + (1-momentum)*m.variance[k]*m.count/(m.count-1)
+	}
+	// Means may cancel: measure against their terms.
+	mag := make([]float64, m.c)
+	for k := range mag {
+		mag[k] = math.Abs(m.runMean[k]) + math.Abs(m.mean[k])
+	}
+	(&spec{name: name + " running", desc: kernel.BatchNormRunning{C: m.c, Momentum: momentum, Count: int(m.count)},
+		in: [][]float64{m.stats, m.runMean, m.runVariance}, want: []value{{mean, mag}, {variance, atLeast(variance, 0)}}, tol: funcTol}).test(t, dev)
+}
