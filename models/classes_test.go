@@ -67,6 +67,29 @@ func TestParseClassesErrors(t *testing.T) {
 	}
 }
 
+func FuzzParseClasses(f *testing.F) {
+	for _, text := range []string{"a\nb\n", "label,name,r,g,b\n0,ignore,0,0,0\n1,Sky,128,128,129\n", "name\n\"a\"\"\"", "idx,name\n2,b\n1,a"} {
+		f.Add([]byte(text), true)
+		f.Add([]byte(text), false)
+	}
+	f.Fuzz(func(t *testing.T, data []byte, table bool) {
+		path := "c.txt"
+		if table {
+			path = "c.csv"
+		}
+		classes, err := models.ParseClasses(data, path)
+		var e *models.ClassesError
+		if err != nil && !errors.As(err, &e) {
+			t.Fatalf("error %v is no *ClassesError", err)
+		}
+		for i, c := range classes {
+			if c.Name == "" || c.Label != classes[0].Label+i || classes[0].Label > 1 {
+				t.Fatalf("class %d of %q is %+v", i, data, c)
+			}
+		}
+	})
+}
+
 func TestLoadClassesOfDataSets(t *testing.T) {
 	for _, tc := range []struct {
 		folder string

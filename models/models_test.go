@@ -99,6 +99,50 @@ func checkLogProbabilities(t *testing.T, x ort.Tensor, n, classes, h, w int) {
 	}
 }
 
+// graft's own reading of the file agrees with ONNX Runtime's on shapes, and
+// specialising it to a size keeps every parameter and function.
+func TestSpecializes(t *testing.T) {
+	for _, spec := range small() {
+		m := build(t, spec)
+		out, shapes, err := onnx.Specialize(m, map[string][]int{models.InputName: {2, 3, 97, 131}})
+		if err != nil {
+			t.Errorf("%s with %s: %v", spec.Encoder, spec.Decoder, err)
+			continue
+		}
+		h, w := 13, 17
+		if !strings.HasSuffix(spec.Encoder, "dilated") {
+			h, w = 4, 5
+		}
+		if got, want := fmt.Sprint(shapes[models.OutputName]), fmt.Sprint([]int{2, spec.Classes, h, w}); got != want {
+			t.Errorf("%s with %s: shape %s, want %s", spec.Encoder, spec.Decoder, got, want)
+		}
+		for _, p := range m.Graph.Initializer {
+			if out.Initializer(p.GetName()) == nil {
+				t.Errorf("%s with %s: parameter %s is lost", spec.Encoder, spec.Decoder, p.GetName())
+			}
+		}
+		if got, want := count(out, "graft"), count(m, "graft"); got != want {
+			t.Errorf("%s with %s: %d calls of graft's functions, want %d", spec.Encoder, spec.Decoder, got, want)
+		}
+		for _, n := range out.Graph.Node {
+			if op := n.GetOpType(); op == "Shape" || op == "Slice" {
+				t.Errorf("%s with %s: %s is left, a %s", spec.Encoder, spec.Decoder, n.GetName(), op)
+			}
+		}
+	}
+}
+
+// count is the number of nodes of the domain.
+func count(m *onnx.Model, domain string) int {
+	n := 0
+	for _, node := range m.Graph.Node {
+		if node.GetDomain() == domain {
+			n++
+		}
+	}
+	return n
+}
+
 func noise(shape ...int) ort.Tensor {
 	size := 1
 	for _, d := range shape {
