@@ -160,8 +160,8 @@ func sign(x int64) int {
 	return 0
 }
 
-// extreme is Max (sign 1) or Min (sign -1) of two forms, where it is certain.
-func extreme(want int) func(a *analysis, x, y *form, _ bool) *form {
+// larger is Max (sign 1) or Min (sign -1) of two forms, where it is certain.
+func larger(want int) func(a *analysis, x, y *form, _ bool) *form {
 	return func(a *analysis, x, y *form, _ bool) *form {
 		d := a.add(x, y, -1)
 		if d == nil {
@@ -211,8 +211,8 @@ var binaryMaths = map[string]binaryMath{
 		return a.add(x, a.mul(a.div(x, y, true), y), -1)
 	}},
 	"Pow":            {math.Pow, intPow, nil},
-	"Min":            {math.Min, pair(func(x, y int64) int64 { return min(x, y) }), extreme(-1)},
-	"Max":            {math.Max, pair(func(x, y int64) int64 { return max(x, y) }), extreme(1)},
+	"Min":            {math.Min, pair(func(x, y int64) int64 { return min(x, y) }), larger(-1)},
+	"Max":            {math.Max, pair(func(x, y int64) int64 { return max(x, y) }), larger(1)},
 	"And":            {nil, pair(func(x, y int64) int64 { return x & y }), nil},
 	"Or":             {nil, pair(func(x, y int64) int64 { return x | y }), nil},
 	"Xor":            {nil, pair(func(x, y int64) int64 { return x ^ y }), nil},
