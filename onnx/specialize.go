@@ -298,7 +298,9 @@ func (s *specializer) explicit(n *pb.NodeProto) (*pb.NodeProto, error) {
 	var err error
 	if n.GetOpType() == "ConvTranspose" {
 		_, w, err = c.transposed(in, s.values[n.GetInput()[1]])
-		DeleteAttr(n, "output_shape")
+		if auto := AttrString(n, "auto_pad", "NOTSET"); auto != "NOTSET" && auto != "" {
+			DeleteAttr(n, "output_shape")
+		} // otherwise it stays: it may ask for more than pads can say
 	} else {
 		if w, err = c.window(len(in.Dims)-2, kernel); err == nil {
 			_, err = c.windowShape(in, w, in.Dims[1])
