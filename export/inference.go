@@ -16,14 +16,19 @@ import (
 // BatchNormalization uses its stored statistics. N, H and W are symbolic. The
 // operator set and the IR version stay those of m, which is not changed.
 //
-// Errors are *onnx.Error: a model that has no such output, that is not a
-// segmentation network of one picture, or that needs what export cannot do.
+// Errors are *onnx.CheckError for a model that is not valid, and *onnx.Error for
+// one that has no such output, that is not a segmentation network of one
+// picture, or that needs what export cannot do.
 func Inference(m *onnx.Model, opts Options) (*onnx.Model, error) {
 	if m == nil || m.GetGraph() == nil {
 		return nil, &onnx.Error{Msg: "the model has no graph", Err: onnx.ErrInvalid}
 	}
 	opts, err := opts.check(m.Path)
 	if err != nil {
+		return nil, err
+	}
+	// What follows relies on order and unique names.
+	if err := onnx.Check(m); err != nil {
 		return nil, err
 	}
 	deploy := Deployment{Head: opts.Head, Layout: opts.Preprocess}
@@ -45,6 +50,11 @@ func Inference(m *onnx.Model, opts Options) (*onnx.Model, error) {
 		return nil, err
 	}
 	e.prune()
+	if opts.Shape != nil {
+		if out, err = fixShape(out, opts); err != nil {
+			return nil, err
+		}
+	}
 	writeJSON(out, DeployKey, deploy)
 	out.ProducerName, out.Path = "graft", ""
 	if err := onnx.Check(out); err != nil {
@@ -90,6 +100,17 @@ func cutDown(m *onnx.Model, opts Options, deploy *Deployment) (*onnx.Model, trun
 	}
 	t, err := e.cut(output)
 	return m, t, err
+}
+
+// fixShape makes every shape of an exported graph a number.
+func fixShape(m *onnx.Model, opts Options) (*onnx.Model, error) {
+	n, h, w := opts.Shape[0], opts.Shape[1], opts.Shape[2]
+	shape := []int{n, 3, h, w}
+	if opts.Preprocess == PixelsNHWC {
+		shape = []int{n, h, w, 3}
+	}
+	m, _, err := onnx.Specialize(m, map[string][]int{m.Inputs()[0].GetName(): shape})
+	return m, err
 }
 
 // describe records the classes and the normalisation in the metadata and

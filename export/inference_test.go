@@ -312,6 +312,7 @@ func TestInferenceRefuses(t *testing.T) {
 		{"labels", func(m *onnx.Model, o *export.Options) { o.Labels = "int4" }, "label type"},
 		{"mean", func(m *onnx.Model, o *export.Options) { o.Mean = []float32{1} }, "mean has 1 values"},
 		{"std", func(m *onnx.Model, o *export.Options) { o.Std = []float32{1, 0, 1} }, "std holds 0"},
+		{"shape", func(m *onnx.Model, o *export.Options) { o.Shape = []int{1, 0, 3} }, "shape [1 0 3]"},
 		{"nan", func(m *onnx.Model, o *export.Options) { o.Std = []float32{1, float32(math.NaN()), 1} }, "std holds NaN"},
 		{"output", func(m *onnx.Model, o *export.Options) { o.Output = "nothing" }, `no output "nothing"`},
 		{"opset", func(m *onnx.Model, o *export.Options) { m.SetOpset("", 12) }, "operator set 12 is too old"},

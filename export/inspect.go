@@ -91,11 +91,20 @@ func Inspect(m *onnx.Model, opts InspectOptions) *Inspection {
 	}
 	i.Operators = countOperators(g.GetNode(), nil)
 	i.initializers(m)
-	i.ports(m)
+	var values map[string]onnx.Info
 	nodes := g.GetNode()
-	if flat := i.cost(m, opts.Inputs); flat != nil {
-		nodes = flat.GetGraph().GetNode() // without shape arithmetic, which needs no support
+	// Inference works on valid models only; the rest can be told of any.
+	if err := onnx.Check(m); err != nil {
+		i.Notes = append(i.Notes, "not valid: "+err.Error())
+	} else {
+		if values, err = onnx.Infer(m); err != nil {
+			i.Notes = append(i.Notes, "shapes: "+err.Error())
+		}
+		if flat := i.cost(m, opts.Inputs); flat != nil {
+			nodes = flat.GetGraph().GetNode() // without shape arithmetic, which needs no support
+		}
 	}
+	i.ports(m, values)
 	if opts.Supported != nil {
 		i.Unsupported = countOperators(nodes, func(n *pb.NodeProto) bool { return !opts.Supported(n.GetDomain(), n.GetOpType()) })
 	}
@@ -166,11 +175,7 @@ func (i *Inspection) initializers(m *onnx.Model) {
 
 // ports describes inputs and outputs: as inference sees them or, where it
 // cannot, as the file declares them.
-func (i *Inspection) ports(m *onnx.Model) {
-	values, err := onnx.Infer(m)
-	if err != nil {
-		i.Notes = append(i.Notes, "shapes: "+err.Error())
-	}
+func (i *Inspection) ports(m *onnx.Model, values map[string]onnx.Info) {
 	describe := func(v *pb.ValueInfoProto) Port {
 		info := declared(v)
 		if found, ok := values[v.GetName()]; ok && found.Known {

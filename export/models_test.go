@@ -79,3 +79,38 @@ func TestModels(t *testing.T) {
 		})
 	}
 }
+
+// TestFixedShape exports for one shape: no shape arithmetic is left, and the
+// file computes what the dynamic one does.
+func TestFixedShape(t *testing.T) {
+	m, err := models.New(models.Spec{Encoder: "ResNet18dilated", Decoder: "PPM_deepsup", Classes: 7, Seed: 5, Width: 8})
+	if err != nil {
+		t.Fatal(err)
+	}
+	reference := trained(t, m)
+	for _, layout := range []export.Layout{export.Normalised, export.PixelsNHWC} {
+		for _, head := range []export.Head{export.Softmax, export.ArgMax} {
+			opts := export.DefaultOptions()
+			opts.Shape, opts.Preprocess, opts.Head = []int{2, 70, 51}, layout, head
+			out, err := export.Inference(m, opts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, op := range []string{"Shape", "Slice", "Gather", "Range"} {
+				if n := count(out, op); n > 0 {
+					t.Errorf("%d %s are left", n, op)
+				}
+			}
+			report, err := export.Verify(save(t, out, "deploy.onnx"), reference, export.VerifyOptions{Threads: 2})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := report.Err(); err != nil {
+				t.Error(err)
+			}
+			if c := report.Cases; len(c) != 1 || c[0].Batch != 2 || c[0].Height != 70 || c[0].Width != 51 {
+				t.Errorf("compared %+v, want the only shape", c)
+			}
+		}
+	}
+}

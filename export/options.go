@@ -74,6 +74,10 @@ type Options struct {
 	Preprocess Layout
 	// Labels is the element type of the ArgMax head.
 	Labels LabelType
+	// Shape fixes batch, height and width of the picture (N,H,W), for targets
+	// that want them so: shape arithmetic is computed and gone from the file.
+	// nil leaves all three symbolic.
+	Shape []int
 	// Classes are recorded in the metadata; nil keeps those of the model.
 	Classes []Class
 	// Mean and Std are the normalisation of the input, one value for each of
@@ -116,6 +120,9 @@ func (o Options) check(file string) (Options, error) {
 	case LabelAuto, LabelUint8, LabelInt64:
 	default:
 		return fail(fmt.Sprintf("label type %q is unknown", o.Labels), `choose "uint8" or "int64"`)
+	}
+	if o.Shape != nil && (len(o.Shape) != 3 || min(o.Shape[0], o.Shape[1], o.Shape[2]) < 1) {
+		return fail(fmt.Sprintf("shape %v is none of a batch of pictures", o.Shape), "give batch, height and width")
 	}
 	for _, v := range []struct {
 		name   string
