@@ -26,6 +26,9 @@ func Sort(m *Model) (*Model, error) {
 }
 
 func sortGraph(g *pb.GraphProto) (err *Error) {
+	if g == nil {
+		return nil
+	}
 	g.Node, err = sortList(g.GetNode())
 	return err
 }
