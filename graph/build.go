@@ -183,6 +183,9 @@ func (b *builder) addLeaves() error {
 // addNodes applies the builder of every recorded operation, in file order.
 func (b *builder) addNodes(rec *recorder) error {
 	env := &op.Env{Training: b.spec.Mode == Train, FixBN: b.spec.FixBN, Graph: b.graph}
+	env.Constant = func(shape []int, data []float32) (*op.Node, error) {
+		return b.addLeaf(fmt.Sprintf("constant #%d", len(b.leaves)), tensor.Float32, shape, leaf{data: data}), nil
+	}
 	env.Running = func(stats *op.Node, mean, variance string, momentum float32, count int) {
 		m, v := b.network.byName[mean], b.network.byName[variance]
 		if m != nil && v != nil {
@@ -246,6 +249,17 @@ func (b *builder) addRoots() error {
 		if v := b.values[out.GetName()]; v != nil {
 			b.outputs[out.GetName()] = v
 		}
+	}
+	if h := b.spec.Probabilities; h != nil {
+		v := b.values[h.Output]
+		if v == nil {
+			return fmt.Errorf("%s: no output %q of log-probabilities", b.model.Path, h.Output)
+		}
+		p, err := op.Probabilities(v, h.Height, h.Width)
+		if err != nil {
+			return fmt.Errorf("%s: output %q: %w", b.model.Path, h.Output, err)
+		}
+		b.outputs = map[string]*op.Node{OutputProbabilities: p}
 	}
 	var seeds []seed
 	if l := b.spec.Loss; l != nil {
