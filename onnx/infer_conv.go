@@ -14,6 +14,7 @@ type window struct {
 	kernel, strides, dilations []int64
 	begin, end                 []int64 // pads; for automatic padding filled in by resolve
 	auto                       string  // "", SAME_UPPER, SAME_LOWER
+	extra                      []int64 // output_padding of a transposed convolution
 	ceil                       bool
 }
 
@@ -239,10 +240,10 @@ func (c *call) transposed(x, weight *value) ([]Dim, *window, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	extra := AttrInts(c.n, "output_padding", make([]int64, rank))
+	w.extra = slices.Clone(AttrInts(c.n, "output_padding", make([]int64, rank)))
 	shape := AttrInts(c.n, "output_shape", nil)
-	if len(extra) != rank || shape != nil && len(shape) != rank && len(shape) != rank+2 {
-		return nil, nil, fmt.Errorf("%w: output_padding %v, output_shape %v", ErrInvalid, extra, shape)
+	if len(w.extra) != rank || shape != nil && len(shape) != rank && len(shape) != rank+2 {
+		return nil, nil, fmt.Errorf("%w: output_padding %v, output_shape %v", ErrInvalid, w.extra, shape)
 	}
 	group := AttrInt(c.n, "group", 1)
 	if group < 1 || group > sizeLimit {
@@ -255,12 +256,12 @@ func (c *call) transposed(x, weight *value) ([]Dim, *window, error) {
 	dims := []Dim{x.Dims[0], channels}
 	for k, d := range x.Dims[2:] {
 		// The length without pads: (d-1)*stride + output_padding + extent.
-		if extra[k] < 0 || extra[k] > 1<<20 {
-			return nil, nil, fmt.Errorf("%w: output_padding %v", ErrInvalid, extra)
+		if w.extra[k] < 0 || w.extra[k] > 1<<20 {
+			return nil, nil, fmt.Errorf("%w: output_padding %v", ErrInvalid, w.extra)
 		}
 		full, err := c.a.product(d, Dim{Size: w.strides[k]})
 		if err == nil {
-			full, err = c.a.plus(full, extra[k]+w.extent(k)-w.strides[k])
+			full, err = c.a.plus(full, w.extra[k]+w.extent(k)-w.strides[k])
 		}
 		if err != nil {
 			return nil, nil, err
@@ -285,6 +286,7 @@ func (c *call) transposed(x, weight *value) ([]Dim, *window, error) {
 		}
 		if full.Size >= 0 && o.Size >= 0 {
 			total := max(full.Size-o.Size, 0)
+			w.extra[k] += max(o.Size-full.Size, 0)
 			// With output_shape the larger half goes to the end only for
 			// SAME_UPPER; the standard gives it to the beginning otherwise.
 			w.begin[k], w.end[k] = total-total/2, total/2

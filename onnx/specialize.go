@@ -299,7 +299,10 @@ func (s *specializer) explicit(n *pb.NodeProto) (*pb.NodeProto, error) {
 	if n.GetOpType() == "ConvTranspose" {
 		_, w, err = c.transposed(in, s.values[n.GetInput()[1]])
 		if auto := AttrString(n, "auto_pad", "NOTSET"); auto != "NOTSET" && auto != "" {
+			if err == nil && Attr(n, "output_shape") != nil {
 			DeleteAttr(n, "output_shape")
+			SetAttr(n, IntsAttr("output_padding", w.extra...))
+		}
 		} // otherwise it stays: it may ask for more than pads can say
 	} else {
 		if w, err = c.window(len(in.Dims)-2, kernel); err == nil {
