@@ -111,10 +111,6 @@ type headBuilder struct {
 // build puts the head on, and the preprocessing before the trunk where that is
 // asked for.
 func (h *headBuilder) build(t trunk, mean, std []float32) error {
-	if v := h.m.Opset(""); v < 13 {
-		return &onnx.Error{File: h.m.Path, Msg: fmt.Sprintf("operator set %d is too old: its softmax flattens pictures", v),
-			Remedy: "export the network at operator set 13 or newer", Err: onnx.ErrUnsupported}
-	}
 	if h.opts.Head == ArgMax && h.labels(t.classes) == LabelUint8 && t.classes > 256 {
 		return &onnx.Error{File: h.m.Path, Msg: fmt.Sprintf("%d classes do not fit uint8 labels", t.classes), Remedy: "ask for int64 labels", Err: onnx.ErrUnsupported}
 	}

@@ -8,13 +8,17 @@ import (
 	"github.com/graft-onnx/graft/onnx/pb"
 )
 
+// upgradedOpset is what models of an operator set before 13 are brought to.
+const upgradedOpset = 15
+
 // Inference returns the network of a training graph or checkpoint as a file
 // for deployment: one picture in, one output of the kind that opts ask for.
 //
 // Only what that output needs stays: deep supervision goes, with everything
 // that serves it alone, and so do dropout, optimizer state and history. Every
 // BatchNormalization uses its stored statistics. N, H and W are symbolic. The
-// operator set and the IR version stay those of m, which is not changed.
+// operator set and the IR version stay those of m (from operator set 13 on;
+// older ones are brought to 15). m is not changed.
 //
 // Errors are *onnx.CheckError for a model that is not valid, and *onnx.Error for
 // one that has no such output, that is not a segmentation network of one
@@ -82,6 +86,13 @@ func cutDown(m *onnx.Model, opts Options, deploy *Deployment) (*onnx.Model, trun
 		}
 		e = newEditor(m)
 		e.removeIdle() // bodies may hold more
+	}
+	// Before operator set 13, Softmax over the classes of a picture means
+	// another thing.
+	if m.Opset("") < 13 {
+		if m, err = onnx.Upgrade(m, upgradedOpset); err != nil {
+			return nil, trunk{}, err
+		}
 	}
 	if m, err = dynamic(m); err != nil {
 		return nil, trunk{}, err

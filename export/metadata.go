@@ -9,13 +9,20 @@ import (
 	"github.com/graft-onnx/graft/onnx/pb"
 )
 
-// Keys of a deployed file's metadata. Every value is JSON.
+// Keys of a deployed file's metadata. Every value is JSON. A training graph
+// has its classes under the same key in the same form.
 const (
 	ClassesKey = "graft.classes" // list of Class, in the order of the channels
 	MeanKey    = "graft.mean"    // three numbers: red, green, blue
 	StdKey     = "graft.std"     // three numbers: red, green, blue
 	DeployKey  = "graft.deploy"  // Deployment
 )
+
+// deployedKeys are the keys of graft's own that stay in a deployed file.
+var deployedKeys = map[string]bool{
+	ClassesKey: true, MeanKey: true, StdKey: true,
+	"graft.encoder": true, "graft.decoder": true, // what the network is made of
+}
 
 // metadataPrefix begins the keys of graft's own metadata. Those that are not
 // of a deployed file are state of training.
@@ -124,8 +131,7 @@ func stripTraining(m *onnx.Model) {
 func deployed(props []*pb.StringStringEntryProto) []*pb.StringStringEntryProto {
 	var kept []*pb.StringStringEntryProto
 	for _, p := range props {
-		switch key := p.GetKey(); {
-		case key == ClassesKey, key == MeanKey, key == StdKey, !strings.HasPrefix(key, metadataPrefix):
+		if key := p.GetKey(); deployedKeys[key] || !strings.HasPrefix(key, metadataPrefix) {
 			kept = append(kept, p)
 		}
 	}
