@@ -68,15 +68,10 @@ func NamedClasses(names ...string) Classes {
 	return c
 }
 
-// Built-in class lists.
-var (
-	// CamVid names the eleven classes commonly trained on the Cambridge
-	// driving scenes, in label order.
-	CamVid = NamedClasses("Sky", "Building", "Pole", "Road", "Pavement", "Tree",
-		"SignSymbol", "Fence", "Car", "Pedestrian", "Bicyclist")
-	// Demo names what the generated pictures of the demonstration show.
-	Demo = NamedClasses("ground", "disc", "square", "triangle")
-)
+// CamVid names the eleven classes commonly trained on the Cambridge driving
+// scenes, in label order.
+var CamVid = NamedClasses("Sky", "Building", "Pole", "Road", "Pavement", "Tree",
+	"SignSymbol", "Fence", "Car", "Pedestrian", "Bicyclist")
 
 // Names returns the classes' names.
 func (c Classes) Names() []string {
