@@ -45,9 +45,21 @@ type Spec struct {
 	// InputGradients offers the gradient of every data input as the output
 	// InputGradient(name).
 	InputGradients bool
+	// Probabilities replaces the outputs by OutputProbabilities alone.
+	Probabilities *Probabilities
 	// Frozen lists prefixes of parameter names that get no gradient.
 	Frozen []string
 }
+
+// Probabilities are the class probabilities (N,C,Height,Width) that an output
+// of log-probabilities stands for after bilinear resizing.
+type Probabilities struct {
+	Output        string
+	Height, Width int
+}
+
+// OutputProbabilities names the Plan output that Spec.Probabilities adds.
+const OutputProbabilities = "probabilities"
 
 // Loss is the weighted sum of the mean negative log-likelihoods of outputs
 // that hold log-probabilities (N,C,H,W).
@@ -89,6 +101,9 @@ func (s Spec) key() string {
 	fmt.Fprintf(&b, "%v %v %v %v %q", s.Mode, s.FixBN, s.Cotangents, s.InputGradients, s.Frozen)
 	if s.Loss != nil {
 		fmt.Fprintf(&b, " %+v", *s.Loss)
+	}
+	if s.Probabilities != nil {
+		fmt.Fprintf(&b, " %+v", *s.Probabilities)
 	}
 	return b.String()
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/graft-onnx/graft/graph/kernel"
 	"github.com/graft-onnx/graft/onnx"
 	"github.com/graft-onnx/graft/onnx/pb"
+	"github.com/graft-onnx/graft/train/history"
 )
 
 // ErrNotCheckpoint marks an ONNX file without the state of a training run.
@@ -25,20 +26,11 @@ const (
 // Progress is where a run stands. It holds no times, so that equal runs write
 // equal bytes.
 type Progress struct {
-	Iteration     int      `json:"iteration"` // steps done
-	MaxIterations int      `json:"max_iterations"`
-	Seed          uint64   `json:"seed"`
-	Config        string   `json:"config"` // the resolved YAML
-	History       []Record `json:"history"`
-}
-
-// Record is one training step.
-type Record struct {
-	Iteration int     `json:"iteration"`
-	Loss      float64 `json:"loss"`
-	Accuracy  float64 `json:"accuracy"`
-	LrEncoder float64 `json:"lr_encoder"`
-	LrDecoder float64 `json:"lr_decoder"`
+	Iteration     int              `json:"iteration"` // steps done
+	MaxIterations int              `json:"max_iterations"`
+	Seed          uint64           `json:"seed"`
+	Config        string           `json:"config"` // the resolved YAML
+	History       []history.Record `json:"history"`
 }
 
 // Checkpoint is a model in the middle of its training: one ONNX file that any

@@ -1,0 +1,85 @@
+package train
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/graft-onnx/graft/models"
+	"github.com/graft-onnx/graft/onnx"
+	"github.com/graft-onnx/graft/onnx/pb"
+	"github.com/graft-onnx/graft/train/config"
+)
+
+// Prefixes of parameter names.
+const encoderPrefix = "encoder."
+
+// InitialModel builds or loads the model that a configuration asks for, with
+// the weights of MODEL.weights_encoder and MODEL.weights_decoder, if given.
+func InitialModel(cfg *config.Config) (*onnx.Model, error) {
+	var m *onnx.Model
+	var err error
+	if cfg.Model.File != "" {
+		m, err = onnx.Load(cfg.Model.File)
+	} else {
+		m, err = models.New(models.Spec{
+			Encoder: cfg.Model.ArchEncoder, Decoder: cfg.Model.ArchDecoder,
+			Classes: cfg.Dataset.NumClass, Seed: int64(cfg.Train.Seed), Width: cfg.Model.Width,
+		})
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range []struct{ key, file, prefix string }{
+		{"MODEL.weights_encoder", cfg.Model.WeightsEncoder, encoderPrefix},
+		{"MODEL.weights_decoder", cfg.Model.WeightsDecoder, DecoderPrefix},
+	} {
+		if w.file == "" {
+			continue
+		}
+		if _, err := os.Stat(w.file); err != nil {
+			return nil, fmt.Errorf("%s: %w; name an .onnx file with %s* parameters, or leave it empty", w.key, err, w.prefix)
+		}
+		from, err := onnx.Load(w.file)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", w.key, err)
+		}
+		if err := copyInitializers(m, from, w.prefix); err != nil {
+			return nil, fmt.Errorf("%s: %w", w.key, err)
+		}
+	}
+	return m, nil
+}
+
+// copyInitializers replaces the float initializers of m whose names start with
+// prefix by those of the same name and shape in from.
+func copyInitializers(m, from *onnx.Model, prefix string) error {
+	source := map[string]*pb.TensorProto{}
+	for _, t := range from.GetGraph().GetInitializer() {
+		source[t.GetName()] = t
+	}
+	copied := 0
+	for _, t := range m.GetGraph().GetInitializer() {
+		if !hasPrefix(t.GetName(), []string{prefix}) {
+			continue
+		}
+		s := source[t.GetName()]
+		if s == nil {
+			return fmt.Errorf("%s: no parameter %q; the file holds another network", modelName(from), t.GetName())
+		}
+		if fmt.Sprint(onnx.Dims(s)) != fmt.Sprint(onnx.Dims(t)) {
+			return fmt.Errorf("%s: parameter %q has shape %v, the model wants %v", modelName(from), t.GetName(), onnx.Dims(s), onnx.Dims(t))
+		}
+		data, err := onnx.Floats(s)
+		if err != nil {
+			return fmt.Errorf("%s: %w", modelName(from), err)
+		}
+		if err := onnx.SetFloats(t, data); err != nil {
+			return fmt.Errorf("%s: parameter %q: %w", modelName(m), t.GetName(), err)
+		}
+		copied++
+	}
+	if copied == 0 {
+		return fmt.Errorf("%s: the model has no parameters named %s*", modelName(m), prefix)
+	}
+	return nil
+}

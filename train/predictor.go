@@ -1,0 +1,85 @@
+package train
+
+import (
+	"fmt"
+
+	"github.com/graft-onnx/graft/graph"
+	"github.com/graft-onnx/graft/graph/kernel"
+	"github.com/graft-onnx/graft/onnx"
+	"github.com/graft-onnx/graft/train/data"
+)
+
+// Predictor turns pictures into class probabilities, with stored statistics
+// and without dropout.
+type Predictor struct {
+	net     *graph.Network
+	Classes int
+}
+
+// NewPredictor uploads a trained model or checkpoint, whose output is
+// log-probabilities named logprob.
+func NewPredictor(m *onnx.Model, dev kernel.Device) (*Predictor, error) {
+	net, err := graph.NewNetwork(m, dev)
+	if err != nil {
+		return nil, err
+	}
+	return newPredictor(net, m)
+}
+
+func newPredictor(net *graph.Network, m *onnx.Model) (*Predictor, error) {
+	shapes, err := onnx.Infer(m)
+	if err != nil {
+		return nil, err
+	}
+	out, ok := shapes[outputMain]
+	if !ok || len(out.Dims) != 4 || out.Dims[1].Size < 1 {
+		return nil, fmt.Errorf("%s: no output %q of log-probabilities (N,classes,H,W); name a model of `graft new` or a checkpoint, not an exported file", modelName(m), outputMain)
+	}
+	return &Predictor{net: net, Classes: int(out.Dims[1].Size)}, nil
+}
+
+// Probabilities returns the class probabilities (Classes,H,W) at the size of
+// the picture, averaged over the item's inputs.
+func (p *Predictor) Probabilities(item *data.EvalItem) ([]float32, error) {
+	h, w := item.Picture.Height, item.Picture.Width
+	sum := make([]float32, p.Classes*h*w)
+	for _, in := range item.Inputs {
+		plan, err := p.net.Plan(graph.Spec{
+			Inputs:        map[string][]int{inputImage: {1, 3, in.H, in.W}},
+			Probabilities: &graph.Probabilities{Output: outputMain, Height: h, Width: w},
+		})
+		if err != nil {
+			return nil, err
+		}
+		if err := plan.SetInput(inputImage, in.Image); err != nil {
+			return nil, err
+		}
+		if err := plan.RunAll(); err != nil {
+			return nil, err
+		}
+		one, _, err := plan.Output(graph.OutputProbabilities)
+		if err != nil {
+			return nil, err
+		}
+		for i, v := range one {
+			sum[i] += v / float32(len(item.Inputs))
+		}
+	}
+	return sum, nil
+}
+
+// Classify returns the most probable class of every pixel (H,W); the first of
+// equals wins.
+func Classify(probabilities []float32, classes int) []int32 {
+	n := len(probabilities) / classes
+	best := append([]float32(nil), probabilities[:n]...)
+	result := make([]int32, n)
+	for c := 1; c < classes; c++ {
+		for i, v := range probabilities[c*n : (c+1)*n] {
+			if v > best[i] {
+				best[i], result[i] = v, int32(c)
+			}
+		}
+	}
+	return result
+}

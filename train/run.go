@@ -1,0 +1,249 @@
+package train
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/graft-onnx/graft/graph/kernel"
+	"github.com/graft-onnx/graft/train/config"
+	"github.com/graft-onnx/graft/train/data"
+	"github.com/graft-onnx/graft/train/history"
+	"github.com/graft-onnx/graft/train/metric"
+	"github.com/graft-onnx/graft/train/progress"
+)
+
+// Files of a run folder beside the history's.
+const (
+	CheckpointFile  = "checkpoint.onnx"
+	ConfigFile      = "config.yaml"
+	EnvironmentFile = "environment.json"
+)
+
+// Errors of Run, for errors.Is.
+var (
+	// ErrRunExists marks a run folder that a new run would overwrite.
+	ErrRunExists = errors.New("the run folder holds a run already")
+	// ErrStopped marks a run that was asked to stop and saved its state.
+	ErrStopped = errors.New("stopped")
+)
+
+// Options says what Run does besides what the configuration says.
+type Options struct {
+	Config *config.Config
+	Device kernel.Device
+	// Resume is the checkpoint to continue from, "" for a new run.
+	Resume string
+	// Command is the command line, for the environment report.
+	Command []string
+	// Version is graft's, for the environment report.
+	Version string
+	// Output gets the progress display, usually os.Stderr; nil for none.
+	Output io.Writer
+}
+
+// Result is what a run ends with.
+type Result struct {
+	Iterations int              // done, earlier runs included
+	Loss       float64          // of the last iteration
+	Evaluation *metric.Summary  // the last one, nil without a validation set
+	Checkpoint string           // file
+	History    *history.History // all of it
+}
+
+// Run trains as a configuration says, inside its run folder. When ctx ends it
+// saves a checkpoint and returns an error that wraps ErrStopped. A failure
+// leaves the last checkpoint as it was.
+func Run(ctx context.Context, o Options) (*Result, error) {
+	r, err := start(o)
+	if err != nil {
+		return nil, err
+	}
+	err = r.loop(ctx)
+	if e := r.log.Close(); err == nil {
+		err = e
+	}
+	return &r.result, err
+}
+
+// run is one call of Run.
+type run struct {
+	Options
+	trainer *Trainer
+	train   *data.Set
+	val     *data.Set // nil without one
+	log     *history.Log
+	result  Result
+}
+
+func start(o Options) (*run, error) {
+	cfg := o.Config
+	if o.Output == nil {
+		o.Output = io.Discard
+	}
+	r := &run{Options: o}
+	r.result.Checkpoint = filepath.Join(cfg.Dir, CheckpointFile)
+	if o.Resume == "" {
+		if _, err := os.Stat(r.result.Checkpoint); err == nil {
+			return nil, fmt.Errorf("%s: %w; continue it with --resume, or choose another DIR", cfg.Dir, ErrRunExists)
+		}
+	}
+	var err error
+	if r.train, err = data.Open(cfg, data.Train); err != nil {
+		return nil, err
+	}
+	if cfg.Dataset.ListVal != "" || cfg.Dataset.ValImages != "" {
+		if r.val, err = data.Open(cfg, data.Val); err != nil {
+			return nil, err
+		}
+	}
+	if err := r.open(); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(cfg.Dir, 0o755); err != nil {
+		return nil, err
+	}
+	if err := cfg.Save(filepath.Join(cfg.Dir, ConfigFile)); err != nil {
+		return nil, err
+	}
+	if err := writeEnvironment(filepath.Join(cfg.Dir, EnvironmentFile), o); err != nil {
+		return nil, err
+	}
+	r.log, err = history.Open(cfg.Dir, r.trainer.Iteration)
+	return r, err
+}
+
+// open makes the trainer, from a checkpoint or from the start.
+func (r *run) open() (err error) {
+	if r.Resume == "" {
+		m, err := InitialModel(r.Config)
+		if err != nil {
+			return err
+		}
+		r.trainer, err = NewTrainer(r.Config, m, r.Device)
+		return err
+	}
+	c, err := LoadCheckpoint(r.Resume)
+	if err != nil {
+		return err
+	}
+	if r.trainer, err = NewTrainer(r.Config, c.Model, r.Device); err != nil {
+		return err
+	}
+	return r.trainer.Restore(c)
+}
+
+func (r *run) loop(ctx context.Context) error {
+	cfg, t := r.Config, r.trainer
+	loader, err := data.NewTrainLoader(r.train, data.OptionsFrom(cfg))
+	if err != nil {
+		return err
+	}
+	total := cfg.MaxIters()
+	stream := loader.Stream(ctx, t.Iteration, total-t.Iteration)
+	defer stream.Close()
+	meter := progress.New(r.Output, progress.Options{Label: "train", Total: total, Start: t.Iteration, Every: cfg.Train.DispIter})
+	defer meter.Done()
+	for t.Iteration < total {
+		begin := time.Now()
+		batch, err := stream.Next()
+		if ctx.Err() != nil {
+			return r.stop(meter)
+		}
+		if err != nil {
+			return err
+		}
+		waited := time.Now()
+		rec, err := t.Step(batch.Images, []int{batch.N, 3, batch.H, batch.W}, batch.Labels)
+		if err != nil {
+			return fmt.Errorf("%w (pictures %q)", err, batch.Names)
+		}
+		batch.Release()
+		rec.DataSeconds = waited.Sub(begin).Seconds()
+		rec.StepSeconds = time.Since(waited).Seconds()
+		if err := r.log.Append(rec); err != nil {
+			return err
+		}
+		r.result.Iterations, r.result.Loss = t.Iteration, rec.Loss
+		meter.Step(t.Iteration, fmt.Sprintf("epoch %.2f  loss %.4f  accuracy %5.2f %%  lr %.5f %.5f", rec.Epoch, rec.Loss, 100*rec.Accuracy, rec.LREncoder, rec.LRDecoder))
+		if err := r.afterStep(ctx, meter); err != nil {
+			return err
+		}
+	}
+	r.result.History = r.log.History()
+	return nil
+}
+
+// afterStep evaluates and saves where the configuration says so.
+func (r *run) afterStep(ctx context.Context, meter *progress.Meter) error {
+	c, done := &r.Config.Train, r.trainer.Iteration
+	last := done == r.Config.MaxIters()
+	epochEnd := done%c.EpochIters == 0
+	save := last || epochEnd && c.CheckpointIters == 0 || c.CheckpointIters > 0 && done%c.CheckpointIters == 0
+	if r.val != nil && (last || c.EvalEpochs > 0 && epochEnd && done/c.EpochIters%c.EvalEpochs == 0) {
+		// The checkpoint comes first: an evaluation that is interrupted loses
+		// no training.
+		if save {
+			if err := r.save(); err != nil {
+				return err
+			}
+		}
+		if err := r.evaluate(ctx, meter); err != nil {
+			if ctx.Err() != nil {
+				return r.stop(meter)
+			}
+			return err
+		}
+		return nil
+	}
+	if save {
+		return r.save()
+	}
+	return nil
+}
+
+func (r *run) evaluate(ctx context.Context, meter *progress.Meter) error {
+	begin := time.Now()
+	p, err := newPredictor(r.trainer.Net, r.trainer.model)
+	if err != nil {
+		return err
+	}
+	confusion, err := p.Evaluate(ctx, r.val, data.OptionsFrom(r.Config), nil)
+	if err != nil {
+		return err
+	}
+	s := confusion.Summary()
+	r.result.Evaluation = &s
+	done := r.trainer.Iteration
+	meter.Printf("evaluation after %d iterations: mIoU %.4f, pixel accuracy %.2f %%", done, s.MeanIoU, 100*s.Accuracy)
+	return r.log.AppendEvaluation(history.Evaluation{
+		Iteration: done, Epoch: float64(done) / float64(r.Config.Train.EpochIters),
+		Accuracy: s.Accuracy, MeanIoU: s.MeanIoU, MeanIoUPresent: s.MeanIoUPresent, Seconds: time.Since(begin).Seconds(),
+	})
+}
+
+// save writes the history and then the checkpoint that refers to it.
+func (r *run) save() error {
+	if err := r.log.Sync(); err != nil {
+		return err
+	}
+	c, err := r.trainer.Checkpoint(r.log.History().Records)
+	if err != nil {
+		return err
+	}
+	return c.Save(r.result.Checkpoint)
+}
+
+// stop saves on request.
+func (r *run) stop(meter *progress.Meter) error {
+	if err := r.save(); err != nil {
+		return err
+	}
+	r.result.History = r.log.History()
+	meter.Printf("saved %s", r.result.Checkpoint)
+	return fmt.Errorf("%w after %d of %d iterations; continue with --resume", ErrStopped, r.trainer.Iteration, r.Config.MaxIters())
+}

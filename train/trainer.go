@@ -1,0 +1,200 @@
+package train
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/graft-onnx/graft/graph"
+	"github.com/graft-onnx/graft/graph/kernel"
+	"github.com/graft-onnx/graft/onnx"
+	"github.com/graft-onnx/graft/onnx/pb"
+	"github.com/graft-onnx/graft/train/config"
+	"github.com/graft-onnx/graft/train/history"
+)
+
+// Names of a trainable model's values.
+const (
+	inputImage    = "image"
+	outputMain    = "logprob"         // log-probabilities (N,C,h,w)
+	outputDeepSup = "logprob_deepsup" // the same from the deep supervision branch
+)
+
+// LossError is a loss that is not a number.
+type LossError struct {
+	Iteration int
+	Value     float64
+}
+
+func (e *LossError) Error() string {
+	return fmt.Sprintf("iteration %d: the loss is %v; lower TRAIN.lr_encoder and TRAIN.lr_decoder, or check the data with `graft doctor`", e.Iteration, e.Value)
+}
+
+// Trainer trains a model step by step. It owns the network, the optimizer and
+// the count of iterations; batches come from the caller.
+type Trainer struct {
+	Net       *graph.Network
+	Optimizer *SGD
+	// Iteration is the number of steps done.
+	Iteration int
+
+	cfg   *config.Config
+	model *onnx.Model // as it was uploaded
+	loss  *graph.Loss
+}
+
+// NewTrainer uploads a model whose output is log-probabilities named logprob,
+// and optionally logprob_deepsup.
+func NewTrainer(cfg *config.Config, m *onnx.Model, dev kernel.Device) (*Trainer, error) {
+	m = m.Clone()
+	setMomentum(m, cfg.Train.BNMomentum)
+	loss := &graph.Loss{Ignore: -1}
+	for _, out := range m.GetGraph().GetOutput() {
+		switch out.GetName() {
+		case outputMain:
+			loss.Outputs = append([]graph.LossOutput{{Name: outputMain, Weight: 1}}, loss.Outputs...)
+		case outputDeepSup:
+			if cfg.Train.DeepSupScale > 0 {
+				loss.Outputs = append(loss.Outputs, graph.LossOutput{Name: outputDeepSup, Weight: float32(cfg.Train.DeepSupScale)})
+			}
+		}
+	}
+	if len(loss.Outputs) == 0 || loss.Outputs[0].Name != outputMain {
+		return nil, fmt.Errorf("%s: no output %q of log-probabilities to train; `graft new` makes such a model of a backbone and a decoder", modelName(m), outputMain)
+	}
+	net, err := graph.NewNetwork(m, dev)
+	if err != nil {
+		return nil, err
+	}
+	net.SetSeed(uint64(cfg.Train.Seed))
+	opt, err := NewSGD(net, cfg.Train.Beta1, cfg.Train.WeightDecay)
+	if err != nil {
+		return nil, err
+	}
+	return &Trainer{Net: net, Optimizer: opt, cfg: cfg, model: m, loss: loss}, nil
+}
+
+func modelName(m *onnx.Model) string {
+	if m.Path != "" {
+		return m.Path
+	}
+	return "the model"
+}
+
+// setMomentum writes the share of old running statistics that every
+// BatchNormalization keeps (ONNX's momentum, 1 minus PyTorch's).
+func setMomentum(m *onnx.Model, newest float64) {
+	for _, n := range m.GetGraph().GetNode() {
+		if n.GetOpType() == "BatchNormalization" && n.GetDomain() == "" {
+			onnx.SetAttr(n, onnx.FloatAttr("momentum", float32(1-newest)))
+		}
+	}
+}
+
+// Step trains on one batch: image (N,3,H,W), labels (N,H/r,W/r) with -1 for
+// ignored pixels. The weights are unchanged when it fails.
+func (t *Trainer) Step(image []float32, shape []int, labels []int32) (history.Record, error) {
+	spec := graph.Spec{
+		Inputs: map[string][]int{inputImage: shape}, Mode: graph.Train,
+		FixBN: t.cfg.Train.FixBN, Loss: t.loss,
+	}
+	plan, err := t.Net.Plan(spec)
+	if err != nil {
+		return history.Record{}, err
+	}
+	if err := plan.SetInput(inputImage, image); err != nil {
+		return history.Record{}, err
+	}
+	for _, o := range t.loss.Outputs {
+		if err := plan.SetLabels(o.Name, labels); err != nil {
+			return history.Record{}, fmt.Errorf("%w; DATASET.segm_downsampling_rate must be the model's stride", err)
+		}
+	}
+	plan.SetStep(uint64(t.Iteration))
+	if err := plan.RunAll(); err != nil {
+		return history.Record{}, fmt.Errorf("iteration %d: %w", t.Iteration, err)
+	}
+	loss, err := plan.Loss()
+	if err != nil {
+		return history.Record{}, err
+	}
+	if !loss.Finite() {
+		return history.Record{}, &LossError{Iteration: t.Iteration, Value: loss.Total}
+	}
+	r := history.Record{
+		Iteration: t.Iteration, Epoch: float64(t.Iteration+1) / float64(t.cfg.Train.EpochIters),
+		Loss: loss.Total, Accuracy: loss.Accuracy(), Height: shape[2], Width: shape[3],
+	}
+	r.LREncoder, r.LRDecoder = t.Rates()
+	if err := t.Optimizer.Step(r.LREncoder, r.LRDecoder); err != nil {
+		return history.Record{}, err
+	}
+	t.Iteration++
+	return r, nil
+}
+
+// Rates returns the learning rates of the next step.
+func (t *Trainer) Rates() (encoder, decoder float64) {
+	c := &t.cfg.Train
+	n := t.cfg.MaxIters()
+	return Poly(c.LrEncoder, t.Iteration, n, c.LrPow), Poly(c.LrDecoder, t.Iteration, n, c.LrPow)
+}
+
+// Checkpoint collects the state of the run. The records go in without their
+// times.
+func (t *Trainer) Checkpoint(records []history.Record) (*Checkpoint, error) {
+	m, err := t.Net.Model()
+	if err != nil {
+		return nil, err
+	}
+	velocities, err := t.Optimizer.State()
+	if err != nil {
+		return nil, err
+	}
+	records = slices.Clone(records)
+	for i := range records {
+		records[i].DataSeconds, records[i].StepSeconds = 0, 0
+	}
+	return &Checkpoint{Model: m, Velocities: velocities, Progress: Progress{
+		Iteration: t.Iteration, MaxIterations: t.cfg.MaxIters(), Seed: uint64(t.cfg.Train.Seed),
+		Config: string(t.cfg.YAML()), History: records,
+	}}, nil
+}
+
+// Restore continues from a checkpoint that Checkpoint made.
+func (t *Trainer) Restore(c *Checkpoint) error {
+	if c.Progress.Seed != uint64(t.cfg.Train.Seed) || c.Progress.MaxIterations != t.cfg.MaxIters() {
+		return fmt.Errorf("%s: written by a run of %d iterations and seed %d, not %d and %d; a resumed run keeps both",
+			c.Model.Path, c.Progress.MaxIterations, c.Progress.Seed, t.cfg.MaxIters(), t.cfg.Train.Seed)
+	}
+	if err := copyParameters(t.Net, c.Model); err != nil {
+		return err
+	}
+	if err := t.Optimizer.SetState(c.Velocities); err != nil {
+		return fmt.Errorf("%s: %w", c.Model.Path, err)
+	}
+	t.Iteration = c.Progress.Iteration
+	return nil
+}
+
+// copyParameters sets every parameter of a network from the initializer of the
+// same name and shape in a model.
+func copyParameters(net *graph.Network, from *onnx.Model) error {
+	source := map[string]*pb.TensorProto{}
+	for _, t := range from.GetGraph().GetInitializer() {
+		source[t.GetName()] = t
+	}
+	for _, p := range net.Parameters() {
+		t := source[p.Name]
+		if t == nil {
+			return fmt.Errorf("%s: no parameter %q; the file holds another network", modelName(from), p.Name)
+		}
+		data, err := onnx.Floats(t)
+		if err != nil {
+			return fmt.Errorf("%s: %w", modelName(from), err)
+		}
+		if err := net.SetValue(p, data); err != nil {
+			return fmt.Errorf("%s: %w", modelName(from), err)
+		}
+	}
+	return nil
+}
