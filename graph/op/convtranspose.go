@@ -25,8 +25,8 @@ func buildConvTranspose(s *Source) ([]*Node, error) {
 		return nil, err
 	}
 	rank := x.Dims()
-	if w.Dims() != rank || rank < 3 || rank > 4 {
-		return nil, fmt.Errorf("input of shape %v and weights of shape %v are not supported, want (N,C,W) or (N,C,H,W)", x.Shape(), w.Shape())
+	if w.Dims() != rank || rank < 3 {
+		return nil, fmt.Errorf("input of shape %v does not fit weights of shape %v", x.Shape(), w.Shape())
 	}
 	axes := rank - 2
 	win, err := window(s, axes, 2, shapeOf(w)[2:])

@@ -219,15 +219,22 @@ func (c gradientCase) check(t *testing.T) {
 	}
 }
 
+// TestGradients runs on every device.
 func TestGradients(t *testing.T) {
-	for _, c := range gradientCases() {
-		name := c.op
-		for _, in := range c.inputs {
-			name += fmt.Sprint(in.shape)
-		}
-		if len(c.attrs) > 0 {
-			name += fmt.Sprint(c.attrs)
-		}
-		t.Run(name, c.check)
+	for _, dev := range devices(t) {
+		t.Run(dev.Name(), func(t *testing.T) {
+			op.Oracle = dev
+			t.Cleanup(func() { op.Oracle = nil })
+			for _, c := range gradientCases() {
+				name := c.op
+				for _, in := range c.inputs {
+					name += fmt.Sprint(in.shape)
+				}
+				if len(c.attrs) > 0 {
+					name += fmt.Sprint(c.attrs)
+				}
+				t.Run(name, c.check)
+			}
+		})
 	}
 }

@@ -2,21 +2,28 @@ package op_test
 
 import (
 	"fmt"
-	"os"
 	"testing"
 
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
 
+	"github.com/graft-onnx/graft/graph/device"
 	"github.com/graft-onnx/graft/graph/kernel"
 	"github.com/graft-onnx/graft/graph/kernel/native"
 	"github.com/graft-onnx/graft/graph/op"
 )
 
-// TestMain runs every operator of these tests on the native device.
-func TestMain(m *testing.M) {
-	op.Oracle = native.New(2)
-	os.Exit(m.Run())
+// devices returns every kernel set that this machine has.
+func devices(t *testing.T) []kernel.Device {
+	t.Helper()
+	ds := []kernel.Device{native.New(2)}
+	d, err := device.OpenThreads("onednn", 2)
+	if err != nil {
+		t.Logf("without oneDNN: %v", err)
+		return ds
+	}
+	t.Cleanup(func() { d.Close() })
+	return append(ds, d)
 }
 
 // array is a row-major tensor of the tests.
