@@ -61,14 +61,14 @@ func Open(c *config.Config, split Split) (*Set, error) {
 
 // Measure fills in sizes that the list did not give, from the files' headers.
 func (s *Set) Measure(ctx context.Context, o Orientation) error {
-	g, ctx := errgroup.WithContext(ctx)
+	g, group := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	for i := range s.Records {
 		r := &s.Records[i]
 		if r.Width > 0 && r.Height > 0 {
 			continue
 		}
-		if ctx.Err() != nil {
+		if group.Err() != nil {
 			break
 		}
 		g.Go(func() error {

@@ -1,0 +1,98 @@
+package train
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/graft-onnx/graft/graph/device"
+	"github.com/graft-onnx/graft/graph/kernel"
+	"github.com/graft-onnx/graft/train/config"
+	"github.com/graft-onnx/graft/train/data"
+)
+
+// smallRun is a configuration of 30 iterations on generated pictures.
+func smallRun(t *testing.T, dir string) *config.Config {
+	t.Helper()
+	files, err := data.Synthesize(context.Background(), filepath.Join(dir, "data"), data.SynthOptions{Train: 10, Val: 2, Width: 72, Height: 56, Seed: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := config.Default()
+	c.Dataset.RootDataset, c.Dataset.ListTrain, c.Dataset.ListVal = files.Root, files.ListTrain, files.ListVal
+	c.Dataset.NumClass, c.Dataset.ImgSizes, c.Dataset.ImgMaxSize = 5, []int{48, 56}, 96
+	c.Model.ArchEncoder, c.Model.ArchDecoder, c.Model.Width = "mobilenetv2dilated", "c1_deepsup", 8
+	c.Train.BatchSizePerGPU, c.Train.NumEpoch, c.Train.EpochIters = 2, 3, 10
+	c.Train.CheckpointIters, c.Train.EvalEpochs, c.Train.BNMomentum, c.Train.DispIter = 4, 0, 0.1, 1
+	c.Dir = filepath.Join(dir, "run")
+	if err := c.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func nativeDevice(t *testing.T) kernel.Device {
+	t.Helper()
+	dev, err := device.Open("native")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { dev.Close() })
+	return dev
+}
+
+func TestResumedRunWritesTheSameBytes(t *testing.T) {
+	dir := t.TempDir()
+	whole := smallRun(t, dir)
+	result, err := Run(context.Background(), Options{Config: whole, Device: nativeDevice(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if result.Iterations != 30 || result.Evaluation == nil {
+		t.Fatalf("%+v", result)
+	}
+	want, err := os.ReadFile(result.Checkpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The same run, stopped twice on the way. The run folder is part of the
+	// configuration, so it must be the same one.
+	if err := os.Rename(whole.Dir, whole.Dir+"-whole"); err != nil {
+		t.Fatal(err)
+	}
+	resume := ""
+	for _, lines := range []int{7, 8} {
+		ctx, cancel := context.WithCancel(context.Background())
+		_, err = Run(ctx, Options{Config: whole, Device: nativeDevice(t), Resume: resume, Output: &stopAfter{lines, cancel}})
+		if !errors.Is(err, ErrStopped) {
+			t.Fatalf("stopped run: %v", err)
+		}
+		resume = filepath.Join(whole.Dir, CheckpointFile)
+	}
+	if result, err = Run(context.Background(), Options{Config: whole, Device: nativeDevice(t), Resume: resume}); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(result.Checkpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("checkpoints of %d and %d bytes differ", len(got), len(want))
+	}
+}
+
+// stopAfter calls stop once so many lines have been written to it.
+type stopAfter struct {
+	lines int
+	stop  func()
+}
+
+func (w *stopAfter) Write(p []byte) (int, error) {
+	if w.lines--; w.lines == 0 {
+		w.stop()
+	}
+	return len(p), nil
+}
