@@ -1,0 +1,160 @@
+package report
+
+import (
+	"bytes"
+	"fmt"
+	"image/color"
+	"math"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/font"
+	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+	"gonum.org/v1/plot/vg/vgsvg"
+)
+
+// Series is one line of a chart.
+type Series struct {
+	Name string
+	X, Y []float64
+	// Faint draws the line thin and pale, for raw values under a smoothed
+	// line; a faint line has no entry in the legend.
+	Faint bool
+	// Points marks each value, for series of few.
+	Points bool
+}
+
+// Chart is what Curve draws.
+type Chart struct {
+	Title, XLabel, YLabel string
+	Series                []Series
+	FromZero              bool // the vertical axis starts at 0
+}
+
+// maxPoints bounds the points drawn per line; longer series are averaged in
+// equal stretches.
+const maxPoints = 600
+
+var lineColors = []color.RGBA{{31, 97, 176, 255}, {205, 84, 32, 255}, {34, 139, 84, 255}, {130, 70, 160, 255}}
+
+// Curve draws a chart as an SVG element. Values that are not finite are left
+// out; a chart without any returns "".
+func Curve(c Chart) (string, error) {
+	p := plot.New()
+	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = c.Title, c.XLabel, c.YLabel
+	sans(p)
+	p.Add(plotter.NewGrid())
+	drawn := 0
+	for _, s := range c.Series {
+		xys := points(s)
+		if len(xys) == 0 {
+			continue
+		}
+		line, err := plotter.NewLine(xys)
+		if err != nil {
+			return "", fmt.Errorf("report: curve %s: %w", s.Name, err)
+		}
+		line.Color = lineColors[drawn%len(lineColors)]
+		line.Width = vg.Points(1.6)
+		if s.Faint { // the colour of the line that follows, paler
+			base := lineColors[drawn%len(lineColors)]
+			line.Color = color.RGBA{mixed(base.R), mixed(base.G), mixed(base.B), 255}
+			line.Width = vg.Points(0.7)
+			p.Add(line)
+			continue
+		}
+		p.Add(line)
+		if s.Points || len(xys) == 1 {
+			dots, err := plotter.NewScatter(xys)
+			if err != nil {
+				return "", fmt.Errorf("report: curve %s: %w", s.Name, err)
+			}
+			dots.GlyphStyle = draw.GlyphStyle{Color: line.Color, Radius: vg.Points(2.2), Shape: draw.CircleGlyph{}}
+			p.Add(dots)
+		}
+		p.Legend.Add(s.Name, line)
+		drawn++
+	}
+	if drawn == 0 {
+		return "", nil
+	}
+	p.Legend.Top = true
+	if c.FromZero {
+		p.Y.Min = math.Min(0, p.Y.Min)
+	}
+	widen(&p.X)
+	widen(&p.Y)
+	canvas := vgsvg.New(16*vg.Centimeter, 8*vg.Centimeter)
+	p.Draw(draw.New(canvas))
+	var b bytes.Buffer
+	if _, err := canvas.WriteTo(&b); err != nil {
+		return "", fmt.Errorf("report: curve: %w", err)
+	}
+	svg := b.Bytes()
+	if i := bytes.Index(svg, []byte("<svg")); i > 0 { // without XML prolog, to lie inside HTML
+		svg = svg[i:]
+	}
+	return string(svg), nil
+}
+
+func mixed(v uint8) uint8 { return uint8(255 - (255-int(v))*2/5) }
+
+// sans sets every text in the sans-serif face.
+func sans(p *plot.Plot) {
+	for _, f := range []*font.Font{&p.Title.TextStyle.Font, &p.X.Label.TextStyle.Font, &p.Y.Label.TextStyle.Font,
+		&p.X.Tick.Label.Font, &p.Y.Tick.Label.Font, &p.Legend.TextStyle.Font} {
+		f.Variant = "Sans"
+	}
+}
+
+// widen gives an axis a range where all values are equal.
+func widen(a *plot.Axis) {
+	if a.Max-a.Min > 0 && !math.IsInf(a.Max-a.Min, 0) {
+		return
+	}
+	pad := math.Max(math.Abs(a.Min)*0.1, 1e-3)
+	a.Min, a.Max = a.Min-pad, a.Max+pad
+}
+
+// points drops what is not finite and thins long series.
+func points(s Series) plotter.XYs {
+	var all plotter.XYs
+	for i := range min(len(s.X), len(s.Y)) {
+		if finite(s.X[i]) && finite(s.Y[i]) {
+			all = append(all, plotter.XY{X: s.X[i], Y: s.Y[i]})
+		}
+	}
+	if len(all) <= maxPoints {
+		return all
+	}
+	thin := make(plotter.XYs, maxPoints)
+	for k := range thin {
+		from, to := k*len(all)/maxPoints, (k+1)*len(all)/maxPoints
+		for _, p := range all[from:to] {
+			thin[k].X += p.X / float64(to-from)
+			thin[k].Y += p.Y / float64(to-from)
+		}
+	}
+	return thin
+}
+
+// finite also bounds the magnitude, since axes compute differences.
+func finite(v float64) bool { return math.Abs(v) < 1e100 }
+
+// Smooth is a running mean over the last window values.
+func Smooth(y []float64, window int) []float64 {
+	out := make([]float64, len(y))
+	for i := range y {
+		from := max(0, i-window+1)
+		sum, n := 0.0, 0
+		for _, v := range y[from : i+1] {
+			if finite(v) {
+				sum += v
+				n++
+			}
+		}
+		out[i] = sum / float64(n) // NaN without values, which points drops
+	}
+	return out
+}
