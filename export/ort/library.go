@@ -8,8 +8,6 @@ import (
 	"strings"
 	"sync"
 	"unsafe"
-
-	"github.com/ebitengine/purego"
 )
 
 // EnvVar names the environment variable that holds the library's path.
@@ -116,17 +114,17 @@ func load(name string) (*Runtime, error) {
 		return nil, err
 	}
 	// OrtApiBase: GetApi(version), GetVersionString().
-	baseAddr, _, _ := purego.SyscallN(getBase)
+	baseAddr := invoke(getBase)
 	if baseAddr == 0 {
 		return nil, fmt.Errorf("%s: OrtGetApiBase returned nothing", name)
 	}
 	base := (*[2]uintptr)(pointerAt(baseAddr))
-	versionAddr, _, _ := purego.SyscallN(base[1])
+	versionAddr := invoke(base[1])
 	rt := &Runtime{path: name, version: goString(pointerAt(versionAddr))}
 	if !atLeast(rt.version, 1, apiVersion) {
 		return nil, fmt.Errorf("%s is version %s; 1.%d or newer is needed", name, rt.version, apiVersion)
 	}
-	tableAddr, _, _ := purego.SyscallN(base[0], apiVersion)
+	tableAddr := invoke(base[0], apiVersion)
 	if tableAddr == 0 {
 		return nil, fmt.Errorf("%s (version %s) does not offer version %d of its interface", name, rt.version, apiVersion)
 	}
@@ -162,21 +160,21 @@ func atLeast(version string, major, minor int) bool {
 //
 //go:uintptrescapes
 func check(rt *Runtime, doing string, slot int, args ...uintptr) error {
-	status, _, _ := purego.SyscallN(rt.fn[slot], args...)
+	status := invoke(rt.fn[slot], args...)
 	if status == 0 {
 		return nil
 	}
-	code, _, _ := purego.SyscallN(rt.fn[slotGetErrorCode], status)
-	text, _, _ := purego.SyscallN(rt.fn[slotGetErrorMessage], status)
+	code := invoke(rt.fn[slotGetErrorCode], status)
+	text := invoke(rt.fn[slotGetErrorMessage], status)
 	err := &Error{Code: Code(int32(code)), Message: goString(pointerAt(text)), Doing: doing}
-	purego.SyscallN(rt.fn[slotReleaseStatus], status)
+	invoke(rt.fn[slotReleaseStatus], status)
 	return err
 }
 
 // release calls one of the Release functions.
 func (rt *Runtime) release(slot int, p unsafe.Pointer) {
 	if p != nil {
-		purego.SyscallN(rt.fn[slot], uintptr(p))
+		invoke(rt.fn[slot], uintptr(p))
 	}
 }
 
