@@ -78,6 +78,27 @@ type gradientCase struct {
 	fixed  []int // inputs that have no gradient
 }
 
+// name tells the case apart from the others.
+func (c gradientCase) name() string {
+	name := c.op
+	if c.opset > 0 {
+		name += fmt.Sprintf("-%d", c.opset)
+	}
+	for _, in := range c.inputs {
+		name += fmt.Sprint(in.shape)
+		if in.ints != nil {
+			name += fmt.Sprint(in.ints)
+		}
+		if in.list != nil {
+			name += fmt.Sprint(in.list)
+		}
+	}
+	if len(c.attrs) > 0 {
+		name += fmt.Sprint(c.attrs)
+	}
+	return name
+}
+
 // build applies the builder of a case to a program; it returns the first
 // output and the leaves.
 func (c gradientCase) build(p *program, values []array) (*op.Node, []*op.Node, error) {
@@ -226,14 +247,7 @@ func TestGradients(t *testing.T) {
 			op.Oracle = dev
 			t.Cleanup(func() { op.Oracle = nil })
 			for _, c := range gradientCases() {
-				name := c.op
-				for _, in := range c.inputs {
-					name += fmt.Sprint(in.shape)
-				}
-				if len(c.attrs) > 0 {
-					name += fmt.Sprint(c.attrs)
-				}
-				t.Run(name, c.check)
+				t.Run(c.name(), c.check)
 			}
 		})
 	}

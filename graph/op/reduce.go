@@ -64,19 +64,22 @@ func (r Reduce) Lower(b *Block) error {
 func (r Reduce) SymDiff(in gorgonia.Nodes, output, grad *Node) (gorgonia.Nodes, error) {
 	x := in[0]
 	shape := shapeOf(x)
-	wide, err := r.widen(grad, shape)
-	if err != nil {
-		return nil, err
-	}
 	var dx *Node
+	var err error
 	switch r.Op {
 	case kernel.ReduceSum:
-		dx = wide
+		dx, err = r.widen(grad, shape)
 	case kernel.ReduceMean:
-		dx, err = scale(wide, float32(kernel.Len(r.Kept))/float32(kernel.Len(shape)))
+		// Scaled while it is small.
+		if dx, err = scale(grad, float32(kernel.Len(r.Kept))/float32(kernel.Len(shape))); err == nil {
+			dx, err = r.widen(dx, shape)
+		}
 	case kernel.ReduceSumSquare:
-		if dx, err = combine(kernel.Mul, x, wide); err == nil {
-			dx, err = scale(dx, 2)
+		if dx, err = scale(grad, 2); err != nil {
+			break
+		}
+		if dx, err = reshape(dx, r.Kept); err == nil {
+			dx, err = combine(kernel.Mul, x, dx)
 		}
 	default:
 		dx, err = r.extreme(x, output, grad)
