@@ -1,0 +1,210 @@
+package data
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"image"
+	"image/color"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/graft-onnx/graft/train/config"
+)
+
+func TestReadList(t *testing.T) {
+	set, err := ReadList(strings.NewReader("\xef\xbb\xbf"+`{"fpath_img": "i/a.jpg", "fpath_segm": "m/a.png", "width": 480, "height": 360}
+
+{"fpath_img": "/abs/b.jpg", "extra": [1]}
+{"fpath_img": "c.jpg", "fpath_segm": "c.png", "width": 48.0, "height": 36}
+`), "x.odgt", "root")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Record{
+		{"i/a.jpg", filepath.Join("root", "i", "a.jpg"), filepath.Join("root", "m", "a.png"), 480, 360, 1},
+		{"/abs/b.jpg", "/abs/b.jpg", "", 0, 0, 3},
+		{"c.jpg", filepath.Join("root", "c.jpg"), filepath.Join("root", "c.png"), 48, 36, 4},
+	}
+	if !reflect.DeepEqual(set.Records, want) {
+		t.Errorf("got %+v", set.Records)
+	}
+}
+
+func TestReadListErrors(t *testing.T) {
+	_, err := ReadList(strings.NewReader(`{"fpath_img": "a.jpg"
+{"fpath_segm": "a.png"}
+{"fpath_img": "a.jpg", "width": 5}
+{"fpath_img": "a.jpg", "width": 5, "height": -1}
+{"fpath_img": "a.jpg", "width": 1e30, "height": 1}
+{"fpath_img": "a\u0000.jpg"}
+[1]
+{"fpath_img": "good.jpg"}
+`), "bad.odgt", "")
+	var list *ListError
+	if !errors.As(err, &list) {
+		t.Fatal(err)
+	}
+	var lines []int
+	for _, f := range list.Findings {
+		lines = append(lines, f.Line)
+	}
+	if !reflect.DeepEqual(lines, []int{1, 2, 3, 4, 5, 6, 7}) {
+		t.Errorf("findings on lines %v:\n%v", lines, err)
+	}
+	if !strings.Contains(err.Error(), "bad.odgt:2: fpath_img is missing") {
+		t.Errorf("%v", err)
+	}
+	for name, text := range map[string]string{"empty": "\n", "long": strings.Repeat("x", maxLine+1)} {
+		if _, err := ReadList(strings.NewReader(text), name, ""); !errors.As(err, &list) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := ReadList(strings.NewReader(strings.Repeat("x\n", 100)), "many", ""); !errors.As(err, &list) || len(list.Findings) != maxFindings || list.More != 100-maxFindings {
+		t.Errorf("many findings: %v", err)
+	}
+	if _, err := OpenList(filepath.Join(t.TempDir(), "none.odgt"), ""); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("missing list: %v", err)
+	}
+}
+
+func TestWriteListReadsBack(t *testing.T) {
+	root := t.TempDir()
+	records := []Record{{"a.jpg", filepath.Join(root, "a.jpg"), filepath.Join(root, "m", "a.png"), 4, 3, 1},
+		{"b \"q\".jpg", filepath.Join(root, "b \"q\".jpg"), "", 5, 6, 2}}
+	var b bytes.Buffer
+	if err := WriteList(&b, records, root); err != nil {
+		t.Fatal(err)
+	}
+	set, err := ReadList(&b, "x", root)
+	if err != nil || !reflect.DeepEqual(set.Records, records) {
+		t.Errorf("got %+v, %v", set, err)
+	}
+}
+
+func TestOpenFolders(t *testing.T) {
+	dir := t.TempDir()
+	images, masks := filepath.Join(dir, "images"), filepath.Join(dir, "masks")
+	picture := pngBytes(t, NewPicture(6, 4))
+	for _, name := range []string{"b.png", "sub/a.PNG", ".hidden.png", "notes.txt"} {
+		write(t, images, name, picture)
+	}
+	for _, name := range []string{"b.bmp", "sub/a.png"} {
+		write(t, masks, name, picture)
+	}
+	set, err := OpenFolders(images, masks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(set.Records) != 2 || set.Records[0].Mask != filepath.Join(masks, "b.bmp") || set.Records[1].Name != "sub/a.PNG" {
+		t.Errorf("%+v", set.Records)
+	}
+	if err := set.Measure(context.Background(), RefuseOrientation); err != nil || set.Records[1].Width != 6 || set.Records[1].Height != 4 {
+		t.Errorf("Measure: %v, %+v", err, set.Records[1])
+	}
+	write(t, images, "alone.png", picture)
+	write(t, images, "b.jpg", picture)
+	write(t, masks, "widow.png", picture)
+	_, err = OpenFolders(images, masks)
+	for _, part := range []string{"picture alone.png has no mask", "mask widow.png", "pictures b.jpg and b.png share a stem"} {
+		if err == nil || !strings.Contains(err.Error(), part) {
+			t.Errorf("%q is missing from %v", part, err)
+		}
+	}
+	if _, err := OpenFolders(filepath.Join(dir, "none"), masks); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("missing folder: %v", err)
+	}
+	var list *ListError
+	if _, err := OpenFolders(t.TempDir(), t.TempDir()); !errors.As(err, &list) {
+		t.Errorf("empty folders: %v", err)
+	}
+}
+
+func TestOpenImages(t *testing.T) {
+	dir := t.TempDir()
+	a := write(t, dir, "a.png", pngBytes(t, NewPicture(6, 4)))
+	write(t, dir, "more/b.png", nil)
+	list := write(t, dir, "more/l.odgt", []byte(`{"fpath_img": "b.png"}`+"\n"))
+	set, err := OpenImages(a, filepath.Join(dir, "more"), list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := filepath.Join(dir, "more", "b.png")
+	if len(set.Records) != 3 || set.Records[0].Image != a || set.Records[1].Image != b || set.Records[2].Image != b {
+		t.Errorf("%+v", set.Records)
+	}
+	if _, err := OpenImages(filepath.Join(dir, "none.png")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("missing picture: %v", err)
+	}
+}
+
+func TestOpenByConfig(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "i/a.png", pngBytes(t, NewPicture(6, 4)))
+	write(t, dir, "m/a.png", pngBytes(t, image.NewGray(image.Rect(0, 0, 6, 4))))
+	list := write(t, dir, "l.odgt", []byte(`{"fpath_img": "i/a.png", "fpath_segm": "m/a.png"}`))
+	c, err := config.Parse(nil, "", "DATASET.root_dataset", dir, "DATASET.list_train", list,
+		"DATASET.val_images", filepath.Join(dir, "i"), "DATASET.val_masks", filepath.Join(dir, "m"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, split := range []Split{Train, Val} {
+		set, err := Open(c, split)
+		if err != nil || len(set.Records) != 1 || set.Records[0].Width != 6 || set.Records[0].Mask != filepath.Join(dir, "m", "a.png") {
+			t.Errorf("%s: %+v, %v", split, set, err)
+		}
+	}
+}
+
+func TestClasses(t *testing.T) {
+	c, err := ParseClasses([]byte("label,name,r,g,b\n0,ignore,0,0,0\n2,tree,1,2,3\n1,\"sky, blue\",4,5,6\n"), "c.csv", 2, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &Classes{[]string{"sky, blue", "tree"}, []color.RGBA{{4, 5, 6, 255}, {1, 2, 3, 255}}}
+	if !reflect.DeepEqual(c, want) {
+		t.Errorf("got %+v", c)
+	}
+	var b bytes.Buffer
+	if err := c.Write(&b, 1); err != nil {
+		t.Fatal(err)
+	}
+	if back, err := ParseClasses(b.Bytes(), "w.csv", 2, 1); err != nil || !reflect.DeepEqual(back, want) {
+		t.Errorf("written and read: %+v, %v", back, err)
+	}
+	c, err = ParseClasses([]byte("# names\nsky\n\ntree\n"), "c.txt", 2, 1)
+	if err != nil || !reflect.DeepEqual(c.Names, []string{"sky", "tree"}) || c.Colors[0] == c.Colors[1] {
+		t.Errorf("lines: %+v, %v", c, err)
+	}
+	if c.Name(7) != "class 7" || c.Color(-1) != (color.RGBA{A: 255}) || (*Classes)(nil).Name(1) != "class 1" {
+		t.Error("classes out of range")
+	}
+	for text, part := range map[string]string{
+		"label,name\n1,a\n":                    "names 1 classes, but there are 2",
+		"label,name\n1,a\n1,b\n":               "class 0 again",
+		"label,name\nx,a\n2,b\n":               `label "x" is not a number`,
+		"label,name\n1,a\n2,b\n3,c\n":          "c.csv:4: c is class 2, but there are 2 classes",
+		"label,name\n1,\n2,b\n":                "c.csv:2: the name is missing",
+		"label,name,r,g,b\n1,a,1,2,300\n2,b\n": `b "300"`,
+		"a\nb\nc\n":                            "c.csv:3: c is class 2",
+		"a\n":                                  "names 1 classes",
+	} {
+		if _, err := ParseClasses([]byte(text), "c.csv", 2, 1); err == nil || !strings.Contains(err.Error(), part) {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
+func TestDefaultColoursDiffer(t *testing.T) {
+	c := DefaultClasses(150)
+	seen := map[color.RGBA]int{}
+	for i, k := range c.Colors {
+		if j, twice := seen[k]; twice {
+			t.Errorf("classes %d and %d share the colour %v", j, i, k)
+		}
+		seen[k] = i
+	}
+}
