@@ -86,6 +86,7 @@ func cutDown(m *onnx.Model, opts Options, deploy *Deployment) (*onnx.Model, trun
 		}
 		e = newEditor(m)
 		e.removeIdle() // bodies may hold more
+		e.plainCasts()
 	}
 	// Before operator set 13, Softmax over the classes of a picture means
 	// another thing.
@@ -111,6 +112,25 @@ func cutDown(m *onnx.Model, opts Options, deploy *Deployment) (*onnx.Model, trun
 	}
 	t, err := e.cut(output)
 	return m, t, err
+}
+
+// plainCasts replaces every CastLike, which bodies of functions use and some
+// runtimes lack, by a Cast to the type that inference finds.
+func (e *editor) plainCasts() {
+	var values map[string]onnx.Info
+	for _, n := range e.g.GetNode() {
+		if n.GetOpType() != "CastLike" || onnx.NormalDomain(n.GetDomain()) != "" || len(n.Input) != 2 {
+			continue
+		}
+		if values == nil {
+			// Where inference fails the node stays as it is, which is valid too.
+			values, _ = onnx.Infer(e.m)
+		}
+		if dtype := values[n.Output[0]].DType; dtype != pb.TensorProto_UNDEFINED {
+			n.OpType, n.Input = "Cast", n.Input[:1]
+			n.Attribute = []*pb.AttributeProto{onnx.IntAttr("to", int64(dtype))}
+		}
+	}
 }
 
 // fixShape makes every shape of an exported graph a number.

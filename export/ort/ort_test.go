@@ -335,3 +335,33 @@ func TestOpenOnce(t *testing.T) {
 		t.Errorf("version %q", a.Version())
 	}
 }
+
+// BenchmarkRun measures what a call costs beside the computing: copies of one
+// MiB of outputs, or none.
+func BenchmarkRun(b *testing.B) {
+	const n = 1 << 18
+	f := pb.TensorProto_FLOAT
+	s, err := open(b).SessionBytes(model(b,
+		[]*pb.ValueInfoProto{value("x", f, n)}, []*pb.ValueInfoProto{value("y", f, n)},
+		&pb.NodeProto{OpType: "Neg", Input: []string{"x"}, Output: []string{"y"}}), "neg.onnx", ort.Options{Threads: 1})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	in := map[string]ort.Tensor{"x": ort.New(make([]float32, n), n)}
+	into := map[string]ort.Tensor{"y": ort.New(make([]float32, n), n)}
+	b.Run("copied", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := s.Run(in); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("in place", func(b *testing.B) {
+		for b.Loop() {
+			if err := s.RunInto(in, into); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
