@@ -58,17 +58,17 @@ func truth(b bool) float32 {
 	return 0
 }
 
-func binaryFunc(op kernel.BinaryOp) (rowFunc, error) {
+func binaryFunc(v *isa, op kernel.BinaryOp) (rowFunc, error) {
 	switch op {
 	case kernel.Add:
 		return func(y, a, b []float32, sa, sb int) {
 			switch {
 			case sa == 1 && sb == 1:
-				vecAdd(y, a, b)
+				v.add(y, a, b)
 			case sa == 1:
-				vecAffine(y, a, 1, b[0])
+				v.affine(y, a, 1, b[0])
 			case sb == 1:
-				vecAffine(y, b, 1, a[0])
+				v.affine(y, b, 1, a[0])
 			default:
 				fillRow(y, a[0]+b[0])
 			}
@@ -77,11 +77,11 @@ func binaryFunc(op kernel.BinaryOp) (rowFunc, error) {
 		return func(y, a, b []float32, sa, sb int) {
 			switch {
 			case sa == 1 && sb == 1:
-				vecMul(y, a, b)
+				v.mul(y, a, b)
 			case sa == 1:
-				vecScaleInto(y, a, b[0])
+				v.scale(y, a, b[0])
 			case sb == 1:
-				vecScaleInto(y, b, a[0])
+				v.scale(y, b, a[0])
 			default:
 				fillRow(y, a[0]*b[0])
 			}
@@ -91,7 +91,7 @@ func binaryFunc(op kernel.BinaryOp) (rowFunc, error) {
 	case kernel.Div:
 		return rows(func(a, b float32) float32 { return a / b }), nil
 	case kernel.Max:
-		return rowsOr(vecMax, func(a, b float32) float32 {
+		return rowsOr(v.max, func(a, b float32) float32 {
 			if b > a || b != b {
 				return b
 			}
@@ -140,7 +140,7 @@ func fillRow(y []float32, v float32) {
 }
 
 func binary(p *program, d kernel.Binary) error {
-	f, err := binaryFunc(d.Op)
+	f, err := binaryFunc(p.isa, d.Op)
 	if err != nil {
 		return err
 	}
@@ -179,9 +179,9 @@ func addN(p *program, d kernel.AddN) {
 				copy(part, p.f[0][lo+at:lo+end])
 				continue
 			}
-			vecAdd(part, p.f[0][lo+at:lo+end], p.f[1][lo+at:lo+end])
+			p.isa.add(part, p.f[0][lo+at:lo+end], p.f[1][lo+at:lo+end])
 			for i := 2; i < d.Inputs; i++ {
-				vecAdd(part, part, p.f[i][lo+at:lo+end])
+				p.isa.add(part, part, p.f[i][lo+at:lo+end])
 			}
 		}
 	})

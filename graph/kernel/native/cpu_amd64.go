@@ -1,3 +1,99 @@
 package native
 
-func widest(string) *isa { return portable }
+import (
+	"unsafe"
+
+	"golang.org/x/sys/cpu"
+)
+
+// widest returns the kernels for this processor; limit "avx2" keeps to those.
+func widest(limit string) *isa {
+	switch c := &cpu.X86; {
+	case limit != "avx2" && c.HasAVX512F && c.HasAVX512DQ && c.HasAVX512VL && c.HasAVX512BW && c.HasFMA:
+		return avx512
+	case c.HasAVX2 && c.HasFMA:
+		return avx2
+	}
+	return portable
+}
+
+var avx512 = &isa{
+	name: "AVX-512", mr: len(tilesAVX512), nr: 32,
+	tile: func(t *tile) {
+		n := t.vectors(16)
+		tilesAVX512[t.rows-1][n-1](t)
+	},
+	spread: spreadAVX512,
+	add:    vecAddAVX512, mul: vecMulAVX512, max: vecMaxAVX512, mulAdd: vecMulAddAVX512,
+	scale: vecScaleAVX512, axpy: vecAxpyAVX512, affine: vecAffineAVX512,
+	clamp: vecClampAVX512, above: vecAboveAVX512, inside: vecInsideAVX512,
+	norm: vecNormAVX512, normBack: vecNormBackAVX512, sgd: vecSGDAVX512,
+	moments: func(s, q []float64, x, shift []float32) {
+		n := len(x) &^ 7
+		if n > 0 {
+			momentsAVX512(&s[0], &q[0], &x[0], &shift[0], n)
+		}
+		vecMoments(s[n:], q[n:], x[n:], shift[n:])
+	},
+	dots: func(s, q []float64, dy, x, mean []float32) {
+		n := len(dy) &^ 7
+		if n > 0 {
+			dotsAVX512(&s[0], &q[0], &dy[0], &x[0], &mean[0], n)
+		}
+		vecDots(s[n:], q[n:], dy[n:], x[n:], mean[n:])
+	},
+	dotRows: func(dst, a, b []float32, n, sa, sb int) {
+		if n > 0 && len(dst) > 0 {
+			dotRowsAVX512(&dst[0], &a[0], &b[0], len(dst), n, 4*sa, 4*sb)
+		}
+	},
+}
+
+var avx2 = &isa{
+	name: "AVX2", mr: len(tilesAVX2), nr: 16,
+	tile: func(t *tile) {
+		n := t.vectors(8)
+		tilesAVX2[t.rows-1][n-1](t)
+	},
+	spread: spreadAVX2,
+	add:    vecAddAVX2, mul: vecMulAVX2, max: vecMaxAVX2, mulAdd: vecMulAddAVX2,
+	scale: vecScaleAVX2, axpy: vecAxpyAVX2, affine: vecAffineAVX2,
+	clamp: vecClampAVX2, above: vecAboveAVX2, inside: vecInsideAVX2,
+	norm: vecNormAVX2, normBack: vecNormBackAVX2, sgd: vecSGDAVX2,
+	moments: func(s, q []float64, x, shift []float32) {
+		n := len(x) &^ 3
+		if n > 0 {
+			momentsAVX2(&s[0], &q[0], &x[0], &shift[0], n)
+		}
+		vecMoments(s[n:], q[n:], x[n:], shift[n:])
+	},
+	dots: func(s, q []float64, dy, x, mean []float32) {
+		n := len(dy) &^ 3
+		if n > 0 {
+			dotsAVX2(&s[0], &q[0], &dy[0], &x[0], &mean[0], n)
+		}
+		vecDots(s[n:], q[n:], dy[n:], x[n:], mean[n:])
+	},
+	dotRows: func(dst, a, b []float32, n, sa, sb int) {
+		if n > 0 && len(dst) > 0 {
+			dotRowsAVX2(&dst[0], &a[0], &b[0], len(dst), n, 4*sa, 4*sb)
+		}
+	},
+}
+
+// lanes holds 16 lanes of ones, then 16 of zeros: the mask of the first n
+// lanes starts n before the middle.
+var lanes = func() (l [32]int32) {
+	for i := range 16 {
+		l[i] = -1
+	}
+	return l
+}()
+
+// vectors returns how many vectors of width lanes hold the tile's columns, and
+// sets the mask of the last.
+func (t *tile) vectors(width int) int {
+	n := (t.cols + width - 1) / width
+	t.mask = (*int32)(unsafe.Pointer(&lanes[16-(t.cols-(n-1)*width)]))
+	return n
+}

@@ -1,6 +1,10 @@
 package native
 
-import "github.com/graft-onnx/graft/graph/kernel"
+import (
+	"unsafe"
+
+	"github.com/graft-onnx/graft/graph/kernel"
+)
 
 // spread is a gather whose channels do not mix: every channel has its own
 // filter, so the loops run along the channels.
@@ -53,46 +57,97 @@ func (d *Device) depthwise(p *program, ss []spread, src, filter, bias, dst int, 
 			}
 		}
 	})
+	parts := min(p.parts(work*cost, grain), max(work, 1))
+	longest := 0
+	for i := range ss {
+		longest = max(longest, len(ss[i].h.offset)*len(ss[i].w.offset))
+	}
+	tiles, taps := make([]spreadTile, parts), make([]run, parts*longest)
 	lo, hi := clipBounds(act)
-	p.split(work, grain/max(cost, 1)+1, func(from, to int) {
-		var b []float32
+	p.stage(parts, func(part int) {
+		t := &tiles[part]
+		*t = spreadTile{taps: taps[part*longest : part*longest : (part+1)*longest], lo: lo, hi: hi}
 		if bias >= 0 {
-			b = p.f[bias]
+			t.bias = unsafe.SliceData(p.f[bias])
 		}
+		from, to := span(work, part, parts, 1)
 		for i := range ss {
 			s := &ss[i]
 			n := s.n * s.h.out
 			for q := max(from, 0); q < min(to, n); q++ {
-				s.row(p.f[dst], p.f[src], p.s[s.weights:], b, q/s.h.out, q%s.h.out, lo, hi)
+				s.row(d.isa, t, p.f[dst], p.f[src], p.s[s.weights:], q/s.h.out, q%s.h.out)
 			}
 			from, to = from-n, to-n
 		}
 	})
 }
 
-// row computes output row i of image n.
-func (s *spread) row(dst, src, weights, bias []float32, n, i int, lo, hi float32) {
+// row computes output row i of image n, in stretches of pixels that see the
+// same taps.
+func (s *spread) row(v *isa, t *spreadTile, dst, src, weights []float32, n, i int) {
 	c := s.c
+	if c == 0 {
+		return
+	}
 	out := ((n*s.h.dst+s.h.dst0+i*s.h.dstStep)*s.w.dst + s.w.dst0) * c
 	vertical := s.rows[i]
-	for j := range s.w.out {
-		y := dst[out : out+c]
-		out += s.w.dstStep * c
-		if bias != nil {
-			copy(y, bias)
+	t.c, t.xStep, t.yStep = c, 4*s.w.step*c, 4*s.w.dstStep*c
+	for j := 0; j < s.w.out; j += t.pixels {
+		horizontal := s.cols[j]
+		t.pixels = 1
+		for j+t.pixels < s.w.out && s.cols[j+t.pixels] == horizontal {
+			t.pixels++
+		}
+		t.taps = t.taps[:0]
+		first := -1 // source of the first tap
+		for k := vertical[0]; k < vertical[1]; k++ {
+			row := (n*s.h.src + i*s.h.step + s.h.offset[k]) * s.w.src
+			for u := horizontal[0]; u < horizontal[1]; u++ {
+				at := (row + j*s.w.step + s.w.offset[u]) * c
+				if first < 0 {
+					first = at
+				}
+				t.taps = append(t.taps, run{4 * (at - first), 4 * (k*len(s.w.offset) + u) * c})
+			}
+		}
+		if first >= 0 {
+			t.x, t.w = &src[first], &weights[0]
+		}
+		t.y = &dst[out+j*s.w.dstStep*c]
+		v.spread(t)
+	}
+}
+
+// spreadTile is one call of the depthwise micro-kernel: for each of a row of
+// pixels and every channel k,
+//
+//	y[k] = clamp(bias[k] + sum over taps of x[taps.a + k]*w[taps.b + k], lo, hi)
+//
+// All distances are in bytes. Assembly reads the fields by name.
+type spreadTile struct {
+	y, x, w, bias *float32 // bias may be nil
+	taps          []run
+	c, pixels     int
+	yStep, xStep  int
+	lo, hi        float32
+}
+
+// spreadGo is the depthwise micro-kernel in Go.
+func spreadGo(t *spreadTile) {
+	at := func(p *float32, bytes int) []float32 {
+		return unsafe.Slice((*float32)(unsafe.Add(unsafe.Pointer(p), bytes)), t.c)
+	}
+	for i := range t.pixels {
+		y := at(t.y, i*t.yStep)
+		if t.bias != nil {
+			copy(y, at(t.bias, 0))
 		} else {
 			clear(y)
 		}
-		horizontal := s.cols[j]
-		for t := vertical[0]; t < vertical[1]; t++ {
-			row := (n*s.h.src + i*s.h.step + s.h.offset[t]) * s.w.src
-			for u := horizontal[0]; u < horizontal[1]; u++ {
-				at := (row + j*s.w.step + s.w.offset[u]) * c
-				k := (t*len(s.w.offset) + u) * c
-				vecMulAdd(y, src[at:at+c], weights[k:k+c])
-			}
+		for _, r := range t.taps {
+			vecMulAdd(y, at(t.x, i*t.xStep+r.a), at(t.w, r.b))
 		}
-		vecClamp(y, y, lo, hi)
+		vecClamp(y, y, t.lo, t.hi)
 	}
 }
 
@@ -132,7 +187,7 @@ func (d *Device) depthwiseFilter(p *program, g kernel.Geometry) {
 					}
 					k := (t*g.KW + u) * g.C
 					xs := x[(row+from[u]*w.step+w.offset[u])*g.C:]
-					vecDotRows(sum[k:k+g.C], xs, dy[(q*g.OW+from[u])*g.C:], to[u]-from[u], w.step*g.C, g.C)
+					p.isa.dotRows(sum[k:k+g.C], xs, dy[(q*g.OW+from[u])*g.C:], to[u]-from[u], w.step*g.C, g.C)
 				}
 			}
 		}

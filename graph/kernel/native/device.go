@@ -66,7 +66,7 @@ func (d *Device) Compile(desc kernel.Desc) (kernel.Kernel, error) {
 	if err := check(desc); err != nil {
 		return nil, err
 	}
-	p := newProgram(d.pool, desc)
+	p := newProgram(d, desc)
 	var err error
 	switch k := desc.(type) {
 	case kernel.Conv:

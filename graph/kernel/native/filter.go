@@ -57,29 +57,27 @@ func (d *Device) convBackwardFilter(p *program, c kernel.ConvBackwardFilter) {
 	}
 	buffer := f.rows*f.KH*f.pitch + nr
 	at := p.reserve(parts * buffer)
-	edge := p.reserve(parts * mr * nr)
 	runs := make([]run, parts*f.rows)
-	workers := make([]worker, parts)
+	workers := make([]tile, parts)
 	p.stage(parts, func(part int) {
 		w := &workers[part]
-		*w = worker{isa: d.isa, edge: p.s[edge+part*mr*nr : edge+(part+1)*mr*nr]}
-		w.lo, w.hi = clipBounds(kernel.Clip{})
+		*w = tile{}
 		w.runs = runs[part*f.rows : (part+1)*f.rows]
 		buf := p.s[at+part*buffer : at+(part+1)*buffer]
 		if byPixel {
 			lo, hi := span(f.blocks, part, parts, 1)
-			f.sum(w, p.f[0], p.f[1], p.s[sums+part*size:sums+(part+1)*size], buf, 0, units, lo, hi)
+			f.sum(d.isa, w, p.f[0], p.f[1], p.s[sums+part*size:sums+(part+1)*size], buf, 0, units, lo, hi)
 			return
 		}
 		lo, hi := span(units, part, parts, 1)
-		f.sum(w, p.f[0], p.f[1], p.f[2], buf, lo, hi, 0, f.blocks)
+		f.sum(d.isa, w, p.f[0], p.f[1], p.f[2], buf, lo, hi, 0, f.blocks)
 	})
 	if byPixel {
 		p.splitAligned(size, grain, 16, func(lo, hi int) {
 			dw := p.f[2][lo:hi]
 			copy(dw, p.s[sums+lo:sums+hi])
 			for part := 1; part < parts; part++ {
-				vecAdd(dw, dw, p.s[sums+part*size+lo:sums+part*size+hi])
+				p.isa.add(dw, dw, p.s[sums+part*size+lo:sums+part*size+hi])
 			}
 		})
 	}
@@ -114,12 +112,12 @@ func newFilterGrad(g kernel.Geometry, mr, nr int) *filterGrad {
 }
 
 // sum adds the pixel blocks b0 to b1-1 into the tiles u0 to u1-1 of dw.
-func (f *filterGrad) sum(w *worker, x, dy, dw, buf []float32, u0, u1, b0, b1 int) {
+func (f *filterGrad) sum(v *isa, w *tile, x, dy, dw, buf []float32, u0, u1, b0, b1 int) {
 	if b0 >= b1 {
 		clear(dw) // a share without pixels still has sums
 		return
 	}
-	mr, nr := w.isa.mr, w.isa.nr
+	mr, nr := v.mr, v.nr
 	colBlocks, rowBlocks := ceilDiv(f.OW, f.cols), ceilDiv(f.OH, f.rows)
 	all := w.runs
 	w.aRow, w.aStep = 1, f.O
@@ -155,7 +153,7 @@ func (f *filterGrad) sum(w *worker, x, dy, dw, buf []float32, u0, u1, b0, b1 int
 			w.rows = hi - lo
 			o := group*f.og + lo
 			w.a = dy[out+o:]
-			cols := min(nr, f.columns-column)
+			w.cols = min(nr, f.columns-column)
 			for kh := range f.KH {
 				for kw := range taps {
 					w.b = buf[kh*f.pitch+kw*shift:]
@@ -163,7 +161,7 @@ func (f *filterGrad) sum(w *worker, x, dy, dw, buf []float32, u0, u1, b0, b1 int
 						w.b = buf[kh*f.pitch+column:]
 					}
 					w.c = dw[((o*f.KH+kh)*f.KW+kw)*f.cg+column:]
-					w.store(cols)
+					v.tile(w)
 				}
 			}
 		}

@@ -227,41 +227,26 @@ func (d *Device) gathers(p *program, gs []gather, src, filter, bias, dst int, ac
 	if work == 0 || packs == 0 {
 		return
 	}
-	padded := -1
-	if bias >= 0 && gs[0].dg%nr != 0 {
-		padded = p.reserve(gs[0].groups * gs[0].panels * nr)
-	}
 	p.split(packs, packs/threads+1, func(lo, hi int) {
 		for i := range gs {
 			g := &gs[i]
 			n := g.groups * g.panels
 			for q := max(lo, 0); q < min(hi, n); q++ {
 				g.pack(p.s[g.weights+q*g.panel:g.weights+(q+1)*g.panel], p.f[filter], q, nr)
-				if padded >= 0 && i == 0 {
-					row := p.s[padded+q*nr : padded+(q+1)*nr]
-					clear(row)
-					first := q / g.panels * g.dg
-					copy(row, p.f[bias][first+q%g.panels*nr:first+min((q%g.panels+1)*nr, g.dg)])
-				}
 			}
 			lo, hi = lo-n, hi-n
 		}
 	})
 
 	parts := min(p.parts(flops, 64<<10), work)
-	edge := p.reserve(parts * mr * nr)
 	at := p.reserve(parts * buffer)
-	workers := make([]worker, parts)
-	loBound, hiBound := clipBounds(act)
+	workers := make([]tile, parts)
 	p.stage(parts, func(part int) {
 		w := &workers[part]
-		*w = worker{isa: d.isa, edge: p.s[edge+part*mr*nr : edge+(part+1)*mr*nr]}
-		w.lo, w.hi = loBound, hiBound
+		*w = tile{}
+		w.setClip(act)
 		var biases []float32
-		switch {
-		case padded >= 0:
-			biases = p.s[padded:]
-		case bias >= 0:
+		if bias >= 0 {
 			biases = p.f[bias]
 		}
 		lo, hi := span(work, part, parts, 1)
@@ -269,7 +254,7 @@ func (d *Device) gathers(p *program, gs []gather, src, filter, bias, dst int, ac
 			g := &gs[i]
 			n := g.items * g.shares
 			for q := max(lo, 0); q < min(hi, n); q++ {
-				g.item(w, q, p.f[src], p.s[at+part*buffer:at+(part+1)*buffer], p.s[g.weights:], biases, p.f[dst])
+				g.item(d.isa, w, q, p.f[src], p.s[at+part*buffer:at+(part+1)*buffer], p.s[g.weights:], biases, p.f[dst])
 			}
 			lo, hi = lo-n, hi-n
 		}
@@ -311,7 +296,7 @@ func (g *gather) pack(to, w []float32, q, nr int) {
 }
 
 // item computes one block of output pixels for one share of the panels.
-func (g *gather) item(w *worker, q int, src, buf, weights, bias, dst []float32) {
+func (g *gather) item(v *isa, w *tile, q int, src, buf, weights, bias, dst []float32) {
 	share := q % g.shares
 	q /= g.shares
 	colBlocks := ceilDiv(g.w.out, g.cols)
@@ -342,32 +327,29 @@ func (g *gather) item(w *worker, q int, src, buf, weights, bias, dst []float32) 
 		}
 	}
 
-	nr := w.isa.nr
+	nr := v.nr
 	w.runs, w.steps = g.runs, g.steps
 	w.aRow, w.aStep, w.bStep = g.w.step*sc, 1, nr
 	w.cRow = g.w.dstStep * dc
 	from, to := span(g.groups*g.panels, share, g.shares, 1)
-	pieces := ceilDiv(j1-j0, w.isa.mr)
+	pieces := ceilDiv(j1-j0, v.mr)
 	for q := from; q < to; q++ {
 		group, panel := q/g.panels, q%g.panels
 		w.b = weights[q*g.panel : (q+1)*g.panel]
 		if bias != nil {
 			w.bias = bias[group*g.dg+panel*nr:]
-			if g.dg%nr != 0 {
-				w.bias = bias[q*nr:]
-			}
 		}
-		cols := min(nr, g.dg-panel*nr)
+		w.cols = min(nr, g.dg-panel*nr)
 		for i := i0; i < i1; i++ {
 			out := ((n*g.h.dst+g.h.dst0+i*g.h.dstStep)*g.w.dst+g.w.dst0+j0*g.w.dstStep)*dc + group*g.dg + panel*nr
 			for k := range pieces {
-				lo, hi := cut(j1-j0, w.isa.mr, k)
+				lo, hi := cut(j1-j0, v.mr, k)
 				w.rows = hi - lo
 				if len(w.runs) > 0 {
 					w.a = a[(i-i0)*pitch+lo*w.aRow+group*g.sg:]
 				}
 				w.c = dst[out+lo*w.cRow:]
-				w.store(cols)
+				v.tile(w)
 			}
 		}
 	}

@@ -35,13 +35,11 @@ func (d *Device) matMul(p *program, m kernel.MatMul) {
 	}
 	work := m.Batch * blocks * shares
 	parts := min(threads, work)
-	edge := p.reserve(parts * mr * nr)
-	workers := make([]worker, parts)
+	workers := make([]tile, parts)
 	runs := make([]run, 1)
 	p.stage(parts, func(part int) {
 		w := &workers[part]
-		*w = worker{isa: d.isa, edge: p.s[edge+part*mr*nr : edge+(part+1)*mr*nr]}
-		w.lo, w.hi = clipBounds(kernel.Clip{})
+		*w = tile{}
 		w.runs, w.steps, w.bStep, w.cRow = runs, m.K, nr, m.N
 		w.aRow, w.aStep = m.K, 1
 		if m.TransA {
@@ -64,7 +62,8 @@ func (d *Device) matMul(p *program, m kernel.MatMul) {
 						w.a = a[(i0+lo)*w.aRow:]
 					}
 					w.c = p.f[2][(batch*m.M+i0+lo)*m.N+panel*nr:]
-					w.store(min(nr, m.N-panel*nr))
+					w.cols = min(nr, m.N-panel*nr)
+					d.isa.tile(w)
 				}
 			}
 		}

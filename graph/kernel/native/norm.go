@@ -49,7 +49,7 @@ func batchNormStats(p *program, d kernel.BatchNormStats) {
 			x := p.f[0]
 			shift := x[:d.C] // takes the mean out of the squares
 			for r := lo; r < hi; r++ {
-				vecMoments(s, q, x[r*d.C:(r+1)*d.C], shift)
+				p.isa.moments(s, q, x[r*d.C:(r+1)*d.C], shift)
 			}
 		},
 		func(c int, s, q float64) {
@@ -79,13 +79,13 @@ func batchNormFrozen(p *program, d kernel.BatchNormFrozen) {
 func batchNorm(p *program, d kernel.BatchNorm) {
 	rows := d.N * d.H * d.W
 	factor := p.reserve(d.C)
-	p.stage(1, func(int) { vecMul(p.s[factor:factor+d.C], p.f[1], p.f[3][2*d.C:]) })
+	p.stage(1, func(int) { p.isa.mul(p.s[factor:factor+d.C], p.f[1], p.f[3][2*d.C:]) })
 	lo, hi := clipBounds(d.Act)
 	p.split(rows, grain/max(d.C, 1)+1, func(from, to int) {
 		x, y := p.f[0], p.f[4]
 		bias, mean, a := p.f[2], p.f[3][:d.C], p.s[factor:factor+d.C]
 		for r := from; r < to; r++ {
-			vecNorm(y[r*d.C:(r+1)*d.C], x[r*d.C:], mean, a, bias, lo, hi)
+			p.isa.norm(y[r*d.C:(r+1)*d.C], x[r*d.C:], mean, a, bias, lo, hi)
 		}
 	})
 }
@@ -103,7 +103,7 @@ func batchNormReduce(p *program, d kernel.BatchNormReduce) {
 		func(lo, hi int, s, q []float64) {
 			x, dy, mean := p.f[0], p.f[1], p.f[2][:d.C]
 			for r := lo; r < hi; r++ {
-				vecDots(s, q, dy[r*d.C:(r+1)*d.C], x[r*d.C:], mean)
+				p.isa.dots(s, q, dy[r*d.C:(r+1)*d.C], x[r*d.C:], mean)
 			}
 		},
 		func(c int, s, q float64) {
@@ -133,10 +133,10 @@ func batchNormBackward(p *program, d kernel.BatchNormBackward) {
 		k, m, q := p.s[at:at+c], p.s[at+c:at+2*c], p.s[at+2*c:at+3*c]
 		for r := lo; r < hi; r++ {
 			if d.Frozen {
-				vecMul(dx[r*c:(r+1)*c], dy[r*c:(r+1)*c], k)
+				p.isa.mul(dx[r*c:(r+1)*c], dy[r*c:(r+1)*c], k)
 				continue
 			}
-			vecNormBack(dx[r*c:(r+1)*c], dy[r*c:], x[r*c:], mean, k, m, q)
+			p.isa.normBack(dx[r*c:(r+1)*c], dy[r*c:], x[r*c:], mean, k, m, q)
 		}
 	})
 }

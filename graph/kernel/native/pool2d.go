@@ -98,13 +98,13 @@ func pool2d(p *program, d kernel.Pool) error {
 							first = false
 							return
 						}
-						vecMax(out, out, x[at*c:])
+						p.isa.max(out, out, x[at*c:])
 					})
 					continue
 				}
 				w := g.weight(row, col)
 				clear(out)
-				g.cells(i/d.OH, row, col, func(at int) { vecAxpy(out, x[at*c:], w) })
+				g.cells(i/d.OH, row, col, func(at int) { p.isa.axpy(out, x[at*c:], w) })
 			}
 		}
 	})
@@ -135,7 +135,7 @@ func pool2dBackward(p *program, d kernel.PoolBackward) error {
 					if d.Op == kernel.AveragePool {
 						w := g.weight(row, col)
 						g.cells(n, row, col, func(at int) {
-							vecAxpy(dx[at*d.C+lo:at*d.C+hi], dy[out+lo:], w)
+							p.isa.axpy(dx[at*d.C+lo:at*d.C+hi], dy[out+lo:], w)
 						})
 						continue
 					}

@@ -10,6 +10,7 @@ import (
 // program is a compiled description.
 type program struct {
 	pool    *pool
+	isa     *isa
 	desc    kernel.Desc
 	args    []kernel.Arg
 	sizes   []int
@@ -34,14 +35,14 @@ type stage struct {
 
 var _ kernel.Kernel = (*program)(nil)
 
-func newProgram(p *pool, d kernel.Desc) *program {
+func newProgram(dev *Device, d kernel.Desc) *program {
 	args := d.Args()
 	n := len(args)
 	sizes := make([]int, n)
 	for i, a := range args {
 		sizes[i] = a.Size()
 	}
-	return &program{pool: p, desc: d, args: args, sizes: sizes,
+	return &program{pool: dev.pool, isa: dev.isa, desc: d, args: args, sizes: sizes,
 		f: make([][]float32, n), i: make([][]int32, n), u: make([][]uint64, n), h: make([][]uint16, n)}
 }
 

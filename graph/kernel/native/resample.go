@@ -20,33 +20,33 @@ func resample(p *program, d kernel.Resample) {
 		buf := p.s[at+part*stride : at+part*stride+in]
 		for i := lo; i < hi; i++ {
 			n, r := i/d.Rows.Out(), i%d.Rows.Out()
-			blended := blendRow(buf, x[n*d.Rows.In*in:], d.Rows, r, in)
+			blended := blendRow(p.isa, buf, x[n*d.Rows.In*in:], d.Rows, r, in)
 			row := y[i*out : (i+1)*out]
 			for j := range d.Cols.Out() {
-				blend(row[j*d.C:(j+1)*d.C], blended, d.Cols, j, d.C)
+				blend(p.isa, row[j*d.C:(j+1)*d.C], blended, d.Cols, j, d.C)
 			}
 		}
 	})
 }
 
 // blendRow is blend that needs no copy where one row is taken as it is.
-func blendRow(buf, x []float32, t kernel.Taps, i, n int) []float32 {
+func blendRow(v *isa, buf, x []float32, t kernel.Taps, i, n int) []float32 {
 	if k := t.Start[i]; t.Start[i+1] == k+1 && t.Weight[k] == 1 {
 		return x[t.Index[k]*n : (t.Index[k]+1)*n]
 	}
-	blend(buf, x, t, i, n)
+	blend(v, buf, x, t, i, n)
 	return buf
 }
 
 // blend computes dst = output i of the taps, for stretches of n elements.
-func blend(dst, x []float32, t kernel.Taps, i, n int) {
+func blend(v *isa, dst, x []float32, t kernel.Taps, i, n int) {
 	k, end := t.Start[i], t.Start[i+1]
 	if k == end {
 		clear(dst)
 		return
 	}
-	vecScaleInto(dst, x[t.Index[k]*n:], t.Weight[k])
+	v.scale(dst, x[t.Index[k]*n:], t.Weight[k])
 	for k++; k < end; k++ {
-		vecAxpy(dst, x[t.Index[k]*n:], t.Weight[k])
+		v.axpy(dst, x[t.Index[k]*n:], t.Weight[k])
 	}
 }

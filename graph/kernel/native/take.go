@@ -38,7 +38,7 @@ func takeBackward(p *program, d kernel.TakeBackward) {
 				continue
 			}
 			to, from := (o*d.Axis+k)*d.Inner, (o*n+j)*d.Inner
-			vecAdd(dx[to+lo:to+hi], dx[to+lo:to+hi], dy[from+lo:from+hi])
+			p.isa.add(dx[to+lo:to+hi], dx[to+lo:to+hi], dy[from+lo:from+hi])
 		}
 	}
 	cost := (d.Axis + n) * d.Inner

@@ -1,12 +1,9 @@
 package native
 
-import (
-	"math"
-	"os"
-)
+import "github.com/graft-onnx/graft/graph/kernel"
 
 // tile is one call of the micro-kernel. It computes a block of up to mr rows
-// and exactly nr columns:
+// and nr columns of c; b always has nr columns:
 //
 //	c[i*cRow + j] = clamp(init + sum over r, k of
 //	    a[runs[r].a + i*aRow + k*aStep] * b[runs[r].b + k*bStep + j])
@@ -16,44 +13,25 @@ import (
 // and trusts them: whoever fills a tile answers for its bounds.
 type tile struct {
 	a, b, c    []float32
-	bias       []float32 // nr elements, or nil
+	bias       []float32 // one for every column, or nil
 	runs       []run
 	steps      int
 	aRow       int
 	aStep      int
 	bStep      int
 	cRow       int
-	rows       int // 1 to mr
+	rows, cols int // 1 to mr, 1 to nr
 	accumulate bool
-	lo, hi     float32 // infinite for no clamp
+	clip       bool
+	lo, hi     float32
+	mask       *int32 // assembly's: the lanes of the last vector of columns
 }
 
 // run is where one stretch of products starts.
 type run struct{ a, b int }
 
-// isa is a set of kernels for one instruction set.
-type isa struct {
-	name   string
-	mr, nr int
-	tile   func(t *tile)
-}
-
-// portable is plain Go.
-var portable = &isa{name: "plain Go", mr: 4, nr: 4, tile: tileGo}
-
-// detect chooses the widest instructions that the processor has and
-// GRAFT_SIMD allows.
-func detect() *isa {
-	limit := os.Getenv("GRAFT_SIMD")
-	if limit == "off" {
-		return portable
-	}
-	return widest(limit)
-}
-
 // tileGo is the micro-kernel in Go: 4 columns, one row at a time in pairs.
 func tileGo(t *tile) {
-	clip := !math.IsInf(float64(t.lo), -1) || !math.IsInf(float64(t.hi), 1)
 	for i := 0; i < t.rows; i += 2 {
 		pair := i+1 < t.rows
 		second := i
@@ -64,9 +42,9 @@ func tileGo(t *tile) {
 		for r, row := range [2]int{i, second} {
 			switch {
 			case t.accumulate:
-				copy(s[r][:], t.c[row*t.cRow:row*t.cRow+4])
+				copy(s[r][:t.cols], t.c[row*t.cRow:])
 			case t.bias != nil:
-				copy(s[r][:], t.bias[:4])
+				copy(s[r][:t.cols], t.bias)
 			}
 		}
 		s00, s01, s02, s03 := s[0][0], s[0][1], s[0][2], s[0][3]
@@ -89,9 +67,9 @@ func tileGo(t *tile) {
 		}
 		s = [2][4]float32{{s00, s01, s02, s03}, {s10, s11, s12, s13}}
 		for r, row := range [2]int{i, second} {
-			c := t.c[row*t.cRow : row*t.cRow+4]
-			for j, v := range s[r] {
-				if clip {
+			c := t.c[row*t.cRow : row*t.cRow+t.cols]
+			for j, v := range s[r][:t.cols] {
+				if t.clip {
 					v = clamp32(v, t.lo, t.hi)
 				}
 				c[j] = v
@@ -100,33 +78,8 @@ func tileGo(t *tile) {
 	}
 }
 
-// worker is what one share of a dense kernel works with.
-type worker struct {
-	tile
-	isa *isa
-	// edge is a block of mr*nr elements for columns past the matrix.
-	edge []float32
-}
-
-// store runs the tile, whose c holds only cols of the nr columns.
-func (w *worker) store(cols int) {
-	if cols >= w.isa.nr {
-		w.isa.tile(&w.tile)
-		return
-	}
-	c, stride, nr := w.c, w.cRow, w.isa.nr
-	if w.accumulate {
-		for i := range w.rows {
-			copy(w.edge[i*nr:i*nr+cols], c[i*stride:i*stride+cols])
-		}
-	}
-	w.c, w.cRow = w.edge, nr
-	w.isa.tile(&w.tile)
-	w.c, w.cRow = c, stride
-	for i := range w.rows {
-		copy(c[i*stride:i*stride+cols], w.edge[i*nr:i*nr+cols])
-	}
-}
+// setClip sets the activation that is fused into the tile.
+func (t *tile) setClip(c kernel.Clip) { t.clip, t.lo, t.hi = c.On, c.Lo, c.Hi }
 
 // cut returns the i'th of the most equal cuts of n into pieces of at most
 // size.

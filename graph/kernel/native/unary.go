@@ -59,14 +59,14 @@ func unary(p *program, d kernel.Unary) error {
 	switch d.Op {
 	case kernel.Affine:
 		costly = false
-		f = func(y, x []float32) { vecAffine(y, x, a, b) }
+		f = func(y, x []float32) { p.isa.affine(y, x, a, b) }
 	case kernel.Relu:
 		costly = false
 		inf := float32(math.Inf(1))
-		f = func(y, x []float32) { vecClamp(y, x, 0, inf) }
+		f = func(y, x []float32) { p.isa.clamp(y, x, 0, inf) }
 	case kernel.Clamp:
 		costly = false
-		f = func(y, x []float32) { vecClamp(y, x, a, b) }
+		f = func(y, x []float32) { p.isa.clamp(y, x, a, b) }
 	case kernel.LeakyRelu:
 		f = each(func(v float32) float32 {
 			if v < 0 {
@@ -135,17 +135,16 @@ func unaryBackward(p *program, d kernel.UnaryBackward) error {
 			dx[i] = dy[i] * slope(v, y[i])
 		}
 	}
-	lo, hi := d.Alpha, d.Beta
 	switch d.Op {
 	case kernel.Relu:
-		lo, hi = 0, float32(math.Inf(1))
-		fallthrough
+		g = grain
+		body = func(a, b int) { p.isa.above(p.f[3][a:b], p.f[2][a:b], p.f[0][a:b], 0) }
 	case kernel.Clamp:
 		g = grain
-		body = func(a, b int) { vecInside(p.f[3][a:b], p.f[2][a:b], p.f[0][a:b], lo, hi) }
+		body = func(a, b int) { p.isa.inside(p.f[3][a:b], p.f[2][a:b], p.f[0][a:b], d.Alpha, d.Beta) }
 	case kernel.Affine:
 		g = grain
-		body = func(a, b int) { vecAffine(p.f[3][a:b], p.f[2][a:b], d.Alpha, 0) }
+		body = func(a, b int) { p.isa.scale(p.f[3][a:b], p.f[2][a:b], d.Alpha) }
 	}
 	p.splitAligned(d.Len, g, 16, body)
 	return nil

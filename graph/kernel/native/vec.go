@@ -1,7 +1,6 @@
 package native
 
-// The loops over whole vectors that everything but dense convolution is made
-// of. Destinations may be one of the sources. Lengths are those of dst.
+// The vector loops of isa in plain Go.
 
 // vecAffine computes dst = a*x + b.
 func vecAffine(dst, x []float32, a, b float32) {
@@ -19,21 +18,29 @@ func vecClamp(dst, x []float32, lo, hi float32) {
 	}
 }
 
-// vecInside computes dst = dy where lo < x < hi, else 0. An hi of +Inf lets
-// +Inf pass, as a clamp without a ceiling does.
-func vecInside(dst, dy, x []float32, lo, hi float32) {
+// vecAbove computes dst = dy where x > lo, else 0.
+func vecAbove(dst, dy, x []float32, lo float32) {
 	x, dy = x[:len(dst)], dy[:len(dst)]
-	open := hi > maxFloat32
 	for i, v := range x {
 		g := dy[i]
-		if !(v > lo && (v < hi || open)) {
+		if !(v > lo) {
 			g = 0
 		}
 		dst[i] = g
 	}
 }
 
-const maxFloat32 = 3.40282346638528859811704183484516925440e+38
+// vecInside computes dst = dy where lo < x < hi, else 0.
+func vecInside(dst, dy, x []float32, lo, hi float32) {
+	x, dy = x[:len(dst)], dy[:len(dst)]
+	for i, v := range x {
+		g := dy[i]
+		if !(v > lo && v < hi) {
+			g = 0
+		}
+		dst[i] = g
+	}
+}
 
 // vecAdd computes dst = a + b.
 func vecAdd(dst, a, b []float32) {
@@ -51,8 +58,8 @@ func vecMul(dst, a, b []float32) {
 	}
 }
 
-// vecScaleInto computes dst = a*x.
-func vecScaleInto(dst, x []float32, a float32) {
+// vecScale computes dst = a*x.
+func vecScale(dst, x []float32, a float32) {
 	x = x[:len(dst)]
 	for i, v := range x {
 		dst[i] = a * v

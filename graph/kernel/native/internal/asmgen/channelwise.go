@@ -1,0 +1,279 @@
+package main
+
+import "fmt"
+
+// channelwise emits the kernels that run along channels and over pixels.
+func channelwise(f *file, v vectors) {
+	sums(f, v, "moments", []string{"x", "shift"})
+	sums(f, v, "dots", []string{"dy", "x", "mean"})
+	dotRows(f, v)
+	spread(f, v)
+}
+
+// sums emits s += u, q += u*w in float64, where for moments u = w = x-shift,
+// and for dots u = dy, w = x-mean. n is a multiple of half a vector.
+func sums(f *file, v vectors, kind string, in []string) {
+	name := kind + v.name
+	params := "s, q *float64, "
+	for i, p := range in {
+		if i > 0 {
+			params += ", "
+		}
+		params += p
+	}
+	params += " *float32, n int"
+	f.declare("%s(%s)", name, params)
+	f.p("\n// func %s(%s)", name, params)
+	f.p("TEXT ·%s(SB), NOSPLIT, $0-%d", name, 8*(len(in)+3))
+	regs := []string{"R8", "R9", "R10"}
+	f.p("	MOVQ s+0(FP), DI")
+	f.p("	MOVQ q+8(FP), SI")
+	for i, p := range in {
+		f.p("	MOVQ %s+%d(FP), %s", p, 16+8*i, regs[i])
+	}
+	f.p("	MOVQ n+%d(FP), CX", 16+8*len(in))
+	f.p("	XORQ AX, AX")
+	f.p("	CMPQ AX, CX")
+	f.p("	JGE done")
+	f.p("\n	PCALIGN $32")
+	f.p("loop:")
+	r := func(i int) string { return fmt.Sprintf("%s%d", v.reg, i) }
+	for i := range in {
+		f.p("	VCVTPS2PD (%s)(AX*4), %s", regs[i], r(i))
+	}
+	u, w := r(0), r(0)
+	if kind == "moments" {
+		f.p("	VSUBPD %s, %s, %s", r(1), r(0), r(0))
+	} else {
+		f.p("	VSUBPD %s, %s, %s", r(2), r(1), r(1))
+		w = r(1)
+	}
+	f.p("	VADDPD (DI)(AX*8), %s, %s", u, r(4))
+	f.p("	VMOVUPD (SI)(AX*8), %s", r(5))
+	f.p("	VFMADD231PD %s, %s, %s", u, w, r(5))
+	f.p("	VMOVUPD %s, (DI)(AX*8)", r(4))
+	f.p("	VMOVUPD %s, (SI)(AX*8)", r(5))
+	f.p("	ADDQ $%d, AX", v.width/2)
+	f.p("	CMPQ AX, CX")
+	f.p("	JLT loop")
+	f.p("\ndone:")
+	f.p("	VZEROUPPER")
+	f.p("	RET")
+}
+
+// laneMask sets the mask of the first CX lanes, of all if there are more; it
+// uses BX.
+func laneMask(f *file, v vectors, label string) {
+	if v.masked {
+		f.p("	MOVL $-1, BX")
+		f.p("	CMPQ CX, $%d", v.width)
+		f.p("	JGE %s", label)
+		f.p("	MOVL $1, BX")
+		f.p("	SHLL CX, BX")
+		f.p("	DECL BX")
+		f.p("%s:", label)
+		f.p("	KMOVW BX, K1")
+		return
+	}
+	f.p("	LEAQ lanes<>(SB), BX")
+	f.p("	CMPQ CX, $%d", v.width)
+	f.p("	JGE %s", label)
+	f.p("	LEAQ lanes<>+32(SB), BX")
+	f.p("	SHLQ $2, CX")
+	f.p("	SUBQ CX, BX")
+	f.p("	SHRQ $2, CX")
+	f.p("%s:", label)
+	f.p("	VMOVDQU (BX), %s", mask)
+}
+
+func loadMasked(f *file, v vectors, mem, dst string) {
+	if v.masked {
+		f.p("	VMOVUPS.Z %s, K1, %s", mem, dst)
+	} else {
+		f.p("	VMASKMOVPS %s, %s, %s", mem, mask, dst)
+	}
+}
+
+func storeMasked(f *file, v vectors, src, mem string) {
+	if v.masked {
+		f.p("	VMOVUPS %s, K1, %s", src, mem)
+	} else {
+		f.p("	VMASKMOVPS %s, %s, %s", src, mask, mem)
+	}
+}
+
+// dotRows emits dst[c] += sum over n rows of a*b, rows sa and sb bytes apart.
+func dotRows(f *file, v vectors) {
+	if !v.masked {
+		f.p("")
+		for i := range 8 {
+			value := "0xffffffffffffffff"
+			if i >= 4 {
+				value = "0"
+			}
+			f.p("DATA lanes<>+%d(SB)/8, $%s", 8*i, value)
+		}
+		f.p("GLOBL lanes<>(SB), RODATA|NOPTR, $64")
+	}
+	name, size := "dotRows"+v.name, 4*v.width
+	params := "dst, a, b *float32, c, n, sa, sb int"
+	r := func(i int) string { return fmt.Sprintf("%s%d", v.reg, i) }
+	f.declare("%s(%s)", name, params)
+	f.p("\n// func %s(%s)", name, params)
+	f.p("TEXT ·%s(SB), NOSPLIT, $0-56", name)
+	for i, s := range []struct{ p, r string }{{"dst", "DI"}, {"a", "SI"}, {"b", "DX"}, {"c", "CX"}, {"n", "R8"}, {"sa", "R9"}, {"sb", "R10"}} {
+		f.p("	MOVQ %s+%d(FP), %s", s.p, 8*i, s.r)
+	}
+	f.p("\nblock4:")
+	f.p("	CMPQ CX, $%d", 4*v.width)
+	f.p("	JLT block1")
+	for i := range 4 {
+		f.p("	VMOVUPS %d(DI), %s", i*size, r(i))
+	}
+	f.p("	MOVQ SI, R11")
+	f.p("	MOVQ DX, R12")
+	f.p("	MOVQ R8, AX")
+	f.p("\nrow4:")
+	for i := range 4 {
+		f.p("	VMOVUPS %d(R11), %s", i*size, r(4+i))
+		f.p("	VFMADD231PS %d(R12), %s, %s", i*size, r(4+i), r(i))
+	}
+	f.p("	ADDQ R9, R11")
+	f.p("	ADDQ R10, R12")
+	f.p("	DECQ AX")
+	f.p("	JNZ row4")
+	for i := range 4 {
+		f.p("	VMOVUPS %s, %d(DI)", r(i), i*size)
+	}
+	for _, p := range []string{"DI", "SI", "DX"} {
+		f.p("	ADDQ $%d, %s", 4*size, p)
+	}
+	f.p("	SUBQ $%d, CX", 4*v.width)
+	f.p("	JMP block4")
+	f.p("\nblock1:")
+	f.p("	TESTQ CX, CX")
+	f.p("	JLE done")
+	laneMask(f, v, "masked")
+	loadMasked(f, v, "(DI)", r(0))
+	f.p("	MOVQ SI, R11")
+	f.p("	MOVQ DX, R12")
+	f.p("	MOVQ R8, AX")
+	f.p("\nrow1:")
+	loadMasked(f, v, "(R11)", r(1))
+	loadMasked(f, v, "(R12)", r(2))
+	f.p("	VFMADD231PS %s, %s, %s", r(1), r(2), r(0))
+	f.p("	ADDQ R9, R11")
+	f.p("	ADDQ R10, R12")
+	f.p("	DECQ AX")
+	f.p("	JNZ row1")
+	storeMasked(f, v, r(0), "(DI)")
+	for _, p := range []string{"DI", "SI", "DX"} {
+		f.p("	ADDQ $%d, %s", size, p)
+	}
+	f.p("	SUBQ $%d, CX", v.width)
+	f.p("	JMP block1")
+	f.p("\ndone:")
+	f.p("	VZEROUPPER")
+	f.p("	RET")
+}
+
+// spread emits the depthwise micro-kernel: for a row of pixels that see the
+// same taps, the weighted sum of the taps in every channel.
+func spread(f *file, v vectors) {
+	name, size := "spread"+v.name, 4*v.width
+	r := func(i int) string { return fmt.Sprintf("%s%d", v.reg, i) }
+	f.declare("%s(t *spreadTile)", name)
+	f.p("\n// func %s(t *spreadTile)", name)
+	f.p("TEXT ·%s(SB), NOSPLIT, $0-8", name)
+	f.p("	MOVQ t+0(FP), DI")
+	for _, s := range []struct{ field, r string }{{"y", "R8"}, {"x", "R9"}, {"w", "R10"}, {"bias", "R11"}, {"pixels", "R15"}} {
+		f.p("	MOVQ spreadTile_%s(DI), %s", s.field, s.r)
+	}
+	f.p("	VBROADCASTSS spreadTile_lo(DI), %s", r(12))
+	f.p("	VBROADCASTSS spreadTile_hi(DI), %s", r(13))
+	f.p("\npixel:")
+	f.p("	XORQ AX, AX")
+	f.p("	MOVQ spreadTile_c(DI), CX")
+	zero := func(n int) {
+		for i := range n {
+			f.p("	VXORPS X%d, X%d, X%d", i, i, i)
+		}
+	}
+	taps := func(suffix string, body func()) {
+		f.p("\nstart%s:", suffix)
+		f.p("	MOVQ spreadTile_taps(DI), SI")
+		f.p("	MOVQ spreadTile_taps+8(DI), R13")
+		f.p("	TESTQ R13, R13")
+		f.p("	JZ finish%s", suffix)
+		f.p("\ntap%s:", suffix)
+		f.p("	MOVQ run_a(SI), DX")
+		f.p("	ADDQ R9, DX")
+		f.p("	MOVQ run_b(SI), R12")
+		f.p("	ADDQ R10, R12")
+		body()
+		f.p("	ADDQ $run__size, SI")
+		f.p("	DECQ R13")
+		f.p("	JNZ tap%s", suffix)
+		f.p("\nfinish%s:", suffix)
+	}
+	clamp := func(n int) {
+		for i := range n {
+			f.p("	VMAXPS %s, %s, %s", r(i), r(12), r(i))
+			f.p("	VMINPS %s, %s, %s", r(i), r(13), r(i))
+		}
+	}
+
+	f.p("\nblock4:")
+	f.p("	CMPQ CX, $%d", 4*v.width)
+	f.p("	JLT block1")
+	f.p("	TESTQ R11, R11")
+	f.p("	JZ zero4")
+	for i := range 4 {
+		f.p("	VMOVUPS %d(R11)(AX*1), %s", i*size, r(i))
+	}
+	f.p("	JMP start4")
+	f.p("\nzero4:")
+	zero(4)
+	taps("4", func() {
+		for i := range 4 {
+			f.p("	VMOVUPS %d(DX)(AX*1), %s", i*size, r(4+i))
+			f.p("	VFMADD231PS %d(R12)(AX*1), %s, %s", i*size, r(4+i), r(i))
+		}
+	})
+	clamp(4)
+	for i := range 4 {
+		f.p("	VMOVUPS %s, %d(R8)(AX*1)", r(i), i*size)
+	}
+	f.p("	ADDQ $%d, AX", 4*size)
+	f.p("	SUBQ $%d, CX", 4*v.width)
+	f.p("	JMP block4")
+
+	f.p("\nblock1:")
+	f.p("	TESTQ CX, CX")
+	f.p("	JLE through")
+	laneMask(f, v, "masked")
+	f.p("	TESTQ R11, R11")
+	f.p("	JZ zero1")
+	loadMasked(f, v, "(R11)(AX*1)", r(0))
+	f.p("	JMP start1")
+	f.p("\nzero1:")
+	zero(1)
+	taps("1", func() {
+		loadMasked(f, v, "(DX)(AX*1)", r(4))
+		loadMasked(f, v, "(R12)(AX*1)", r(5))
+		f.p("	VFMADD231PS %s, %s, %s", r(4), r(5), r(0))
+	})
+	clamp(1)
+	storeMasked(f, v, r(0), "(R8)(AX*1)")
+	f.p("	ADDQ $%d, AX", size)
+	f.p("	SUBQ $%d, CX", v.width)
+	f.p("	JMP block1")
+
+	f.p("\nthrough:")
+	f.p("	ADDQ spreadTile_yStep(DI), R8")
+	f.p("	ADDQ spreadTile_xStep(DI), R9")
+	f.p("	DECQ R15")
+	f.p("	JNZ pixel")
+	f.p("	VZEROUPPER")
+	f.p("	RET")
+}

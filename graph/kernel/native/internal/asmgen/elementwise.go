@@ -1,0 +1,247 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+)
+
+// mapKernel computes one vector of destinations from vectors of sources,
+// element by element.
+type mapKernel struct {
+	name    string
+	ptrs    []string // arguments in order
+	scalars []string
+	body    func(m *mapper)
+}
+
+// mapper emits the body of a mapKernel for full or for masked vectors.
+type mapper struct {
+	f      *file
+	v      vectors
+	k      mapKernel
+	next   int // free register
+	tail   bool
+	scalar map[string]string
+}
+
+var pointers = []string{"DI", "SI", "DX", "R8", "R9", "R10", "R11"}
+
+func (m *mapper) reg() string {
+	r := fmt.Sprintf("%s%d", m.v.reg, m.next)
+	m.next++
+	return r
+}
+
+func (m *mapper) mem(ptr string) string {
+	for i, p := range m.k.ptrs {
+		if p == ptr {
+			return fmt.Sprintf("(%s)(AX*4)", pointers[i])
+		}
+	}
+	panic("asmgen: no pointer " + ptr)
+}
+
+// mask is the register that masks the tail on AVX2.
+const mask = "Y15"
+
+func (m *mapper) load(ptr string) string {
+	r := m.reg()
+	switch {
+	case !m.tail:
+		m.f.p("	VMOVUPS %s, %s", m.mem(ptr), r)
+	case m.v.masked:
+		m.f.p("	VMOVUPS.Z %s, K1, %s", m.mem(ptr), r)
+	default:
+		m.f.p("	VMASKMOVPS %s, %s, %s", m.mem(ptr), mask, r)
+	}
+	return r
+}
+
+func (m *mapper) store(ptr, r string) {
+	switch {
+	case !m.tail:
+		m.f.p("	VMOVUPS %s, %s", r, m.mem(ptr))
+	case m.v.masked:
+		m.f.p("	VMOVUPS %s, K1, %s", r, m.mem(ptr))
+	default:
+		m.f.p("	VMASKMOVPS %s, %s, %s", r, mask, m.mem(ptr))
+	}
+}
+
+// op emits a three-operand instruction in Intel's order: dst = a op b.
+func (m *mapper) op(name, a, b string) string {
+	r := m.reg()
+	m.f.p("	%s %s, %s, %s", name, b, a, r)
+	return r
+}
+
+func (m *mapper) add(a, b string) string { return m.op("VADDPS", a, b) }
+func (m *mapper) sub(a, b string) string { return m.op("VSUBPS", a, b) }
+func (m *mapper) mul(a, b string) string { return m.op("VMULPS", a, b) }
+
+// fma adds a*b to c, which it overwrites.
+func (m *mapper) fma(a, b, c string) string {
+	m.f.p("	VFMADD231PS %s, %s, %s", a, b, c)
+	return c
+}
+
+// fnma subtracts a*b from c, which it overwrites.
+func (m *mapper) fnma(a, b, c string) string {
+	m.f.p("	VFNMADD231PS %s, %s, %s", a, b, c)
+	return c
+}
+
+// clamp bounds x by the scalars lo and hi; as the second source, a NaN in x
+// survives.
+func (m *mapper) clamp(x string) string {
+	return m.op("VMINPS", m.scalar["hi"], m.op("VMAXPS", m.scalar["lo"], x))
+}
+
+// maximum is max(a, b) that a NaN in either survives.
+func (m *mapper) maximum(a, b string) string {
+	r := m.op("VMAXPS", a, b) // b if either is NaN
+	if m.v.masked {
+		m.f.p("	VCMPPS $3, %s, %s, K2", a, a)
+		m.f.p("	VMOVAPS %s, K2, %s", a, r)
+		return r
+	}
+	nan := m.reg()
+	m.f.p("	VCMPPS $3, %s, %s, %s", a, a, nan)
+	m.f.p("	VBLENDVPS %s, %s, %s, %s", nan, a, r, r)
+	return r
+}
+
+// Comparison predicates: ordered, quiet.
+const (
+	less    = 0x11
+	greater = 0x1e
+)
+
+// where keeps x where a (predicate) b holds and zeroes it elsewhere.
+func (m *mapper) where(x, a string, predicate int, b string) string {
+	r := m.reg()
+	if m.v.masked {
+		m.f.p("	VCMPPS $%d, %s, %s, K2", predicate, b, a)
+		m.f.p("	VMOVAPS.Z %s, K2, %s", x, r)
+		return r
+	}
+	m.f.p("	VCMPPS $%d, %s, %s, %s", predicate, b, a, r)
+	m.f.p("	VANDPS %s, %s, %s", x, r, r)
+	return r
+}
+
+var mapKernels = []mapKernel{
+	{"mapAdd", []string{"dst", "a", "b"}, nil,
+		func(m *mapper) { m.store("dst", m.add(m.load("a"), m.load("b"))) }},
+	{"mapMul", []string{"dst", "a", "b"}, nil,
+		func(m *mapper) { m.store("dst", m.mul(m.load("a"), m.load("b"))) }},
+	{"mapMax", []string{"dst", "a", "b"}, nil,
+		func(m *mapper) { m.store("dst", m.maximum(m.load("a"), m.load("b"))) }},
+	{"mapMulAdd", []string{"dst", "a", "b"}, nil,
+		func(m *mapper) { m.store("dst", m.fma(m.load("a"), m.load("b"), m.load("dst"))) }},
+	{"mapScale", []string{"dst", "x"}, []string{"a"},
+		func(m *mapper) { m.store("dst", m.mul(m.load("x"), m.scalar["a"])) }},
+	{"mapAxpy", []string{"dst", "x"}, []string{"a"},
+		func(m *mapper) { m.store("dst", m.fma(m.load("x"), m.scalar["a"], m.load("dst"))) }},
+	{"mapAffine", []string{"dst", "x"}, []string{"a", "b"},
+		func(m *mapper) { m.store("dst", m.add(m.mul(m.load("x"), m.scalar["a"]), m.scalar["b"])) }},
+	{"mapClamp", []string{"dst", "x"}, []string{"lo", "hi"},
+		func(m *mapper) { m.store("dst", m.clamp(m.load("x"))) }},
+	{"mapAbove", []string{"dst", "dy", "x"}, []string{"lo"},
+		func(m *mapper) {
+			m.store("dst", m.where(m.load("dy"), m.load("x"), greater, m.scalar["lo"]))
+		}},
+	{"mapInside", []string{"dst", "dy", "x"}, []string{"lo", "hi"},
+		func(m *mapper) {
+			x := m.load("x")
+			m.store("dst", m.where(m.where(m.load("dy"), x, greater, m.scalar["lo"]), x, less, m.scalar["hi"]))
+		}},
+	{"mapNorm", []string{"y", "x", "mean", "a", "b"}, []string{"lo", "hi"},
+		func(m *mapper) {
+			centred := m.sub(m.load("x"), m.load("mean"))
+			m.store("y", m.clamp(m.fma(centred, m.load("a"), m.load("b"))))
+		}},
+	{"mapNormBack", []string{"dx", "dy", "x", "mean", "k", "m", "q"}, nil,
+		func(m *mapper) {
+			r := m.mul(m.load("k"), m.load("dy"))
+			r = m.sub(r, m.load("q"))
+			m.store("dx", m.fnma(m.load("m"), m.sub(m.load("x"), m.load("mean")), r))
+		}},
+	{"mapSGD", []string{"param", "velocity", "grad"}, []string{"rate", "momentum", "decay"},
+		func(m *mapper) {
+			w := m.load("param")
+			g := m.fma(w, m.scalar["decay"], m.load("grad"))
+			v := m.fma(m.load("velocity"), m.scalar["momentum"], g)
+			m.store("velocity", v)
+			m.store("param", m.fnma(v, m.scalar["rate"], w))
+		}},
+}
+
+func elementwise(f *file, v vectors) {
+	for _, k := range mapKernels {
+		name := k.name + v.name
+		var params []string
+		params = append(params, strings.Join(k.ptrs, ", ")+" *float32, n int")
+		if len(k.scalars) > 0 {
+			params = append(params, strings.Join(k.scalars, ", ")+" float32")
+		}
+		f.declare("%s(%s)", name, strings.Join(params, ", "))
+		frame := 8*(len(k.ptrs)+1) + 4*len(k.scalars)
+		f.p("\n// func %s(%s)", name, strings.Join(params, ", "))
+		f.p("TEXT ·%s(SB), NOSPLIT, $0-%d", name, frame)
+		for i, p := range k.ptrs {
+			f.p("	MOVQ %s+%d(FP), %s", p, 8*i, pointers[i])
+		}
+		at := 8 * len(k.ptrs)
+		f.p("	MOVQ n+%d(FP), CX", at)
+		m := &mapper{f: f, v: v, k: k, scalar: map[string]string{}}
+		for i, s := range k.scalars {
+			r := m.reg()
+			m.scalar[s] = r
+			f.p("	VBROADCASTSS %s+%d(FP), %s", s, at+8+4*i, r)
+		}
+		first := m.next
+		f.p("	XORQ AX, AX")
+		f.p("	SUBQ $%d, CX", v.width)
+		f.p("	JLT tail")
+		f.p("\n	PCALIGN $32")
+		f.p("loop:")
+		k.body(m)
+		f.p("	ADDQ $%d, AX", v.width)
+		f.p("	SUBQ $%d, CX", v.width)
+		f.p("	JGE loop")
+		f.p("\ntail:")
+		f.p("	ADDQ $%d, CX", v.width)
+		f.p("	JZ done")
+		if v.masked {
+			f.p("	MOVL $1, BX")
+			f.p("	SHLL CX, BX")
+			f.p("	DECL BX")
+			f.p("	KMOVW BX, K1")
+		} else {
+			f.p("	LEAQ maskTable<>+32(SB), BX")
+			f.p("	SHLQ $2, CX")
+			f.p("	SUBQ CX, BX")
+			f.p("	VMOVDQU (BX), %s", mask)
+		}
+		m.next, m.tail = first, true
+		k.body(m)
+		f.p("\ndone:")
+		f.p("	VZEROUPPER")
+		f.p("	RET")
+	}
+}
+
+// maskTable emits eight lanes of ones followed by eight of zeros: the mask of
+// the first n lanes starts n lanes before the middle.
+func maskTable(f *file) {
+	f.p("")
+	for i := range 8 {
+		value := "0xffffffffffffffff"
+		if i >= 4 {
+			value = "0"
+		}
+		f.p("DATA maskTable<>+%d(SB)/8, $%s", 8*i, value)
+	}
+	f.p("GLOBL maskTable<>(SB), RODATA|NOPTR, $64")
+}

@@ -1,0 +1,34 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+)
+
+// wrappers emits, for every element-by-element kernel, the Go function on
+// slices that package native calls.
+func wrappers(f *file, v vectors) {
+	for _, k := range mapKernels {
+		name := "vec" + strings.TrimPrefix(k.name, "map") + v.name
+		params := strings.Join(k.ptrs, ", ") + " []float32"
+		if len(k.scalars) > 0 {
+			params += ", " + strings.Join(k.scalars, ", ") + " float32"
+		}
+		d := &f.decl
+		first := k.ptrs[0]
+		fmt.Fprintf(d, "\nfunc %s(%s) {\n\tif len(%s) == 0 {\n\t\treturn\n\t}\n", name, params, first)
+		if rest := k.ptrs[1:]; len(rest) > 0 {
+			cuts := make([]string, len(rest))
+			for i, p := range rest {
+				cuts[i] = fmt.Sprintf("%s[:len(%s)]", p, first)
+			}
+			fmt.Fprintf(d, "\t%s = %s\n", strings.Join(rest, ", "), strings.Join(cuts, ", "))
+		}
+		args := make([]string, 0, len(k.ptrs)+len(k.scalars)+1)
+		for _, p := range k.ptrs {
+			args = append(args, "&"+p+"[0]")
+		}
+		args = append(append(args, "len("+first+")"), k.scalars...)
+		fmt.Fprintf(d, "\t%s%s(%s)\n}\n", k.name, v.name, strings.Join(args, ", "))
+	}
+}

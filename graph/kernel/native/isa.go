@@ -1,0 +1,59 @@
+package native
+
+import "os"
+
+//go:generate go run ./internal/asmgen
+
+// isa is the set of inner loops for one instruction set. Everything else in
+// the package is the same for all. Vector loops take their length from the
+// first argument; destinations may be one of the sources.
+type isa struct {
+	name   string
+	mr, nr int // of the dense micro-kernel
+	tile   func(t *tile)
+	spread func(t *spreadTile)
+
+	add    func(dst, a, b []float32)            // a + b
+	mul    func(dst, a, b []float32)            // a * b
+	max    func(dst, a, b []float32)            // max(a, b), NaN if either is
+	mulAdd func(dst, a, b []float32)            // dst + a*b
+	scale  func(dst, x []float32, a float32)    // a*x
+	axpy   func(dst, x []float32, a float32)    // dst + a*x
+	affine func(dst, x []float32, a, b float32) // a*x + b
+	// clamp is min(max(x, lo), hi); NaN stays NaN.
+	clamp func(dst, x []float32, lo, hi float32)
+	// above is dy where x > lo, inside dy where lo < x < hi, else 0.
+	above  func(dst, dy, x []float32, lo float32)
+	inside func(dst, dy, x []float32, lo, hi float32)
+	// norm is clamp((x-mean)*a + b, lo, hi).
+	norm func(y, x, mean, a, b []float32, lo, hi float32)
+	// normBack is k*dy - m*(x-mean) - q.
+	normBack func(dx, dy, x, mean, k, m, q []float32)
+	// sgd is a step of gradient descent with momentum.
+	sgd func(param, velocity, grad []float32, rate, momentum, decay float32)
+	// moments adds x-shift to s and its square to q, in float64.
+	moments func(s, q []float64, x, shift []float32)
+	// dots adds dy to s and dy*(x-mean) to q, in float64.
+	dots func(s, q []float64, dy, x, mean []float32)
+	// dotRows adds to dst the sum over n rows of a*b; rows of a lie sa apart,
+	// rows of b sb.
+	dotRows func(dst, a, b []float32, n, sa, sb int)
+}
+
+// portable is plain Go.
+var portable = &isa{
+	name: "plain Go", mr: 4, nr: 4, tile: tileGo, spread: spreadGo,
+	add: vecAdd, mul: vecMul, max: vecMax, mulAdd: vecMulAdd, scale: vecScale, axpy: vecAxpy, affine: vecAffine,
+	clamp: vecClamp, above: vecAbove, inside: vecInside, norm: vecNorm, normBack: vecNormBack, sgd: vecSGD,
+	moments: vecMoments, dots: vecDots, dotRows: vecDotRows,
+}
+
+// detect chooses the widest instructions that the processor has and
+// GRAFT_SIMD allows.
+func detect() *isa {
+	limit := os.Getenv("GRAFT_SIMD")
+	if limit == "off" {
+		return portable
+	}
+	return widest(limit)
+}
