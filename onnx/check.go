@@ -15,14 +15,15 @@ import (
 //
 // Source: the ONNX IR specification, https://github.com/onnx/onnx/blob/main/docs/IR.md
 func Check(m *Model) error {
-	c := &checker{model: m}
 	if m == nil || m.ModelProto == nil || m.GetGraph() == nil {
 		return &CheckError{Findings: []*Error{{Msg: "the model has no graph", Err: ErrInvalid}}}
 	}
-	c.versions()
-	c.functions()
-	main := c.graph(m.GetGraph(), nil, place{opsets: m.GetOpsetImport()})
-	c.training(main)
+	c := &checker{model: m, called: map[functionID]*pb.FunctionProto{}}
+	opsets := c.versions()
+	c.metadata()
+	c.functions(opsets)
+	main := c.graph(m.GetGraph(), nil, place{opsets: opsets})
+	c.training(main, opsets)
 	if len(c.findings) == 0 {
 		return nil
 	}
@@ -32,18 +33,23 @@ func Check(m *Model) error {
 	return &CheckError{File: m.Path, Findings: c.findings}
 }
 
-// checker collects the findings of one model.
+// maxFindings bounds what a report holds: past it, a file is rubbish.
+const maxFindings = 1000
+
+// checker collects the findings of one model. What it looks up often it keeps
+// in maps, so that its time grows with the file and no faster.
 type checker struct {
 	model    *Model
+	called   map[functionID]*pb.FunctionProto
 	findings []*Error
 }
 
 // place is where in the model the checker stands.
 type place struct {
-	where    string                   // "the then_branch of node "if"", empty in the main graph
-	opsets   []*pb.OperatorSetIdProto // operator sets in force
-	function *pb.FunctionProto        // the function whose body this is, or nil
-	nested   bool                     // inside a control-flow node
+	where      string           // "the then_branch of node "if"", empty in the main graph
+	opsets     map[string]int64 // operator sets in force, by domain
+	attributes map[string]bool  // in a function body, what its nodes can refer to; else nil
+	nested     bool             // inside a control-flow node
 }
 
 // inside completes a message with the place it is about.
@@ -57,6 +63,9 @@ func (p place) inside(msg string) string {
 // add records a finding about a node, or about the model where n is nil. The
 // sentinel is ErrInvalid unless err has a better one.
 func (c *checker) add(p place, n *pb.NodeProto, remedy string, err error) {
+	if len(c.findings) == maxFindings {
+		return
+	}
 	f := &Error{Msg: p.inside(err.Error()), Remedy: remedy, Err: err}
 	if n != nil {
 		f.Node, f.Op = NodeName(n), OpName(n)
@@ -75,15 +84,16 @@ func (c *checker) addf(p place, n *pb.NodeProto, format string, args ...any) {
 	c.add(p, n, "", fmt.Errorf(format, args...))
 }
 
-// versions checks the IR version and the imported operator sets.
-func (c *checker) versions() {
+// versions checks the IR version and the imported operator sets, which it
+// returns by domain.
+func (c *checker) versions() map[string]int64 {
 	m := c.model
 	if ir := m.GetIrVersion(); ir < MinIR || ir > MaxIR {
 		c.add(place{}, nil, fmt.Sprintf("versions %d to %d are read", MinIR, MaxIR),
 			fmt.Errorf("%w: IR version %d", ErrUnsupported, ir))
 	}
-	c.opsets(place{}, m.GetOpsetImport())
-	if m.Opset("") == 0 && slices.ContainsFunc(m.GetGraph().GetNode(), func(n *pb.NodeProto) bool {
+	opsets := c.opsets(place{}, m.GetOpsetImport())
+	if opsets[""] == 0 && slices.ContainsFunc(m.GetGraph().GetNode(), func(n *pb.NodeProto) bool {
 		return NormalDomain(n.GetDomain()) == ""
 	}) {
 		c.addf(place{}, nil, "no version of the operator set ai.onnx is imported")
@@ -91,10 +101,22 @@ func (c *checker) versions() {
 	if len(m.GetFunctions()) > 0 && m.GetIrVersion() < irFunctions {
 		c.addf(place{}, nil, "functions need IR version %d, the model declares %d", irFunctions, m.GetIrVersion())
 	}
+	return opsets
 }
 
-// opsets checks one list of imports.
-func (c *checker) opsets(p place, imports []*pb.OperatorSetIdProto) {
+// metadata checks that no key has two values.
+func (c *checker) metadata() {
+	seen := map[string]bool{}
+	for _, e := range c.model.GetMetadataProps() {
+		if seen[e.GetKey()] {
+			c.addf(place{}, nil, "the metadata hold two values for %q", e.GetKey())
+		}
+		seen[e.GetKey()] = true
+	}
+}
+
+// opsets checks one list of imports and returns it by domain.
+func (c *checker) opsets(p place, imports []*pb.OperatorSetIdProto) map[string]int64 {
 	seen := map[string]int64{}
 	for _, o := range imports {
 		domain := NormalDomain(o.GetDomain())
@@ -105,7 +127,9 @@ func (c *checker) opsets(p place, imports []*pb.OperatorSetIdProto) {
 		if other, dup := seen[domain]; dup && other != o.GetVersion() {
 			c.addf(p, nil, "operator set %s is imported as version %d and as version %d", shown, other, o.GetVersion())
 		}
-		seen[domain] = o.GetVersion()
+		if _, dup := seen[domain]; !dup { // the first counts, as for Opset
+			seen[domain] = o.GetVersion()
+		}
 		switch v := o.GetVersion(); {
 		case domain == "" && (v < MinOpset || v > MaxOpset):
 			c.add(p, nil, fmt.Sprintf("versions %d to %d are read; export the model again with one of them", MinOpset, MaxOpset),
@@ -114,11 +138,12 @@ func (c *checker) opsets(p place, imports []*pb.OperatorSetIdProto) {
 			c.addf(p, nil, "operator set %s has version %d", shown, v)
 		}
 	}
+	return seen
 }
 
 // training checks the graphs of training_info, which see the main graph's
 // values.
-func (c *checker) training(main *scope) {
+func (c *checker) training(main *scope, opsets map[string]int64) {
 	for i, ti := range c.model.GetTrainingInfo() {
 		for _, part := range []struct {
 			name string
@@ -127,7 +152,7 @@ func (c *checker) training(main *scope) {
 			if part.g != nil {
 				c.graph(part.g, main, place{
 					where:  fmt.Sprintf("the %s graph of training_info %d", part.name, i),
-					opsets: c.model.GetOpsetImport(), nested: true,
+					opsets: opsets, nested: true,
 				})
 			}
 		}

@@ -2,7 +2,6 @@ package onnx
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/graft-onnx/graft/onnx/pb"
 )
@@ -20,7 +19,7 @@ func (c *checker) attributes(n *pb.NodeProto, s *scope, p place) {
 			c.addf(p, n, "two attributes are called %q", name)
 		}
 		seen[name] = true
-		if err := attributeValue(a, p.function); err != nil {
+		if err := attributeValue(a, p.attributes); err != nil {
 			c.add(p, n, "", fmt.Errorf("attribute %q %w", name, err))
 		}
 		c.attributeParts(n, a, s, p)
@@ -44,8 +43,9 @@ func (c *checker) attributeParts(n *pb.NodeProto, a *pb.AttributeProto, s *scope
 }
 
 // attributeValue checks that an attribute holds one value of its type, or, in a
-// function body, refers to an attribute of the function.
-func attributeValue(a *pb.AttributeProto, f *pb.FunctionProto) error {
+// function body, refers to one of the function's attributes; function is nil
+// elsewhere.
+func attributeValue(a *pb.AttributeProto, function map[string]bool) error {
 	held := attributeFields(a)
 	typ := a.GetType()
 	if _, known := pb.AttributeProto_AttributeType_name[int32(typ)]; !known || typ == pb.AttributeProto_UNDEFINED {
@@ -53,11 +53,11 @@ func attributeValue(a *pb.AttributeProto, f *pb.FunctionProto) error {
 	}
 	if ref := a.GetRefAttrName(); ref != "" {
 		switch {
-		case f == nil:
+		case function == nil:
 			return fmt.Errorf("refers to %q of a function, but stands in none", ref)
 		case len(held) > 0:
 			return fmt.Errorf("refers to %q of the function and holds a value too", ref)
-		case !slices.Contains(f.GetAttribute(), ref) && functionDefault(f, ref) == nil:
+		case !function[ref]:
 			return fmt.Errorf("refers to %q, which the function does not have", ref)
 		}
 		return nil
@@ -73,16 +73,6 @@ func attributeValue(a *pb.AttributeProto, f *pb.FunctionProto) error {
 	case pb.AttributeProto_TENSOR, pb.AttributeProto_GRAPH, pb.AttributeProto_SPARSE_TENSOR, pb.AttributeProto_TYPE_PROTO:
 		if len(held) == 0 {
 			return fmt.Errorf("is declared %s and holds nothing", typ)
-		}
-	}
-	return nil
-}
-
-// functionDefault returns the function's attribute with a default, or nil.
-func functionDefault(f *pb.FunctionProto, name string) *pb.AttributeProto {
-	for _, a := range f.GetAttributeProto() {
-		if a.GetName() == name {
-			return a
 		}
 	}
 	return nil

@@ -6,23 +6,35 @@ import (
 	"github.com/graft-onnx/graft/onnx/pb"
 )
 
+// functionID identifies a model-local function.
+type functionID struct{ domain, name, overload string }
+
+// calledID is the function that a node would call.
+func calledID(n *pb.NodeProto) functionID {
+	return functionID{NormalDomain(n.GetDomain()), n.GetOpType(), n.GetOverload()}
+}
+
 // functions checks the model-local functions: each has a scope of its own, and
-// none may call itself, directly or through others.
-func (c *checker) functions() {
-	type key struct{ domain, name, overload string }
-	seen := map[key]bool{}
+// none may call itself, directly or through others. opsets is what the model
+// imports.
+func (c *checker) functions(opsets map[string]int64) {
 	for i, f := range c.model.GetFunctions() {
-		if f.GetName() == "" {
+		key := functionID{NormalDomain(f.GetDomain()), f.GetName(), f.GetOverload()}
+		switch {
+		case f.GetName() == "":
 			c.addf(place{}, nil, "function %d has no name", i)
-			continue
-		}
-		p := place{where: "function " + functionName(f), opsets: f.GetOpsetImport(), function: f}
-		k := key{NormalDomain(f.GetDomain()), f.GetName(), f.GetOverload()}
-		if seen[k] {
+		case key.domain == "":
+			c.addf(place{}, nil, "function %s has no domain of its own", functionName(f))
+		case c.called[key] != nil:
 			c.addf(place{}, nil, "two functions are called %s", functionName(f))
+		default:
+			c.called[key] = f
 		}
-		seen[k] = true
-		c.function(f, p)
+	}
+	for _, f := range c.model.GetFunctions() {
+		if f.GetName() != "" {
+			c.function(f, opsets)
+		}
 	}
 	c.recursion()
 }
@@ -38,13 +50,12 @@ func functionName(f *pb.FunctionProto) string {
 	return name
 }
 
-func (c *checker) function(f *pb.FunctionProto, p place) {
-	c.opsets(p, f.GetOpsetImport())
-	for _, o := range f.GetOpsetImport() {
-		if v := c.model.Opset(o.GetDomain()); NormalDomain(o.GetDomain()) == "" && v != 0 && v != o.GetVersion() {
-			c.add(p, nil, "export the model again, or inline the function", fmt.Errorf(
-				"%w: the function wants ai.onnx version %d, the model version %d", ErrUnsupported, o.GetVersion(), v))
-		}
+func (c *checker) function(f *pb.FunctionProto, opsets map[string]int64) {
+	p := place{where: "function " + functionName(f), attributes: map[string]bool{}}
+	p.opsets = c.opsets(p, f.GetOpsetImport())
+	if own, models := p.opsets[""], opsets[""]; own != 0 && models != 0 && own != models {
+		c.add(p, nil, "export the model again, or inline the function", fmt.Errorf(
+			"%w: the function wants ai.onnx version %d, the model version %d", ErrUnsupported, own, models))
 	}
 	s := &scope{own: map[string]bool{}}
 	for _, name := range f.GetInput() {
@@ -54,12 +65,11 @@ func (c *checker) function(f *pb.FunctionProto, p place) {
 		}
 		c.define(s, p, nil, "input", name)
 	}
-	attrs := map[string]bool{}
 	attribute := func(name string) {
-		if name == "" || attrs[name] {
+		if name == "" || p.attributes[name] {
 			c.addf(p, nil, "the attribute %q is declared twice or has no name", name)
 		}
-		attrs[name] = true
+		p.attributes[name] = true
 	}
 	for _, name := range f.GetAttribute() {
 		attribute(name)
@@ -88,7 +98,7 @@ func (c *checker) recursion() {
 	calls := map[*pb.FunctionProto][]*pb.FunctionProto{}
 	for _, f := range c.model.GetFunctions() {
 		eachNode(f.GetNode(), func(n *pb.NodeProto) {
-			if g := c.called(n); g != nil {
+			if g := c.called[calledID(n)]; g != nil {
 				calls[f] = append(calls[f], g)
 			}
 		})

@@ -67,13 +67,9 @@ func (c *checker) operator(n *pb.NodeProto, p place) {
 		c.addf(p, n, "the node names no operator")
 		return
 	}
-	domain, imported := NormalDomain(n.GetDomain()), int64(0)
-	for _, o := range p.opsets {
-		if NormalDomain(o.GetDomain()) == domain {
-			imported = o.GetVersion()
-		}
-	}
-	if imported == 0 && (domain != "" || p.function != nil) {
+	domain := NormalDomain(n.GetDomain())
+	imported := p.opsets[domain]
+	if imported == 0 && (domain != "" || p.attributes != nil) {
 		// Reported once for the whole model where ai.onnx is missing.
 		shown := domain
 		if shown == "" {
@@ -81,7 +77,7 @@ func (c *checker) operator(n *pb.NodeProto, p place) {
 		}
 		c.addf(p, n, "no version of the operator set %s is imported", shown)
 	}
-	if f := c.called(n); f != nil {
+	if f := c.called[calledID(n)]; f != nil {
 		if len(n.GetInput()) > len(f.GetInput()) || len(n.GetOutput()) > len(f.GetOutput()) {
 			c.addf(p, n, "%d inputs and %d outputs, the function has %d and %d",
 				len(n.GetInput()), len(n.GetOutput()), len(f.GetInput()), len(f.GetOutput()))
@@ -91,15 +87,4 @@ func (c *checker) operator(n *pb.NodeProto, p place) {
 	if domain == "" && imported > 0 {
 		c.signature(n, p, imported)
 	}
-}
-
-// called returns the function that a node calls, or nil.
-func (c *checker) called(n *pb.NodeProto) *pb.FunctionProto {
-	for _, f := range c.model.GetFunctions() {
-		if f.GetName() == n.GetOpType() && f.GetOverload() == n.GetOverload() &&
-			NormalDomain(f.GetDomain()) == NormalDomain(n.GetDomain()) {
-			return f
-		}
-	}
-	return nil
 }

@@ -2,8 +2,10 @@ package onnx
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -145,6 +147,11 @@ func TestCheckFindings(t *testing.T) {
 			m.Functions[0].Attribute = []string{"k"}
 			m.Functions[0].Node[0] = node("Softmax", []string{"a"}, []string{"b"}, RefAttr("axis", pb.AttributeProto_INT, "k"))
 		}},
+		"function without a domain": {spoil: func(m *Model) { m.Functions[0].Domain = "ai.onnx" },
+			says: []string{"function Twice has no domain"}},
+		"metadata twice": {spoil: func(m *Model) {
+			m.MetadataProps = []*pb.StringStringEntryProto{{Key: "k"}, {Key: "k"}}
+		}, says: []string{`two values for "k"`}},
 		"attribute declared twice": {spoil: func(m *Model) { m.Functions[0].Attribute = []string{"k", "k"} }, says: []string{`"k" is declared twice`}},
 
 		"training graphs see the model": {spoil: func(m *Model) {
@@ -200,6 +207,30 @@ func TestCheckErrorIsReadable(t *testing.T) {
 	if !strings.HasPrefix(text, "net.onnx: 30 findings:\n") || !strings.HasSuffix(text, "and 10 more") ||
 		strings.Count(text, "net.onnx") != 1 || strings.Count(text, "\n") != 21 {
 		t.Error(text)
+	}
+}
+
+// Time grows with the file and no faster, whatever it is filled with.
+func TestCheckIsLinear(t *testing.T) {
+	const n = 50000
+	m := smallModel(t)
+	f := m.Functions[0]
+	for i := range n {
+		name := fmt.Sprint("n", i)
+		m.OpsetImport = append(m.OpsetImport, &pb.OperatorSetIdProto{Domain: name, Version: 1})
+		m.Functions = append(m.Functions, &pb.FunctionProto{Domain: "graft.test", Name: name, Output: []string{"b"},
+			Node: []*pb.NodeProto{{Domain: "graft.test", OpType: fmt.Sprint("n", i+1), Output: []string{"b"}}}})
+		f.Attribute = append(f.Attribute, name)
+		f.Node = append(f.Node, node("Softmax", []string{"a"}, []string{name}, RefAttr("axis", pb.AttributeProto_INT, name)))
+		m.Graph.Node = append(m.Graph.Node, node("Relu", []string{"x"}, []string{name}), node("", nil, nil))
+	}
+	start := time.Now()
+	var found *CheckError
+	if err := Check(m); !errors.As(err, &found) || len(found.Findings) != maxFindings {
+		t.Errorf("%v", err)
+	}
+	if d := time.Since(start); d > 5*time.Second {
+		t.Errorf("%d nodes take %v", 3*n, d)
 	}
 }
 

@@ -95,7 +95,11 @@ func Parse(data []byte, path string) (*Model, error) {
 	}
 	if msg.GetGraph() == nil {
 		if msg.GetIrVersion() == 0 && len(msg.GetOpsetImport()) == 0 {
-			return refuse(ErrNotONNX, "not an ONNX model: neither graph nor version", "")
+			looksLike := "something with neither graph nor version"
+			if f := foreign(data); f != "" {
+				looksLike = f
+			}
+			return refuse(ErrNotONNX, "not an ONNX model but "+looksLike, "")
 		}
 		return refuse(ErrNotONNX, "the model has no graph", "")
 	}

@@ -54,6 +54,8 @@ func TestParseRefuses(t *testing.T) {
 		"web page":          {[]byte("<!DOCTYPE html><html>"), ErrNotONNX, "a web page"},
 		"LFS pointer":       {[]byte("version https://git-lfs.github.com/spec/v1\noid sha256:0\n"), ErrNotONNX, "Git LFS"},
 		"zip":               {[]byte("PK\x03\x04\x14\x00\x00\x00"), ErrNotONNX, "zip"},
+		"TFLite":            {[]byte("\x1c\x00\x00\x00TFL3\x14\x00"), ErrNotONNX, "TensorFlow Lite"},
+		"pickle":            {[]byte("\x80\x02}q\x00"), ErrNotONNX, "pickle"},
 		"JSON":              {[]byte(`{"a": 1}`), ErrNotONNX, "JSON"},
 		"unknown fields":    {field(nil, 99, []byte("abc")), ErrNotONNX, "neither graph nor version"},
 		"no graph":          {protowire.AppendVarint(protowire.AppendTag(nil, 1, protowire.VarintType), 8), ErrNotONNX, "no graph"},

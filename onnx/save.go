@@ -1,12 +1,9 @@
 package onnx
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"strconv"
 
@@ -66,16 +63,31 @@ func (m *Model) SaveExternal(path, dataFile string) error {
 	if err != nil {
 		return err
 	}
-	err = WriteFile(filepath.Join(filepath.Dir(path), dataFile), func(w io.Writer) error {
-		return writeAligned(w, weights)
-	})
-	if err != nil {
-		return err
+	files := []stagedFile{}
+	defer func() {
+		for _, f := range files {
+			f.discard()
+		}
+	}()
+	for _, w := range []struct {
+		path  string
+		write func(io.Writer) error
+	}{
+		{filepath.Join(filepath.Dir(path), dataFile), func(w io.Writer) error { return writeAligned(w, weights) }},
+		{path, func(w io.Writer) error { _, err := w.Write(data); return err }},
+	} {
+		f, err := stage(w.path, w.write)
+		if err != nil {
+			return err
+		}
+		files = append(files, f)
 	}
-	return WriteFile(path, func(w io.Writer) error {
-		_, err := w.Write(data)
-		return err
-	})
+	for _, f := range files {
+		if err := f.commit(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // detach returns the model with its large initializers pointing into dataFile,
@@ -136,60 +148,4 @@ func writeAligned(w io.Writer, weights [][]byte) error {
 		offset += len(raw)
 	}
 	return nil
-}
-
-// WriteFile writes a file that appears complete or not at all: under another
-// name in the same folder, flushed to disk, renamed, the folder flushed too.
-func WriteFile(path string, write func(io.Writer) error) (err error) {
-	fail := func(err error) error {
-		var pe *os.PathError
-		if errors.As(err, &pe) {
-			err = pe.Err
-		}
-		return &Error{File: path, Msg: "cannot be written: " + err.Error(), Err: err}
-	}
-	f, err := createTemp(path)
-	if err != nil {
-		return fail(err)
-	}
-	defer func() {
-		if err != nil {
-			os.Remove(f.Name())
-		}
-	}()
-	if err = write(f); err == nil {
-		err = f.Sync()
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		return fail(err)
-	}
-	if err = os.Rename(f.Name(), path); err != nil {
-		return fail(err)
-	}
-	syncFolder(filepath.Dir(path))
-	return nil
-}
-
-// createTemp opens a new file beside path, with the permissions that a file
-// created directly would get.
-func createTemp(path string) (*os.File, error) {
-	for try := 0; ; try++ {
-		name := filepath.Join(filepath.Dir(path), fmt.Sprintf(".%s.%08x.tmp", filepath.Base(path), rand.Uint32()))
-		f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
-		if err == nil || !errors.Is(err, os.ErrExist) || try == 100 {
-			return f, err
-		}
-	}
-}
-
-// syncFolder makes a rename survive a power cut. Systems that cannot flush a
-// folder keep the rename in their own journal, so its errors mean nothing.
-func syncFolder(dir string) {
-	if d, err := os.Open(dir); err == nil {
-		d.Sync()
-		d.Close()
-	}
 }

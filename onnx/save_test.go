@@ -116,3 +116,27 @@ func TestSaveRefusesMoreThan2GiB(t *testing.T) {
 		t.Errorf("with external data it still takes %d bytes", proto.Size(slim))
 	}
 }
+
+// Saving over a file keeps its permissions, saving over a link what it is.
+func TestSaveOverAFile(t *testing.T) {
+	dir := t.TempDir()
+	path, link := filepath.Join(dir, "net.onnx"), filepath.Join(dir, "link.onnx")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("net.onnx", link); err != nil {
+		t.Skipf("skipped: no symbolic links here: %v", err)
+	}
+	if err := smallModel(t).Save(link); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Lstat(link); err != nil || info.Mode()&os.ModeSymlink == 0 {
+		t.Errorf("the link is replaced: %v", err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("permissions %v, %v", info.Mode(), err)
+	}
+	if _, err := Load(path); err != nil {
+		t.Error(err)
+	}
+}

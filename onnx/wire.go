@@ -134,6 +134,14 @@ func (s *scanner) clean(from, to int) {
 
 // foreign names a well-known format that is often saved under a model's name.
 func foreign(data []byte) string {
+	if len(data) >= 8 {
+		switch string(data[4:8]) {
+		case "TFL3":
+			return "a TensorFlow Lite model"
+		case "ORTM":
+			return "a model in ONNX Runtime's own format"
+		}
+	}
 	head := bytes.TrimLeft(data[:min(len(data), 512)], " \t\r\n\x00")
 	for _, f := range []struct{ magic, name string }{
 		{"<!DOCTYPE", "a web page"}, {"<html", "a web page"},
@@ -141,6 +149,8 @@ func foreign(data []byte) string {
 		{"PK\x03\x04", "a zip archive (a PyTorch checkpoint?)"},
 		{"\x1f\x8b", "a gzip archive"},
 		{"\x89HDF", "an HDF5 file (a Keras model?)"},
+		{"<?xml", "an XML file (an OpenVINO model?)"},
+		{"\x80\x02", "a pickle (a PyTorch checkpoint?)"},
 		{"{", "JSON text"},
 	} {
 		if bytes.HasPrefix(head, []byte(f.magic)) || bytes.Contains(head, []byte("<!DOCTYPE html")) && f.name == "a web page" {
