@@ -28,6 +28,8 @@ func gradientCases() []gradientCase {
 		gradientCase{op: "Conv", attrs: at{"pads": list[int64](1, 0)}, linear: true, inputs: list(x(2, 3, 7).of(normal), x(4, 3, 3).of(normal), x(4).of(normal))},
 		gradientCase{op: "ConvTranspose", attrs: at{"strides": list[int64](2, 3), "pads": list[int64](1, 0, 0, 1), "output_padding": list[int64](1, 1)},
 			linear: true, inputs: list(x(2, 4, 3, 4).of(normal), x(4, 3, 3, 3).of(normal), x(3).of(normal))},
+		gradientCase{op: "ConvTranspose", attrs: at{"output_padding": list[int64](0, 2), "strides": list[int64](2, 2), "dilations": list[int64](1, 3)},
+			linear: true, inputs: list(x(1, 2, 3, 3).of(normal), x(2, 2, 2, 3).of(normal), x(2).of(normal))},
 		gradientCase{op: "ConvTranspose", attrs: at{"group": int64(2), "dilations": list[int64](2, 1)},
 			linear: true, inputs: list(x(1, 4, 3, 3).of(normal), x(4, 1, 2, 2).of(normal))},
 	)

@@ -77,8 +77,16 @@ func buildConvTranspose(s *Source) ([]*Node, error) {
 	if g.PadLeft, g.PadRight, g.W, err = win.transposed(1, g.OW, extra, wanted); err != nil {
 		return nil, err
 	}
+	// Where the output is longer than its windows reach by a stride and more,
+	// padding would be negative: those zeros come behind the convolution.
+	zeros := []int{0, 0, max(-g.PadBottom, 0), max(-g.PadRight, 0)}
+	g.H, g.PadBottom = g.H-zeros[2], g.PadBottom+zeros[2]
+	g.W, g.PadRight = g.W-zeros[3], g.PadRight+zeros[3]
 	y, err := apply(ConvData{g}, g.X(), x, w)
 	if err != nil {
+		return nil, err
+	}
+	if y, err = padConstant(y, make([]int, 4), zeros, 0); err != nil {
 		return nil, err
 	}
 	if s.has(2) {
