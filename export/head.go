@@ -44,7 +44,7 @@ func (e *editor) findOutput(name string) (*pb.ValueInfoProto, error) {
 // or the output itself where it ends in neither.
 func (e *editor) cut(output *pb.ValueInfoProto) (trunk, error) {
 	t := trunk{source: output, scores: output.GetName()}
-	dims := output.GetType().GetTensorType().GetShape().GetDim()
+	dims := shapeOf(output)
 	if s := output.GetType().GetTensorType().GetShape(); s != nil && len(dims) != 4 {
 		return t, &onnx.Error{File: e.m.Path, Err: onnx.ErrUnsupported, Remedy: "export a segmentation network, whose output is (N,C,H,W)",
 			Msg: fmt.Sprintf("output %q has %d dimensions", output.GetName(), len(dims))}
@@ -86,8 +86,8 @@ func (e *editor) pictureInput() (*pb.ValueInfoProto, error) {
 // sameSize reports whether the file says that an output has the height and
 // width of the input.
 func sameSize(input, output *pb.ValueInfoProto) bool {
-	in := input.GetType().GetTensorType().GetShape().GetDim()
-	out := output.GetType().GetTensorType().GetShape().GetDim()
+	in := shapeOf(input)
+	out := shapeOf(output)
 	if len(in) != 4 || len(out) != 4 {
 		return false
 	}
@@ -115,7 +115,7 @@ func (h *headBuilder) build(t trunk, mean, std []float32) error {
 		return &onnx.Error{File: h.m.Path, Msg: fmt.Sprintf("%d classes do not fit uint8 labels", t.classes), Remedy: "ask for int64 labels", Err: onnx.ErrUnsupported}
 	}
 	picture, spatial := h.input, int64(2) // first of height and width in picture's shape
-	dims := h.input.GetType().GetTensorType().GetShape().GetDim()
+	dims := shapeOf(h.input)
 	if h.opts.Preprocess != Normalised {
 		picture = h.preprocess(mean, std)
 		if h.opts.Preprocess == PixelsNHWC {
@@ -128,7 +128,7 @@ func (h *headBuilder) build(t trunk, mean, std []float32) error {
 		scores = h.upsample(scores, picture.GetName(), spatial)
 		h.deploy.Upsample = true
 	}
-	size := t.source.GetType().GetTensorType().GetShape().GetDim()
+	size := shapeOf(t.source)
 	if h.deploy.Upsample || len(size) != 4 {
 		size = dims
 	}
@@ -166,7 +166,7 @@ func (h *headBuilder) preprocess(mean, std []float32) *pb.ValueInfoProto {
 	body := h.g.Node
 	h.g.Node = nil
 	x := h.add("Cast", h.fresh("pixels_float"), []string{name}, onnx.IntAttr("to", int64(pb.TensorProto_FLOAT)))
-	dims := h.input.GetType().GetTensorType().GetShape().GetDim()
+	dims := shapeOf(h.input)
 	shape := []*pb.TensorShapeProto_Dimension{dims[0], dims[1], dims[2], dims[3]}
 	if h.opts.Preprocess == PixelsNHWC {
 		x = h.add("Transpose", h.fresh("pixels_planar"), []string{x}, onnx.IntsAttr("perm", 0, 3, 1, 2))

@@ -16,7 +16,8 @@ const upgradedOpset = 15
 //
 // Only what that output needs stays: deep supervision goes, with everything
 // that serves it alone, and so do dropout, optimizer state and history. Every
-// BatchNormalization uses its stored statistics. N, H and W are symbolic. The
+// BatchNormalization uses its stored statistics. N, H and W are symbolic, unless
+// the graph has its size built in. The
 // operator set and the IR version stay those of m (from operator set 13 on;
 // older ones are brought to 15). m is not changed.
 //
@@ -95,9 +96,7 @@ func cutDown(m *onnx.Model, opts Options, deploy *Deployment) (*onnx.Model, trun
 			return nil, trunk{}, err
 		}
 	}
-	if m, err = dynamic(m); err != nil {
-		return nil, trunk{}, err
-	}
+	dynamic(m)
 	e = newEditor(m)
 	if err := e.settleBN(); err != nil {
 		return nil, trunk{}, err

@@ -293,6 +293,20 @@ func TestPreprocess(t *testing.T) {
 	}
 }
 
+// TestSizeBuiltIn exports traces of one size: those whose graph works at any
+// size become symbolic, those with fixed targets in their resizing do not.
+func TestSizeBuiltIn(t *testing.T) {
+	for name, want := range map[string]string{"mbv2-c1ds": "N 3 H W", "r18d-ppmds": "2 3 96 96", "r50-uper": "2 3 192 192"} {
+		out, err := export.Inference(load(t, "reference", name, "model.onnx"), export.DefaultOptions())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := symbols(out.GetGraph().GetInput()[0]); got != want {
+			t.Errorf("%s: input is %s, want %s", name, got, want)
+		}
+	}
+}
+
 // TestOldOperatorSet exports from operator set 11, in which LogSoftmax over
 // axis 1 takes all of a picture together.
 func TestOldOperatorSet(t *testing.T) {
