@@ -85,6 +85,30 @@ func TestBuilderModel(t *testing.T) {
 	}
 }
 
+func TestBuilderNames(t *testing.T) {
+	b := NewBuilder("g", 15)
+	x := b.Input("Relu_1", float32Type, 1)
+	first := b.Op("Relu", "", []string{x})
+	second := b.Op("Relu", "", []string{first})
+	if first == x || second == first || second == x {
+		t.Errorf("made-up names %q, %q", first, second)
+	}
+	b.Import("com.microsoft", 1)
+	b.Import("com.microsoft", 2)
+	gelu := b.Call("com.microsoft", "Gelu", []string{second}, []string{"y"})[0]
+	b.Output(gelu, float32Type, 1)
+	b.Metadata("k", "v")
+	b.Function(twiceFunction(15))
+	b.Function(twiceFunction(15))
+	m, err := b.Model()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v, ok := m.Metadata("k"); !ok || v != "v" || m.Opset("com.microsoft") != 1 || len(m.Functions) != 1 {
+		t.Errorf("%q, %v, %d functions", v, m.OpsetImport, len(m.Functions))
+	}
+}
+
 // All mistakes come back from Model, however many there are.
 func TestBuilderCollectsMistakes(t *testing.T) {
 	b := NewBuilder("", 15)
