@@ -6,12 +6,14 @@ import (
 	"github.com/graft-onnx/graft/export"
 	"github.com/graft-onnx/graft/graph"
 	"github.com/graft-onnx/graft/graph/device"
+	"github.com/graft-onnx/graft/internal/testutil"
 	"github.com/graft-onnx/graft/models"
 )
 
 // TestVerifyAgainstGraft compares deployed files with graft's own evaluation on
 // every device of this machine.
 func TestVerifyAgainstGraft(t *testing.T) {
+	runtime := testutil.OnnxRuntime(t)
 	for _, name := range device.Names() {
 		if name == device.Auto {
 			continue
@@ -40,7 +42,7 @@ func TestVerifyAgainstGraft(t *testing.T) {
 					t.Fatal(err)
 				}
 				report, err := export.Verify(save(t, out, "deploy.onnx"), export.NewNetworkEvaluator(network, ""),
-					export.VerifyOptions{Threads: 2, Sizes: [][2]int{{64, 64}, {65, 91}}})
+					export.VerifyOptions{Runtime: runtime, Threads: 2, Sizes: [][2]int{{64, 64}, {65, 91}}})
 				if err != nil {
 					t.Fatal(err)
 				}
