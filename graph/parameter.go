@@ -110,13 +110,7 @@ func newParameters(m *onnx.Model, dev kernel.Device) ([]*Parameter, error) {
 	return params, nil
 }
 
-func isFloat(t *pb.TensorProto) bool {
-	switch pb.TensorProto_DataType(t.GetDataType()) {
-	case pb.TensorProto_FLOAT, pb.TensorProto_FLOAT16, pb.TensorProto_BFLOAT16, pb.TensorProto_DOUBLE:
-		return true
-	}
-	return false
-}
+func isFloat(t *pb.TensorProto) bool { return onnx.IsFloat(pb.TensorProto_DataType(t.GetDataType())) }
 
 // upload copies a row-major tensor into new device memory.
 func upload(dev kernel.Device, shape []int, data []float32) (kernel.Buffer, error) {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/graft-onnx/graft/graph/kernel"
@@ -15,6 +16,7 @@ import (
 	"github.com/graft-onnx/graft/train/history"
 	"github.com/graft-onnx/graft/train/metric"
 	"github.com/graft-onnx/graft/train/progress"
+	"github.com/graft-onnx/graft/train/report"
 )
 
 // Files of a run folder beside the history's.
@@ -22,6 +24,7 @@ const (
 	CheckpointFile  = "checkpoint.onnx"
 	ConfigFile      = "config.yaml"
 	EnvironmentFile = "environment.json"
+	ReportFile      = "report.html"
 )
 
 // Errors of Run, for errors.Is.
@@ -77,8 +80,12 @@ type run struct {
 	train   *data.Set
 	val     *data.Set // nil without one
 	log     *history.Log
+	samples []report.Sample // of the last evaluation
 	result  Result
 }
+
+// reportSamples is how many pictures of the validation set the report shows.
+const reportSamples = 6
 
 func start(o Options) (*run, error) {
 	cfg := o.Config
@@ -175,7 +182,7 @@ func (r *run) loop(ctx context.Context) error {
 		}
 	}
 	r.result.History = r.log.History()
-	return nil
+	return r.report()
 }
 
 // afterStep evaluates and saves where the configuration says so.
@@ -212,7 +219,16 @@ func (r *run) evaluate(ctx context.Context, meter *progress.Meter) error {
 	if err != nil {
 		return err
 	}
-	confusion, err := p.Evaluate(ctx, r.val, data.OptionsFrom(r.Config), nil)
+	r.samples = nil
+	confusion, err := p.Evaluate(ctx, r.val, data.OptionsFrom(r.Config), func(one *Prediction) error {
+		if every := max(1, len(r.val.Records)/reportSamples); one.Item.Index%every == 0 && len(r.samples) < reportSamples {
+			r.samples = append(r.samples, report.Sample{
+				Name: one.Item.Record.Name, Picture: one.Item.Picture,
+				Truth: slices.Clone(one.Item.Labels), Prediction: one.Classes,
+			})
+		}
+		return nil
+	})
 	if err != nil {
 		return err
 	}
@@ -236,6 +252,24 @@ func (r *run) save() error {
 		return err
 	}
 	return c.Save(r.result.Checkpoint)
+}
+
+// report writes the HTML report of a finished run.
+func (r *run) report() error {
+	cfg := r.Config
+	classes := data.DefaultClasses(cfg.Dataset.NumClass)
+	if cfg.Dataset.Classes != "" {
+		var err error
+		if classes, err = data.LoadClasses(cfg.Dataset.Classes, cfg.Dataset.NumClass, cfg.Dataset.LabelShift); err != nil {
+			return err
+		}
+	}
+	page := report.Report{
+		Title: filepath.Base(cfg.Dir), Command: r.Command, Config: cfg.String(),
+		Environment: append(report.Environment(), report.Fact{Name: "device", Value: r.Device.String()}),
+		Classes:     classes, History: r.log.History(), Summary: r.result.Evaluation, Samples: r.samples,
+	}
+	return page.Save(filepath.Join(cfg.Dir, ReportFile))
 }
 
 // stop saves on request.

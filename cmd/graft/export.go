@@ -1,0 +1,53 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/graft-onnx/graft/export"
+)
+
+// exportCommand is `graft export`.
+type exportCommand struct {
+	Model      string `arg:"" help:"Checkpoint or model." type:"existingfile"`
+	Out        string `short:"o" help:"File to write." default:"deploy.onnx" type:"path"`
+	Head       string `help:"Output: softmax (probabilities), argmax (labels), logits or logprob." enum:"softmax,argmax,logits,logprob" default:"softmax"`
+	Upsample   bool   `help:"Bring the output to the size of the input." default:"true" negatable:""`
+	FoldBN     bool   `name:"fold-bn" help:"Fold batch normalisation into the convolutions." default:"true" negatable:""`
+	Preprocess string `help:"Take uint8 pictures and normalise them inside: nchw or nhwc." enum:",nchw,nhwc" default:""`
+	Labels     string `help:"Element type of argmax: uint8 or int64." enum:",uint8,int64" default:""`
+	Shape      []int  `help:"Fix batch, height and width, for targets that need it." placeholder:"N,H,W"`
+	Force      bool   `help:"Replace an existing file."`
+}
+
+// Help is shown by --help.
+func (exportCommand) Help() string {
+	return `Examples:
+  graft export runs/camvid/checkpoint.onnx
+  graft export runs/camvid/checkpoint.onnx --head argmax --preprocess nhwc -o browser.onnx
+  graft verify deploy.onnx --against runs/camvid/checkpoint.onnx`
+}
+
+func (c *exportCommand) Run(s streams) error {
+	if err := refuseExisting(c.Out, c.Force); err != nil {
+		return err
+	}
+	if len(c.Shape) != 0 && len(c.Shape) != 3 {
+		return usage("--shape takes batch, height and width, such as 1,360,480")
+	}
+	m, err := loadModel(c.Model)
+	if err != nil {
+		return err
+	}
+	opts := export.DefaultOptions()
+	opts.Head, opts.Upsample, opts.FoldBN = export.Head(c.Head), c.Upsample, c.FoldBN
+	opts.Preprocess, opts.Labels, opts.Shape = export.Layout(c.Preprocess), export.LabelType(c.Labels), c.Shape
+	deploy, err := export.Inference(m, opts)
+	if err != nil {
+		return err
+	}
+	if err := deploy.Save(c.Out); err != nil {
+		return err
+	}
+	fmt.Fprintf(s.out, "%s: %d parameters, output %q\n", c.Out, parameterCount(deploy), opts.Head.OutputName())
+	return nil
+}

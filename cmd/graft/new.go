@@ -1,0 +1,70 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/graft-onnx/graft/models"
+	"github.com/graft-onnx/graft/onnx"
+)
+
+// newCommand is `graft new`.
+type newCommand struct {
+	Encoder string `help:"Encoder of graft (${encoders}) or an encoder file that graft import wrote." required:"" placeholder:"NAME|FILE"`
+	Decoder string `help:"Decoder (${decoders})." required:"" placeholder:"NAME"`
+	Classes string `help:"Number of classes, or a file that lists them: one name a line, or CSV with colours." required:"" placeholder:"N|FILE"`
+	Width   int    `help:"Divide the channels of graft's own encoders." default:"1" placeholder:"N"`
+	Seed    int64  `help:"Seed of the random initialisation." default:"304"`
+	Out     string `short:"o" help:"File to write." default:"model.onnx" type:"path"`
+	Force   bool   `help:"Replace an existing file."`
+}
+
+// Help is shown by --help.
+func (newCommand) Help() string {
+	return `Examples:
+  graft new --encoder mobilenetv2dilated --decoder c1_deepsup --classes 11
+  graft new --encoder resnet18dilated --decoder ppm_deepsup --classes classes.csv -o model.onnx
+  graft new --encoder encoder.onnx --decoder c1_deepsup --classes classes.csv`
+}
+
+func (c *newCommand) Run(s streams) error {
+	if err := refuseExisting(c.Out, c.Force); err != nil {
+		return err
+	}
+	var classes models.Classes
+	n, err := strconv.Atoi(c.Classes)
+	if err != nil {
+		if classes, err = models.LoadClasses(c.Classes); err != nil {
+			return err
+		}
+		n = len(classes)
+	}
+	m, err := c.build(n)
+	if err != nil {
+		return err
+	}
+	if classes != nil {
+		if err := models.SetClasses(m, classes); err != nil {
+			return err
+		}
+	}
+	if err := m.Save(c.Out); err != nil {
+		return err
+	}
+	fmt.Fprintf(s.out, "%s: %s + %s, %d classes, %d parameters\n", c.Out, c.Encoder, c.Decoder, n, parameterCount(m))
+	return nil
+}
+
+func (c *newCommand) build(classes int) (*onnx.Model, error) {
+	if !isFile(c.Encoder) {
+		return models.New(models.Spec{Encoder: c.Encoder, Decoder: c.Decoder, Classes: classes, Seed: c.Seed, Width: c.Width})
+	}
+	if c.Width != 1 {
+		return nil, usage("--width narrows graft's own encoders; %s has its widths already", c.Encoder)
+	}
+	encoder, err := loadModel(c.Encoder)
+	if err != nil {
+		return nil, err
+	}
+	return models.Attach(encoder, c.Decoder, classes, c.Seed)
+}
