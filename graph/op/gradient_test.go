@@ -156,8 +156,7 @@ func (c gradientCase) build(p *program, values []array) (*op.Node, []*op.Node, e
 	return joined[0], leaves, nil
 }
 
-// check compares the symbolic gradient by every input, along a random
-// direction, with finite differences of the operator itself.
+// check differentiates the operator by every input that has a gradient.
 func (c gradientCase) check(t *testing.T) {
 	t.Helper()
 	r := rand.New(rand.NewPCG(7, uint64(len(c.op))))
@@ -172,26 +171,32 @@ func (c gradientCase) check(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	seedValue := input{shape: []int(y.Shape()), kind: normal}.draw(r)
-	seed := p.leaf("seed", seedValue)
-	var wanted []*op.Node
 	fixed := map[int]bool{}
 	for _, i := range c.fixed {
 		fixed[i] = true
 	}
+	var wanted []*op.Node
+	var at []array
 	for i, l := range leaves {
 		if l != nil && !fixed[i] {
 			wanted = append(wanted, l)
+			at = append(at, values[i])
 		}
 	}
-	grads, err := gradients(y, seed, wanted)
+	differentiate(t, p, r, y, wanted, at, c.linear)
+}
+
+// differentiate compares the symbolic gradient of y by every leaf, along a
+// random direction, with finite differences; values holds what the leaves are.
+func differentiate(t *testing.T, p *program, r *rand.Rand, y *op.Node, leaves []*op.Node, values []array, linear bool) {
+	t.Helper()
+	seedValue := input{shape: []int(y.Shape()), kind: normal}.draw(r)
+	seed := p.leaf(fmt.Sprintf("seed%d", len(p.values)), seedValue)
+	grads, err := gradients(y, seed, leaves)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i, l := range leaves {
-		if l == nil || fixed[i] {
-			continue
-		}
 		got, err := p.run(grads[l])
 		if err != nil {
 			t.Fatalf("gradient by input %d: %v", i, err)
@@ -224,7 +229,7 @@ func (c gradientCase) check(t *testing.T) {
 			return sum
 		}
 		var numeric, tolerance float64
-		if c.linear {
+		if linear {
 			numeric, tolerance = (along(1)-along(-1))/2, 1e-5*scale+noise
 		} else {
 			const h = 0.005
@@ -250,5 +255,36 @@ func TestGradients(t *testing.T) {
 				t.Run(c.name(), c.check)
 			}
 		})
+	}
+}
+
+// TestEveryOperator makes sure that no operator goes without a gradient case.
+func TestEveryOperator(t *testing.T) {
+	without := map[string]string{
+		"Floor": "a step", "Ceil": "a step", "Round": "a step", "Constant": "no inputs",
+	}
+	seen := map[string]bool{}
+	for _, c := range gradientCases() {
+		seen[c.op] = true
+	}
+	for _, name := range op.Supported() {
+		if seen[name] == (without[name] != "") {
+			t.Errorf("%s: gradient case %v, and reason for none %q", name, seen[name], without[name])
+		}
+	}
+	for _, name := range []string{"Floor", "Ceil", "Round"} {
+		p := newProgram()
+		c := gradientCase{op: name, inputs: list(x(3))}
+		y, leaves, err := c.build(p, []array{{[]int{3}, []float32{-1.5, 0.5, 2}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		grads, err := gradients(y, p.leaf("seed", array{[]int{3}, make([]float32, 3)}), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if grads[leaves[0]] != nil {
+			t.Errorf("%s has a gradient", name)
+		}
 	}
 }

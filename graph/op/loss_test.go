@@ -1,0 +1,184 @@
+package op_test
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"gorgonia.org/gorgonia"
+	"gorgonia.org/tensor"
+
+	"github.com/graft-onnx/graft/graph/op"
+)
+
+// label adds an int32 leaf.
+func (p *program) label(name string, shape []int, data []int32) *op.Node {
+	n := gorgonia.NewTensor(p.graph, tensor.Int32, len(shape), gorgonia.WithShape(shape...), gorgonia.WithName(name))
+	p.values[n] = tensor.New(tensor.WithShape(shape...), tensor.WithBacking(data))
+	return n
+}
+
+// TestLoss checks the weighted sum of two losses against its definition and
+// its gradient, back to the scores, against finite differences.
+func TestLoss(t *testing.T) {
+	for _, dev := range devices(t) {
+		t.Run(dev.Name(), func(t *testing.T) {
+			op.Oracle = dev
+			t.Cleanup(func() { op.Oracle = nil })
+			r := rand.New(rand.NewPCG(5, 6))
+			p := newProgram()
+			// Scores (N,C,H,W) at two resolutions; -1 is not labelled.
+			shapes := [][]int{{2, 4, 3, 5}, {2, 4, 2, 2}}
+			weights := []float32{1, 0.4}
+			var scores, losses []*op.Node
+			var values []array
+			want := [3]float64{}
+			for k, s := range shapes {
+				v := input{shape: s, kind: normal}.draw(r)
+				x := p.leaf([]string{"scores", "deep"}[k], v)
+				b, _ := op.Lookup("", "LogSoftmax")
+				out, err := b(&op.Source{Type: "LogSoftmax", Opset: 13, Attr: at{"axis": int64(1)}, Outputs: 1,
+					Inputs: []op.Input{{Name: "x", Node: x}}, Env: &op.Env{Graph: p.graph}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				pixels := s[2] * s[3]
+				labels := make([]int32, s[0]*pixels)
+				for i := range labels {
+					labels[i] = int32(r.IntN(s[1]+1)) - 1
+				}
+				loss, correct, labelled := nll(v.data, labels, s[1], pixels)
+				want[0] += float64(weights[k]) * loss / labelled
+				want[1] += float64(weights[k]) * correct
+				want[2] += float64(weights[k]) * labelled
+				n, err := op.NLL(out[0], p.label([]string{"labels", "deep labels"}[k], []int{s[0], s[2], s[3]}, labels), -1)
+				if err != nil {
+					t.Fatal(err)
+				}
+				scores, values, losses = append(scores, x), append(values, v), append(losses, n)
+			}
+			total, err := op.WeightedSum(weights, losses...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := p.run(total)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, w := range want {
+				if d := math.Abs(float64(got[0][i]) - w); d > 1e-6*math.Abs(w) {
+					t.Errorf("element %d is %g, want %g", i, got[0][i], w)
+				}
+			}
+			// Only the loss has a gradient: the counts are steps.
+			slice, _ := op.Lookup("", "Slice")
+			first, err := slice(&op.Source{Type: "Slice", Opset: 9, Outputs: 1, Env: &op.Env{Graph: p.graph},
+				Attr: at{"starts": list[int64](0), "ends": list[int64](1)}, Inputs: []op.Input{{Name: "total", Node: total}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			differentiate(t, p, r, first[0], scores, values, false)
+		})
+	}
+}
+
+// nll sums the negative log-likelihood of labels under scores (N,C,P), and
+// counts correct and labelled pixels.
+func nll(scores []float32, labels []int32, classes, pixels int) (loss, correct, labelled float64) {
+	for i, l := range labels {
+		if l < 0 {
+			continue
+		}
+		score := func(c int) float64 { return float64(scores[(i/pixels*classes+c)*pixels+i%pixels]) }
+		sum, best := 0.0, 0
+		for c := range classes {
+			sum += math.Exp(score(c))
+			if score(c) > score(best) {
+				best = c
+			}
+		}
+		loss += math.Log(sum) - score(int(l))
+		labelled++
+		if best == int(l) {
+			correct++
+		}
+	}
+	return loss, correct, labelled
+}
+
+// TestLossRefuses checks shapes and types that do not fit.
+func TestLossRefuses(t *testing.T) {
+	p := newProgram()
+	scores := p.leaf("scores", array{[]int{1, 2, 3, 4}, make([]float32, 24)})
+	if _, err := op.NLL(scores, p.label("labels", []int{1, 4, 3}, make([]int32, 12)), -1); err == nil {
+		t.Error("labels (1,4,3) pass for scores (1,2,3,4)")
+	}
+	if _, err := op.NLL(scores, p.leaf("float labels", array{[]int{1, 3, 4}, make([]float32, 12)}), -1); err == nil {
+		t.Error("float labels pass")
+	}
+	if _, err := op.WeightedSum([]float32{1}, scores, scores); err == nil {
+		t.Error("one weight passes for two losses")
+	}
+	if _, err := op.WeightedSum([]float32{1}, scores); err == nil {
+		t.Error("scores pass as a loss")
+	}
+	if _, err := op.AddN(); err == nil {
+		t.Error("an empty sum passes")
+	}
+}
+
+// TestSecondDerivatives differentiates the gradients of the operators that are
+// linear in each of their operands.
+func TestSecondDerivatives(t *testing.T) {
+	for _, dev := range devices(t) {
+		t.Run(dev.Name(), func(t *testing.T) {
+			op.Oracle = dev
+			t.Cleanup(func() { op.Oracle = nil })
+			img := x(2, 3, 5, 6).of(normal)
+			for _, c := range []gradientCase{
+				{op: "Conv", attrs: at{"strides": list[int64](2, 1), "pads": list[int64](1, 0, 1, 1)}, inputs: list(img, x(4, 3, 3, 2).of(normal))},
+				{op: "Mul", inputs: list(img, x(3, 1, 1).of(normal))},
+				{op: "MatMul", inputs: list(x(2, 3, 4).of(normal), x(2, 4, 5).of(normal))},
+				{op: "Gather", attrs: at{"axis": int64(1)}, inputs: list(img, ints(2, 0, 0))},
+				{op: "Slice", inputs: list(img, ints(4), ints(-100), ints(2), ints(-2))},
+				{op: "Pad", inputs: list(img, ints(0, 0, 1, 2, 0, 1, 0, 3))},
+				{op: "Resize", attrs: at{"mode": "linear"}, inputs: list(img, absent(), absent(), ints(2, 3, 8, 4))},
+				{op: "Transpose", attrs: at{"perm": list[int64](0, 2, 3, 1)}, inputs: list(img)},
+				{op: "ReduceMean", attrs: at{"axes": list[int64](2, 3)}, inputs: list(img)},
+			} {
+				t.Run(c.name(), func(t *testing.T) {
+					r := rand.New(rand.NewPCG(8, 9))
+					p := newProgram()
+					values := make([]array, len(c.inputs))
+					for i, in := range c.inputs {
+						if in.leaf() {
+							values[i] = in.draw(r)
+						}
+					}
+					y, leaves, err := c.build(p, values)
+					if err != nil {
+						t.Fatal(err)
+					}
+					seedValue := input{shape: append([]int{}, y.Shape()...), kind: normal}.draw(r)
+					seed := p.leaf("first seed", seedValue)
+					grads, err := gradients(y, seed, nil)
+					if err != nil {
+						t.Fatal(err)
+					}
+					for i, l := range leaves {
+						if l == nil {
+							continue
+						}
+						// The gradient by one operand is linear in the incoming
+						// gradient and in the other operand.
+						by, at := []*op.Node{seed}, []array{seedValue}
+						if k := 1 - i; len(leaves) == 2 && leaves[k] != nil {
+							by, at = append(by, leaves[k]), append(at, values[k])
+						}
+						differentiate(t, p, r, grads[l], by, at, true)
+					}
+				})
+			}
+		})
+	}
+}
