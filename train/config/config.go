@@ -52,7 +52,7 @@ type Dataset struct {
 	Mean         []float64 `yaml:"mean"` // per RGB channel, of values in 0..1
 	Std          []float64 `yaml:"std"`
 	MaxPixels    int       `yaml:"max_pixels"` // larger pictures are refused
-	CacheMB      int       `yaml:"cache_mb"`   // MiB of decoded pictures kept in memory; 0: none
+	CacheMB      int       `yaml:"cache_mb"`   // most MiB of decoded pictures kept in memory; 0: none
 	// ExifOrientation: what to do with a picture whose EXIF data asks for
 	// rotation: "refuse", "ignore" (as the reference) or "apply".
 	ExifOrientation string `yaml:"exif_orientation"`
@@ -131,7 +131,7 @@ func Default() *Config {
 			PaddingConstant: 8, SegmDownsamplingRate: 8, RandomFlip: true,
 			LabelShift: 1, IgnoreIndex: -1, IgnoreLabels: []int{},
 			Mean: []float64{0.485, 0.456, 0.406}, Std: []float64{0.229, 0.224, 0.225},
-			MaxPixels: 100_000_000, ExifOrientation: "refuse",
+			MaxPixels: 100_000_000, CacheMB: 512, ExifOrientation: "refuse",
 		},
 		Model: Model{ArchEncoder: "resnet50dilated", ArchDecoder: "ppm_deepsup", FcDim: 2048, Width: 1},
 		Train: Train{

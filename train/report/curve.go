@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"image/color"
 	"math"
+	"strconv"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/font"
@@ -30,6 +31,7 @@ type Chart struct {
 	Title, XLabel, YLabel string
 	Series                []Series
 	FromZero              bool // the vertical axis starts at 0
+	Rising                bool // values grow, so the legend goes below them
 }
 
 // maxPoints bounds the points drawn per line; longer series are averaged in
@@ -41,6 +43,32 @@ var lineColors = []color.RGBA{{31, 97, 176, 255}, {205, 84, 32, 255}, {34, 139, 
 // Curve draws a chart as an SVG element. Values that are not finite are left
 // out; a chart without any returns "".
 func Curve(c Chart) (string, error) {
+	p, err := c.plot()
+	if err != nil || p == nil {
+		return "", err
+	}
+	canvas := vgsvg.New(chartWidth, chartHeight)
+	p.Draw(draw.New(canvas))
+	var b bytes.Buffer
+	if _, err := canvas.WriteTo(&b); err != nil {
+		return "", fmt.Errorf("report: curve: %w", err)
+	}
+	svg := b.Bytes()
+	if i := bytes.Index(svg, []byte("<svg")); i > 0 { // without XML prolog, to lie inside HTML
+		svg = svg[i:]
+	}
+	// Other faces for readers without this one.
+	svg = bytes.ReplaceAll(svg, []byte("font-family:Liberation Sans;"), []byte("font-family:Liberation Sans,Arial,sans-serif;"))
+	return string(svg), nil
+}
+
+const (
+	chartWidth  = 16 * vg.Centimeter
+	chartHeight = 8 * vg.Centimeter
+)
+
+// plot lays the chart out; nil when there is nothing to draw.
+func (c Chart) plot() (*plot.Plot, error) {
 	p := plot.New()
 	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = c.Title, c.XLabel, c.YLabel
 	sans(p)
@@ -53,7 +81,7 @@ func Curve(c Chart) (string, error) {
 		}
 		line, err := plotter.NewLine(xys)
 		if err != nil {
-			return "", fmt.Errorf("report: curve %s: %w", s.Name, err)
+			return nil, fmt.Errorf("report: curve %s: %w", s.Name, err)
 		}
 		line.Color = lineColors[drawn%len(lineColors)]
 		line.Width = vg.Points(1.6)
@@ -68,7 +96,7 @@ func Curve(c Chart) (string, error) {
 		if s.Points || len(xys) == 1 {
 			dots, err := plotter.NewScatter(xys)
 			if err != nil {
-				return "", fmt.Errorf("report: curve %s: %w", s.Name, err)
+				return nil, fmt.Errorf("report: curve %s: %w", s.Name, err)
 			}
 			dots.GlyphStyle = draw.GlyphStyle{Color: line.Color, Radius: vg.Points(2.2), Shape: draw.CircleGlyph{}}
 			p.Add(dots)
@@ -77,25 +105,54 @@ func Curve(c Chart) (string, error) {
 		drawn++
 	}
 	if drawn == 0 {
-		return "", nil
+		return nil, nil
 	}
-	p.Legend.Top = true
+	p.Legend.Top = !c.Rising
+	p.Legend.YOffs = vg.Points(-6)
+	if c.Rising {
+		p.Legend.YOffs = vg.Points(6)
+	}
+	p.Legend.XOffs = -vg.Points(6)
 	if c.FromZero {
 		p.Y.Min = math.Min(0, p.Y.Min)
 	}
 	widen(&p.X)
 	widen(&p.Y)
-	canvas := vgsvg.New(16*vg.Centimeter, 8*vg.Centimeter)
-	p.Draw(draw.New(canvas))
-	var b bytes.Buffer
-	if _, err := canvas.WriteTo(&b); err != nil {
-		return "", fmt.Errorf("report: curve: %w", err)
+	p.X.Tick.Marker, p.Y.Tick.Marker = plot.TickerFunc(ticks), plot.TickerFunc(ticks)
+	return p, nil
+}
+
+// ticks places labels at multiples of 1, 2 or 5 times a power of ten, four to
+// nine of them.
+func ticks(low, high float64) []plot.Tick {
+	step := math.Pow(10, math.Floor(math.Log10((high-low)/4)))
+	for _, k := range []float64{5, 2} {
+		if (high-low)/(k*step) >= 4 {
+			step *= k
+			break
+		}
 	}
-	svg := b.Bytes()
-	if i := bytes.Index(svg, []byte("<svg")); i > 0 { // without XML prolog, to lie inside HTML
-		svg = svg[i:]
+	var out []plot.Tick
+	for k := math.Ceil(low/step - 1e-9); k*step <= high+1e-9*step && len(out) < 20; k++ {
+		v := k * step
+		if k == 0 {
+			v = 0
+		}
+		out = append(out, plot.Tick{Value: v, Label: label(v, step)})
 	}
-	return string(svg), nil
+	return out
+}
+
+// label writes a multiple of step with the digits that tell it from the next.
+func label(v, step float64) string {
+	if decimals := -int(math.Floor(math.Log10(step) + 1e-9)); decimals <= 4 && math.Abs(v) < 1e7 {
+		return strconv.FormatFloat(v, 'f', max(0, decimals), 64)
+	}
+	digits := 1
+	if v != 0 {
+		digits = int(math.Log10(math.Abs(v)/step)+1e-9) + 2
+	}
+	return strconv.FormatFloat(v, 'g', min(max(digits, 1), 12), 64)
 }
 
 func mixed(v uint8) uint8 { return uint8(255 - (255-int(v))*2/5) }

@@ -150,10 +150,10 @@ func curves(h *history.History) ([]template.HTML, error) {
 	charts := []Chart{
 		{Title: "Training loss", XLabel: "iteration", YLabel: "loss", FromZero: true, Series: []Series{
 			{X: x, Y: loss, Faint: true}, {Name: mean, X: x, Y: Smooth(loss, window)}}},
-		{Title: "Pixel accuracy", XLabel: "iteration", YLabel: "%", Series: []Series{
+		{Title: "Pixel accuracy", XLabel: "iteration", YLabel: "%", Rising: true, Series: []Series{
 			{X: x, Y: acc, Faint: true}, {Name: "training, " + mean, X: x, Y: Smooth(acc, window)},
 			{Name: "validation", X: ex, Y: evalAcc, Points: true}}},
-		{Title: "Validation mean IoU", XLabel: "iteration", YLabel: "%", FromZero: true, Series: []Series{
+		{Title: "Validation mean IoU", XLabel: "iteration", YLabel: "%", FromZero: true, Rising: true, Series: []Series{
 			{Name: "all classes", X: ex, Y: iou, Points: true}, {Name: "classes present", X: ex, Y: present, Points: true}}},
 		{Title: "Learning rate", XLabel: "iteration", YLabel: "rate", FromZero: true, Series: []Series{
 			{Name: "encoder", X: x, Y: enc}, {Name: "decoder", X: x, Y: dec}}},

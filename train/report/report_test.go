@@ -123,6 +123,25 @@ func TestCurveIsXML(t *testing.T) {
 	}
 }
 
+func TestTicks(t *testing.T) {
+	for _, tc := range []struct {
+		low, high float64
+		want      string
+	}{
+		{0, 1500, "0 200 400 600 800 1000 1200 1400"}, {0, 3, "0.0 0.5 1.0 1.5 2.0 2.5 3.0"}, {-1, 1, "-1.0 -0.5 0.0 0.5 1.0"},
+		{0.003, 0.0041, "0.0030 0.0032 0.0034 0.0036 0.0038 0.0040"}, {1e6, 1.0004e6, "1000000 1000100 1000200 1000300 1000400"}, {0, 2e4, "0 5000 10000 15000 20000"}, {1e-7, 5e-7, "1e-07 2e-07 3e-07 4e-07 5e-07"},
+		{1e9, 1.000004e9, "1e+09 1.000001e+09 1.000002e+09 1.000003e+09 1.000004e+09"},
+	} {
+		var got []string
+		for _, k := range ticks(tc.low, tc.high) {
+			got = append(got, k.Label)
+		}
+		if strings.Join(got, " ") != tc.want {
+			t.Errorf("%g to %g: %v, want %s", tc.low, tc.high, got, tc.want)
+		}
+	}
+}
+
 func TestLongSeriesAreThinned(t *testing.T) {
 	s := Series{X: make([]float64, 10000), Y: make([]float64, 10000)}
 	for i := range s.X {
