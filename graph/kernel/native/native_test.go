@@ -12,3 +12,9 @@ func TestKernels(t *testing.T) {
 	t.Log(dev)
 	kerneltest.Run(t, dev)
 }
+
+func BenchmarkKernels(b *testing.B) {
+	dev := New(0)
+	defer dev.Close()
+	kerneltest.Bench(b, dev)
+}
