@@ -145,13 +145,14 @@ func (v *value) known() *tensor {
 // analysis walks a graph without functions and gives every value its Info.
 type analysis struct {
 	*algebra
-	m      *Model
-	nodes  []*pb.NodeProto // topological order
-	values map[string]*value
-	hints  map[string]Info     // what the file declares
-	limit  int                 // elements up to which constants are computed
-	spent  int                 // elements computed so far
-	after  func(c *call) error // called after each node whose rule succeeded
+	m       *Model
+	nodes   []*pb.NodeProto // topological order
+	values  map[string]*value
+	hints   map[string]Info     // what the file declares
+	limit   int                 // elements up to which constants are computed
+	lenient bool                // go on after a node that fails, knowing nothing of its outputs
+	spent   int                 // elements computed so far
+	after   func(c *call) error // called after each node whose rule succeeded
 }
 
 // newAnalysis reads inputs and initializers. sizes replaces the dimensions of
@@ -291,7 +292,7 @@ func (a *analysis) run() error {
 		if err != nil {
 			// Behind an unsupported operator little is known, and what a rule
 			// then says of it is no news.
-			if len(missing.Nodes) > 0 {
+			if len(missing.Nodes) > 0 || a.lenient {
 				c.out = make([]*value, len(n.GetOutput()))
 				for i := range c.out {
 					c.out[i] = &value{}
@@ -326,7 +327,7 @@ func (a *analysis) run() error {
 			}
 		}
 	}
-	if len(missing.Nodes) > 0 {
+	if len(missing.Nodes) > 0 && !a.lenient {
 		return missing
 	}
 	return nil

@@ -268,12 +268,16 @@ type substitution struct {
 	names  map[string]string
 	attrs  map[string]*pb.AttributeProto
 	used   map[string]bool // names taken in the model
+	keep   bool            // only rename what names lists, keep everything else
 	err    error
 }
 
 func (s *substitution) name(v string) string {
 	if n, ok := s.names[v]; ok {
 		return n
+	}
+	if s.keep {
+		return v
 	}
 	n := s.prefix + v
 	for s.used[n] {
@@ -295,7 +299,9 @@ func (s *substitution) nodes(body []*pb.NodeProto, depth int) []*pb.NodeProto {
 	out := make([]*pb.NodeProto, 0, len(body))
 	for _, b := range body {
 		n := copyNode(b)
-		n.Name = s.prefix + NodeName(b)
+		if !s.keep {
+			n.Name = s.prefix + NodeName(b)
+		}
 		for i, v := range n.Input {
 			n.Input[i] = s.name(v)
 		}
@@ -304,7 +310,7 @@ func (s *substitution) nodes(body []*pb.NodeProto, depth int) []*pb.NodeProto {
 		}
 		n.Attribute = nil
 		for _, a := range b.GetAttribute() {
-			if ref := a.GetRefAttrName(); ref != "" {
+			if ref := a.GetRefAttrName(); ref != "" && !s.keep {
 				if v := s.attrs[ref]; v != nil {
 					n.Attribute = append(n.Attribute, renameAttr(v, a.GetName()))
 				}
