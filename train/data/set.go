@@ -38,18 +38,7 @@ const (
 // Open reads the set a configuration names for split: folder pairs where they
 // are set, the .odgt list otherwise. Sizes missing from it are measured.
 func Open(c *config.Config, split Split) (*Set, error) {
-	d := &c.Dataset
-	images, masks, list := d.TrainImages, d.TrainMasks, d.ListTrain
-	if split == Val {
-		images, masks, list = d.ValImages, d.ValMasks, d.ListVal
-	}
-	var set *Set
-	var err error
-	if images != "" {
-		set, err = OpenFolders(images, masks)
-	} else {
-		set, err = OpenList(list, d.RootDataset)
-	}
+	set, err := List(c, split)
 	if err != nil {
 		return nil, err
 	}
@@ -57,6 +46,20 @@ func Open(c *config.Config, split Split) (*Set, error) {
 		return nil, err
 	}
 	return set, nil
+}
+
+// List is Open without measuring: no picture is read, so that Inspect can
+// tell of all unreadable ones at once.
+func List(c *config.Config, split Split) (*Set, error) {
+	d := &c.Dataset
+	images, masks, list := d.TrainImages, d.TrainMasks, d.ListTrain
+	if split == Val {
+		images, masks, list = d.ValImages, d.ValMasks, d.ListVal
+	}
+	if images != "" {
+		return OpenFolders(images, masks)
+	}
+	return OpenList(list, d.RootDataset)
 }
 
 // Measure fills in sizes that the list did not give, from the files' headers.

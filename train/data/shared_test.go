@@ -62,6 +62,19 @@ func TestSharedSets(t *testing.T) {
 	}
 }
 
+// TestADE20KLists reads the lists the reference's configurations name.
+func TestADE20KLists(t *testing.T) {
+	for name, n := range map[string]int{"training.odgt": 20210, "validation.odgt": 2000} {
+		set, err := OpenList(testutil.SharedDir(t, "data", "ade20k-sample", "meta", name), "data")
+		if err != nil || len(set.Records) != n {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if l := mustLoader(t, set, options()); len(l.Draw(30000).Records) != 2 {
+			t.Errorf("%s: %+v", name, l.Draw(30000))
+		}
+	}
+}
+
 // TestPaletteMasks reads palette masks whose values are 0, 1, 2 and 255.
 func TestPaletteMasks(t *testing.T) {
 	root := testutil.SharedDir(t, "data", "oxford-pet-26", "annot_raw")

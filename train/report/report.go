@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/image/draw"
+
 	"github.com/graft-onnx/graft/train/data"
 	"github.com/graft-onnx/graft/train/history"
 	"github.com/graft-onnx/graft/train/metric"
@@ -199,11 +201,21 @@ func classRows(s *metric.Summary, classes *data.Classes) []classRow {
 }
 
 func sample(s Sample, classes *data.Classes) (sampleView, error) {
-	img, err := Comparison(s.Picture, s.Truth, s.Prediction, classes)
-	if err != nil {
-		return sampleView{}, fmt.Errorf("%w (%s)", err, s.Name)
+	if len(s.Prediction) != s.Picture.Width*s.Picture.Height {
+		return sampleView{}, fmt.Errorf("%w (%s)", &ShapeError{len(s.Prediction), s.Picture.Width, s.Picture.Height}, s.Name)
 	}
-	uri, err := dataURI(img)
+	parts := []image.Image{fit(s.Picture, draw.ApproxBiLinear)}
+	for _, labels := range [][]int32{s.Truth, s.Prediction} {
+		if labels == nil {
+			continue
+		}
+		m, err := ColorMap(labels, s.Picture.Width, s.Picture.Height, classes)
+		if err != nil {
+			return sampleView{}, fmt.Errorf("%w (%s)", err, s.Name)
+		}
+		parts = append(parts, fit(m, draw.NearestNeighbor))
+	}
+	uri, err := dataURI(SideBySide(4, parts...))
 	if err != nil {
 		return sampleView{}, err
 	}
@@ -218,6 +230,21 @@ func sample(s Sample, classes *data.Classes) (sampleView, error) {
 		}
 	}
 	return v, nil
+}
+
+// sampleSide is the longest side of a picture inside the HTML file, pixels.
+const sampleSide = 400
+
+// fit scales pictures down to sampleSide.
+func fit(img image.Image, scaler draw.Scaler) image.Image {
+	w, h := img.Bounds().Dx(), img.Bounds().Dy()
+	long := max(w, h)
+	if long <= sampleSide {
+		return img
+	}
+	out := image.NewRGBA(image.Rect(0, 0, max(1, w*sampleSide/long), max(1, h*sampleSide/long)))
+	scaler.Scale(out, out.Rect, img, img.Bounds(), draw.Src, nil)
+	return out
 }
 
 func dataURI(img image.Image) (template.URL, error) {

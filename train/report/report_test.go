@@ -86,6 +86,28 @@ func TestReportIsSelfContained(t *testing.T) {
 	}
 }
 
+func TestLargeSamplesAreScaledDown(t *testing.T) {
+	p := data.NewPicture(1000, 500)
+	v, err := sample(Sample{Name: "a", Picture: p, Prediction: make([]int32, 1000*500)}, two)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(string(v.Image), "data:image/png;base64,"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c, err := png.DecodeConfig(bytes.NewReader(raw)); err != nil || c.Width != 400+4+400 || c.Height != 200 {
+		t.Errorf("%d x %d, %v", c.Width, c.Height, err)
+	}
+	var shape *ShapeError
+	if _, err := sample(Sample{Name: "a", Picture: p, Prediction: make([]int32, 3)}, two); !errors.As(err, &shape) {
+		t.Errorf("three labels: %v", err)
+	}
+	if _, err := sample(Sample{Name: "a", Picture: p, Truth: make([]int32, 3), Prediction: make([]int32, 1000*500)}, two); !errors.As(err, &shape) {
+		t.Errorf("three true labels: %v", err)
+	}
+}
+
 func TestEmptyReport(t *testing.T) {
 	var b bytes.Buffer
 	if err := (&Report{Title: "x", History: &history.History{}}).WriteHTML(&b); err != nil {
