@@ -54,7 +54,7 @@ func attach(encoder *onnx.Model, decoderName string, classes int, seed int64, wi
 	if err != nil {
 		return nil, err
 	}
-	if err := nameParts(enc); err != nil {
+	if enc, err = nameParts(enc); err != nil {
 		return nil, err
 	}
 	taps, err := tapsOf(enc)
@@ -69,7 +69,14 @@ func attach(encoder *onnx.Model, decoderName string, classes int, seed int64, wi
 	if err != nil {
 		return nil, fmt.Errorf("decoder %s: %w", d.name, err)
 	}
-	m := join(enc, dec)
+	wire := map[string]string{}
+	for _, tap := range taps {
+		wire[tap.name] = tap.name
+	}
+	m, err := onnx.Join(enc, dec, wire)
+	if err != nil {
+		return nil, err
+	}
 	m.Graph.Name = enc.GetGraph().GetName() + "-" + d.name
 	m.SetMetadata(EncoderKey, enc.GetGraph().GetName())
 	m.SetMetadata(DecoderKey, d.name)
@@ -119,8 +126,8 @@ func tapsOf(enc *onnx.Model) ([]value, error) {
 }
 
 // nameParts calls the encoder's only input image and begins every name of a
-// parameter with encoder. It changes enc.
-func nameParts(enc *onnx.Model) error {
+// parameter with encoder. It may drop inputs of enc.
+func nameParts(enc *onnx.Model) (*onnx.Model, error) {
 	g := enc.GetGraph()
 	initial := map[string]bool{}
 	for _, p := range g.GetInitializer() {
@@ -133,7 +140,7 @@ func nameParts(enc *onnx.Model) error {
 		for _, in := range g.GetInput() {
 			names = append(names, in.GetName())
 		}
-		return &onnx.Error{File: enc.Path, Err: onnx.ErrUnsupported,
+		return nil, &onnx.Error{File: enc.Path, Err: onnx.ErrUnsupported,
 			Msg: fmt.Sprintf("the encoder has inputs %q, not the picture alone", names)}
 	}
 	names := map[string]string{}
@@ -145,5 +152,5 @@ func nameParts(enc *onnx.Model) error {
 			names[name] = EncoderPrefix + name
 		}
 	}
-	return rename(enc, names)
+	return onnx.Rename(enc, names)
 }

@@ -118,7 +118,7 @@ func TestAttachErrors(t *testing.T) {
 		}), "c1", 2, `inputs ["data" "mask"]`, new(*onnx.Error)},
 		"name taken": {foreign(t, func(b *onnx.Builder) {
 			b.Op("Relu", "encoder.w1", []string{"features_2"})
-		}), "c1", 2, "name of something else", new(*onnx.Error)},
+		}), "c1", 2, "name of another value", new(*onnx.Error)},
 	} {
 		_, err := models.Attach(tc.encoder, tc.decoder, tc.classes, 1)
 		if err == nil || !strings.Contains(err.Error(), tc.says) || !errors.As(err, tc.kind) {
