@@ -48,6 +48,10 @@ func openNetwork(t *testing.T, path string, dev kernel.Device, edit func(*onnx.M
 	if edit != nil {
 		edit(m)
 	}
+	// Exporters merge equal parameters; training needs one each.
+	if m, err = onnx.Unshare(m); err != nil {
+		t.Fatal(err)
+	}
 	net, err := graph.NewNetwork(m, dev)
 	if err != nil {
 		t.Fatal(err)
