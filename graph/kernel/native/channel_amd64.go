@@ -15,6 +15,9 @@ func dotRowsAVX2(dst, a, b *float32, c, n, sa, sb int)
 func spreadAVX2(t *spreadTile)
 
 //go:noescape
+func maxBackAVX2(t *windowTile)
+
+//go:noescape
 func momentsAVX512(s, q *float64, x, shift *float32, n int)
 
 //go:noescape
@@ -25,3 +28,6 @@ func dotRowsAVX512(dst, a, b *float32, c, n, sa, sb int)
 
 //go:noescape
 func spreadAVX512(t *spreadTile)
+
+//go:noescape
+func maxBackAVX512(t *windowTile)

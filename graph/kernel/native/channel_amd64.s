@@ -279,6 +279,79 @@ through:
 	VZEROUPPER
 	RET
 
+// func maxBackAVX2(t *windowTile)
+TEXT ·maxBackAVX2(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), DI
+	MOVQ windowTile_x(DI), R8
+	MOVQ windowTile_dx(DI), R9
+	MOVQ windowTile_dy(DI), R10
+	MOVQ windowTile_c(DI), CX
+	XORQ AX, AX
+
+block:
+	TESTQ CX, CX
+	JLE done
+	LEAQ lanes<>(SB), BX
+	CMPQ CX, $8
+	JGE masked
+	LEAQ lanes<>+32(SB), BX
+	SHLQ $2, CX
+	SUBQ CX, BX
+	SHRQ $2, CX
+masked:
+	VMOVDQU (BX), Y15
+	MOVQ windowTile_taps(DI), SI
+	MOVQ windowTile_taps+8(DI), R13
+	MOVQ (SI), DX
+	ADDQ R8, DX
+	VMASKMOVPS (DX)(AX*1), Y15, Y0
+
+maximum:
+	ADDQ $8, SI
+	DECQ R13
+	JZ found
+	MOVQ (SI), DX
+	ADDQ R8, DX
+	VMASKMOVPS (DX)(AX*1), Y15, Y1
+	VMAXPS Y1, Y0, Y2
+	VCMPPS $3, Y0, Y0, Y3
+	VBLENDVPS Y3, Y0, Y2, Y2
+	VMOVAPS Y2, Y0
+	JMP maximum
+
+found:
+	VMASKMOVPS (R10)(AX*1), Y15, Y4
+	VMOVAPS Y15, Y6
+	MOVQ windowTile_taps(DI), SI
+	MOVQ windowTile_taps+8(DI), R13
+
+add:
+	MOVQ (SI), DX
+	LEAQ (DX)(R8*1), R11
+	LEAQ (DX)(R9*1), R12
+	VMASKMOVPS (R11)(AX*1), Y15, Y1
+	VCMPPS $0, Y0, Y1, Y7
+	VCMPPS $3, Y1, Y1, Y8
+	VORPS Y7, Y8, Y7
+	VANDPS Y6, Y7, Y7
+	VANDNPS Y6, Y7, Y6
+	VANDPS Y4, Y7, Y7
+	VMASKMOVPS (R12)(AX*1), Y15, Y5
+	VADDPS Y7, Y5, Y5
+	VMASKMOVPS Y5, Y15, (R12)(AX*1)
+	ADDQ $8, SI
+	DECQ R13
+	JNZ add
+
+owned:
+	ADDQ $32, AX
+	SUBQ $8, CX
+	JMP block
+
+done:
+	VZEROUPPER
+	RET
+
 // func momentsAVX512(s, q *float64, x, shift *float32, n int)
 TEXT ·momentsAVX512(SB), NOSPLIT, $0-40
 	MOVQ s+0(FP), DI
@@ -540,5 +613,77 @@ through:
 	ADDQ spreadTile_xStep(DI), R9
 	DECQ R15
 	JNZ pixel
+	VZEROUPPER
+	RET
+
+// func maxBackAVX512(t *windowTile)
+TEXT ·maxBackAVX512(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), DI
+	MOVQ windowTile_x(DI), R8
+	MOVQ windowTile_dx(DI), R9
+	MOVQ windowTile_dy(DI), R10
+	MOVQ windowTile_c(DI), CX
+	XORQ AX, AX
+
+block:
+	TESTQ CX, CX
+	JLE done
+	MOVL $-1, BX
+	CMPQ CX, $16
+	JGE masked
+	MOVL $1, BX
+	SHLL CX, BX
+	DECL BX
+masked:
+	KMOVW BX, K1
+	MOVQ windowTile_taps(DI), SI
+	MOVQ windowTile_taps+8(DI), R13
+	MOVQ (SI), DX
+	ADDQ R8, DX
+	VMOVUPS.Z (DX)(AX*1), K1, Z0
+
+maximum:
+	ADDQ $8, SI
+	DECQ R13
+	JZ found
+	MOVQ (SI), DX
+	ADDQ R8, DX
+	VMOVUPS.Z (DX)(AX*1), K1, Z1
+	VMAXPS Z1, Z0, Z2
+	VCMPPS $3, Z0, Z0, K2
+	VMOVAPS Z0, K2, Z2
+	VMOVAPS Z2, Z0
+	JMP maximum
+
+found:
+	VMOVUPS.Z (R10)(AX*1), K1, Z4
+	KMOVW K1, K3
+	MOVQ windowTile_taps(DI), SI
+	MOVQ windowTile_taps+8(DI), R13
+
+add:
+	MOVQ (SI), DX
+	LEAQ (DX)(R8*1), R11
+	LEAQ (DX)(R9*1), R12
+	VMOVUPS.Z (R11)(AX*1), K1, Z1
+	VCMPPS $0, Z0, Z1, K3, K4
+	VCMPPS $3, Z1, Z1, K3, K5
+	KORW K4, K5, K4
+	KANDNW K3, K4, K3
+	VMOVUPS.Z (R12)(AX*1), K1, Z5
+	VADDPS Z4, Z5, K4, Z5
+	VMOVUPS Z5, K1, (R12)(AX*1)
+	KORTESTW K3, K3
+	JZ owned
+	ADDQ $8, SI
+	DECQ R13
+	JNZ add
+
+owned:
+	ADDQ $64, AX
+	SUBQ $16, CX
+	JMP block
+
+done:
 	VZEROUPPER
 	RET

@@ -23,10 +23,10 @@ var avx512 = &isa{
 		n := t.vectors(16)
 		tilesAVX512[t.rows-1][n-1](t)
 	},
-	spread: spreadAVX512,
-	add:    vecAddAVX512, mul: vecMulAVX512, max: vecMaxAVX512, mulAdd: vecMulAddAVX512,
+	spread: spreadAVX512, maxBack: maxBackAVX512,
+	add: vecAddAVX512, mul: vecMulAVX512, max: vecMaxAVX512, mulAdd: vecMulAddAVX512,
 	scale: vecScaleAVX512, axpy: vecAxpyAVX512, affine: vecAffineAVX512,
-	clamp: vecClampAVX512, above: vecAboveAVX512, inside: vecInsideAVX512,
+	exp: vecExpAVX512, clamp: vecClampAVX512, above: vecAboveAVX512, inside: vecInsideAVX512,
 	norm: vecNormAVX512, normBack: vecNormBackAVX512, sgd: vecSGDAVX512,
 	moments: func(s, q []float64, x, shift []float32) {
 		n := len(x) &^ 7
@@ -55,10 +55,10 @@ var avx2 = &isa{
 		n := t.vectors(8)
 		tilesAVX2[t.rows-1][n-1](t)
 	},
-	spread: spreadAVX2,
-	add:    vecAddAVX2, mul: vecMulAVX2, max: vecMaxAVX2, mulAdd: vecMulAddAVX2,
+	spread: spreadAVX2, maxBack: maxBackAVX2,
+	add: vecAddAVX2, mul: vecMulAVX2, max: vecMaxAVX2, mulAdd: vecMulAddAVX2,
 	scale: vecScaleAVX2, axpy: vecAxpyAVX2, affine: vecAffineAVX2,
-	clamp: vecClampAVX2, above: vecAboveAVX2, inside: vecInsideAVX2,
+	exp: vecExpAVX2, clamp: vecClampAVX2, above: vecAboveAVX2, inside: vecInsideAVX2,
 	norm: vecNormAVX2, normBack: vecNormBackAVX2, sgd: vecSGDAVX2,
 	moments: func(s, q []float64, x, shift []float32) {
 		n := len(x) &^ 3

@@ -22,10 +22,17 @@ func dropoutKey(seed, step, stream uint64) uint64 {
 }
 
 func dropout(p *program, d kernel.Dropout) {
-	n, c, plane := 1, 1, kernel.Len(d.Shape)
+	// Physical rows of c elements whose logical indices lie jump apart.
+	rows, c, jump := kernel.Len(d.Shape), 1, 1
+	plane, pixels := 1, 1 // elements that share a mask bit; rows of an image
 	if len(d.Shape) >= 2 {
-		n, c = d.Shape[0], d.Shape[1]
 		plane = kernel.Len(d.Shape[2:])
+	}
+	if len(d.Shape) == 4 {
+		c, jump, pixels = d.Shape[1], plane, plane
+		if c > 0 {
+			rows /= c
+		}
 	}
 	scale := float32(0)
 	if d.Ratio < 1 {
@@ -34,26 +41,25 @@ func dropout(p *program, d kernel.Dropout) {
 	// An element is kept where the upper half of its random word is at least
 	// this; 2^32 keeps none.
 	limit := uint64(float64(d.Ratio) * (1 << 32))
-	keep := func(key uint64, i int) bool {
-		return mix64(key+uint64(i+1)*golden)>>32 >= limit
-	}
-	last := len(d.Shape) == 4 // channels-last: row (n,p), column c
-	p.splitAligned(n*c*plane, grain/4, 16, func(lo, hi int) {
-		x, rng, y := p.f[0], p.u[1], p.f[2]
-		key := dropoutKey(rng[0], rng[1], d.Stream)
-		for i := lo; i < hi; i++ {
-			index := i // logical
-			if last {
-				row, k := i/c, i%c
-				index = (row/plane*c+k)*plane + row%plane
-			}
+	p.split(rows, grain/4/max(c, 1)+1, func(lo, hi int) {
+		rng := p.u[1]
+		key := dropoutKey(rng[0], rng[1], d.Stream) + golden
+		for r := lo; r < hi; r++ {
+			x, y := p.f[0][r*c:(r+1)*c], p.f[2][r*c:(r+1)*c]
+			index := r/pixels*pixels*c + r%pixels
+			step := uint64(jump) * golden
 			if d.Channel {
 				index /= plane
+				step = golden
 			}
-			if keep(key, index) {
-				y[i] = x[i] * scale
-			} else {
-				y[i] = 0
+			z := key + uint64(index)*golden
+			for i, v := range x {
+				v *= scale
+				if mix64(z)>>32 < limit {
+					v = 0
+				}
+				z += step
+				y[i] = v
 			}
 		}
 	})

@@ -8,10 +8,11 @@ import "os"
 // the package is the same for all. Vector loops take their length from the
 // first argument; destinations may be one of the sources.
 type isa struct {
-	name   string
-	mr, nr int // of the dense micro-kernel
-	tile   func(t *tile)
-	spread func(t *spreadTile)
+	name    string
+	mr, nr  int // of the dense micro-kernel
+	tile    func(t *tile)
+	spread  func(t *spreadTile)
+	maxBack func(t *windowTile)
 
 	add    func(dst, a, b []float32)            // a + b
 	mul    func(dst, a, b []float32)            // a * b
@@ -25,6 +26,8 @@ type isa struct {
 	// above is dy where x > lo, inside dy where lo < x < hi, else 0.
 	above  func(dst, dy, x []float32, lo float32)
 	inside func(dst, dy, x []float32, lo, hi float32)
+	// exp is e to the (x-shift), which is at most 80.
+	exp func(dst, x []float32, shift float32)
 	// norm is clamp((x-mean)*a + b, lo, hi).
 	norm func(y, x, mean, a, b []float32, lo, hi float32)
 	// normBack is k*dy - m*(x-mean) - q.
@@ -42,9 +45,9 @@ type isa struct {
 
 // portable is plain Go.
 var portable = &isa{
-	name: "plain Go", mr: 4, nr: 4, tile: tileGo, spread: spreadGo,
+	name: "plain Go", mr: 4, nr: 4, tile: tileGo, spread: spreadGo, maxBack: maxBackGo,
 	add: vecAdd, mul: vecMul, max: vecMax, mulAdd: vecMulAdd, scale: vecScale, axpy: vecAxpy, affine: vecAffine,
-	clamp: vecClamp, above: vecAbove, inside: vecInside, norm: vecNorm, normBack: vecNormBack, sgd: vecSGD,
+	clamp: vecClamp, exp: vecExp, above: vecAbove, inside: vecInside, norm: vecNorm, normBack: vecNormBack, sgd: vecSGD,
 	moments: vecMoments, dots: vecDots, dotRows: vecDotRows,
 }
 

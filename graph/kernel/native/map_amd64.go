@@ -39,6 +39,9 @@ func mapNormAVX2(y, x, mean, a, b *float32, n int, lo, hi float32)
 func mapNormBackAVX2(dx, dy, x, mean, k, m, q *float32, n int)
 
 //go:noescape
+func mapExpAVX2(dst, x *float32, n int, shift float32)
+
+//go:noescape
 func mapSGDAVX2(param, velocity, grad *float32, n int, rate, momentum, decay float32)
 
 func vecAddAVX2(dst, a, b []float32) {
@@ -137,6 +140,14 @@ func vecNormBackAVX2(dx, dy, x, mean, k, m, q []float32) {
 	mapNormBackAVX2(&dx[0], &dy[0], &x[0], &mean[0], &k[0], &m[0], &q[0], len(dx))
 }
 
+func vecExpAVX2(dst, x []float32, shift float32) {
+	if len(dst) == 0 {
+		return
+	}
+	x = x[:len(dst)]
+	mapExpAVX2(&dst[0], &x[0], len(dst), shift)
+}
+
 func vecSGDAVX2(param, velocity, grad []float32, rate, momentum, decay float32) {
 	if len(param) == 0 {
 		return
@@ -180,6 +191,9 @@ func mapNormAVX512(y, x, mean, a, b *float32, n int, lo, hi float32)
 
 //go:noescape
 func mapNormBackAVX512(dx, dy, x, mean, k, m, q *float32, n int)
+
+//go:noescape
+func mapExpAVX512(dst, x *float32, n int, shift float32)
 
 //go:noescape
 func mapSGDAVX512(param, velocity, grad *float32, n int, rate, momentum, decay float32)
@@ -278,6 +292,14 @@ func vecNormBackAVX512(dx, dy, x, mean, k, m, q []float32) {
 	}
 	dy, x, mean, k, m, q = dy[:len(dx)], x[:len(dx)], mean[:len(dx)], k[:len(dx)], m[:len(dx)], q[:len(dx)]
 	mapNormBackAVX512(&dx[0], &dy[0], &x[0], &mean[0], &k[0], &m[0], &q[0], len(dx))
+}
+
+func vecExpAVX512(dst, x []float32, shift float32) {
+	if len(dst) == 0 {
+		return
+	}
+	x = x[:len(dst)]
+	mapExpAVX512(&dst[0], &x[0], len(dst), shift)
 }
 
 func vecSGDAVX512(param, velocity, grad []float32, rate, momentum, decay float32) {

@@ -484,6 +484,80 @@ done:
 	VZEROUPPER
 	RET
 
+// func mapExpAVX2(dst, x *float32, n int, shift float32)
+TEXT ·mapExpAVX2(SB), NOSPLIT, $0-28
+	MOVQ dst+0(FP), DI
+	MOVQ x+8(FP), SI
+	MOVQ n+16(FP), CX
+	VBROADCASTSS shift+24(FP), Y0
+	XORQ AX, AX
+	SUBQ $8, CX
+	JLT tail
+
+	PCALIGN $32
+loop:
+	VMOVUPS (SI)(AX*4), Y1
+	VSUBPS Y0, Y1, Y2
+	VMOVUPS expTable<>+0(SB), Y3
+	VMAXPS Y2, Y3, Y4
+	VMULPS expTable<>+128(SB), Y4, Y5
+	VROUNDPS $0, Y5, Y5
+	VMOVAPS Y4, Y7
+	VFNMADD231PS expTable<>+192(SB), Y5, Y7
+	VFNMADD231PS expTable<>+256(SB), Y5, Y7
+	VMOVUPS expTable<>+704(SB), Y6
+	VFMADD213PS expTable<>+640(SB), Y7, Y6
+	VFMADD213PS expTable<>+576(SB), Y7, Y6
+	VFMADD213PS expTable<>+512(SB), Y7, Y6
+	VFMADD213PS expTable<>+448(SB), Y7, Y6
+	VFMADD213PS expTable<>+384(SB), Y7, Y6
+	VFMADD213PS expTable<>+320(SB), Y7, Y6
+	VFMADD213PS expTable<>+320(SB), Y7, Y6
+	VCVTPS2DQ Y5, Y5
+	VPSLLD $23, Y5, Y5
+	VPADDD Y5, Y6, Y6
+	VCMPPS $0x15, expTable<>+64(SB), Y4, Y3
+	VANDPS Y3, Y6, Y6
+	VMOVUPS Y6, (DI)(AX*4)
+	ADDQ $8, AX
+	SUBQ $8, CX
+	JGE loop
+
+tail:
+	ADDQ $8, CX
+	JZ done
+	LEAQ maskTable<>+32(SB), BX
+	SHLQ $2, CX
+	SUBQ CX, BX
+	VMOVDQU (BX), Y15
+	VMASKMOVPS (SI)(AX*4), Y15, Y1
+	VSUBPS Y0, Y1, Y2
+	VMOVUPS expTable<>+0(SB), Y3
+	VMAXPS Y2, Y3, Y4
+	VMULPS expTable<>+128(SB), Y4, Y5
+	VROUNDPS $0, Y5, Y5
+	VMOVAPS Y4, Y7
+	VFNMADD231PS expTable<>+192(SB), Y5, Y7
+	VFNMADD231PS expTable<>+256(SB), Y5, Y7
+	VMOVUPS expTable<>+704(SB), Y6
+	VFMADD213PS expTable<>+640(SB), Y7, Y6
+	VFMADD213PS expTable<>+576(SB), Y7, Y6
+	VFMADD213PS expTable<>+512(SB), Y7, Y6
+	VFMADD213PS expTable<>+448(SB), Y7, Y6
+	VFMADD213PS expTable<>+384(SB), Y7, Y6
+	VFMADD213PS expTable<>+320(SB), Y7, Y6
+	VFMADD213PS expTable<>+320(SB), Y7, Y6
+	VCVTPS2DQ Y5, Y5
+	VPSLLD $23, Y5, Y5
+	VPADDD Y5, Y6, Y6
+	VCMPPS $0x15, expTable<>+64(SB), Y4, Y3
+	VANDPS Y3, Y6, Y6
+	VMASKMOVPS Y6, Y15, (DI)(AX*4)
+
+done:
+	VZEROUPPER
+	RET
+
 // func mapSGDAVX2(param, velocity, grad *float32, n int, rate, momentum, decay float32)
 TEXT ·mapSGDAVX2(SB), NOSPLIT, $0-44
 	MOVQ param+0(FP), DI
@@ -1012,6 +1086,72 @@ done:
 	VZEROUPPER
 	RET
 
+// func mapExpAVX512(dst, x *float32, n int, shift float32)
+TEXT ·mapExpAVX512(SB), NOSPLIT, $0-28
+	MOVQ dst+0(FP), DI
+	MOVQ x+8(FP), SI
+	MOVQ n+16(FP), CX
+	VBROADCASTSS shift+24(FP), Z0
+	XORQ AX, AX
+	SUBQ $16, CX
+	JLT tail
+
+	PCALIGN $32
+loop:
+	VMOVUPS (SI)(AX*4), Z1
+	VSUBPS Z0, Z1, Z2
+	VMOVUPS expTable<>+0(SB), Z3
+	VMAXPS Z2, Z3, Z4
+	VMULPS expTable<>+128(SB), Z4, Z5
+	VRNDSCALEPS $0, Z5, Z5
+	VMOVAPS Z4, Z7
+	VFNMADD231PS expTable<>+192(SB), Z5, Z7
+	VFNMADD231PS expTable<>+256(SB), Z5, Z7
+	VMOVUPS expTable<>+704(SB), Z6
+	VFMADD213PS expTable<>+640(SB), Z7, Z6
+	VFMADD213PS expTable<>+576(SB), Z7, Z6
+	VFMADD213PS expTable<>+512(SB), Z7, Z6
+	VFMADD213PS expTable<>+448(SB), Z7, Z6
+	VFMADD213PS expTable<>+384(SB), Z7, Z6
+	VFMADD213PS expTable<>+320(SB), Z7, Z6
+	VFMADD213PS expTable<>+320(SB), Z7, Z6
+	VSCALEFPS Z5, Z6, Z6
+	VMOVUPS Z6, (DI)(AX*4)
+	ADDQ $16, AX
+	SUBQ $16, CX
+	JGE loop
+
+tail:
+	ADDQ $16, CX
+	JZ done
+	MOVL $1, BX
+	SHLL CX, BX
+	DECL BX
+	KMOVW BX, K1
+	VMOVUPS.Z (SI)(AX*4), K1, Z1
+	VSUBPS Z0, Z1, Z2
+	VMOVUPS expTable<>+0(SB), Z3
+	VMAXPS Z2, Z3, Z4
+	VMULPS expTable<>+128(SB), Z4, Z5
+	VRNDSCALEPS $0, Z5, Z5
+	VMOVAPS Z4, Z7
+	VFNMADD231PS expTable<>+192(SB), Z5, Z7
+	VFNMADD231PS expTable<>+256(SB), Z5, Z7
+	VMOVUPS expTable<>+704(SB), Z6
+	VFMADD213PS expTable<>+640(SB), Z7, Z6
+	VFMADD213PS expTable<>+576(SB), Z7, Z6
+	VFMADD213PS expTable<>+512(SB), Z7, Z6
+	VFMADD213PS expTable<>+448(SB), Z7, Z6
+	VFMADD213PS expTable<>+384(SB), Z7, Z6
+	VFMADD213PS expTable<>+320(SB), Z7, Z6
+	VFMADD213PS expTable<>+320(SB), Z7, Z6
+	VSCALEFPS Z5, Z6, Z6
+	VMOVUPS Z6, K1, (DI)(AX*4)
+
+done:
+	VZEROUPPER
+	RET
+
 // func mapSGDAVX512(param, velocity, grad *float32, n int, rate, momentum, decay float32)
 TEXT ·mapSGDAVX512(SB), NOSPLIT, $0-44
 	MOVQ param+0(FP), DI
@@ -1068,3 +1208,101 @@ DATA maskTable<>+40(SB)/8, $0
 DATA maskTable<>+48(SB)/8, $0
 DATA maskTable<>+56(SB)/8, $0
 GLOBL maskTable<>(SB), RODATA|NOPTR, $64
+
+DATA expTable<>+0(SB)/8, $0xc2d00000c2d00000
+DATA expTable<>+8(SB)/8, $0xc2d00000c2d00000
+DATA expTable<>+16(SB)/8, $0xc2d00000c2d00000
+DATA expTable<>+24(SB)/8, $0xc2d00000c2d00000
+DATA expTable<>+32(SB)/8, $0xc2d00000c2d00000
+DATA expTable<>+40(SB)/8, $0xc2d00000c2d00000
+DATA expTable<>+48(SB)/8, $0xc2d00000c2d00000
+DATA expTable<>+56(SB)/8, $0xc2d00000c2d00000
+DATA expTable<>+64(SB)/8, $0xc2ac0000c2ac0000
+DATA expTable<>+72(SB)/8, $0xc2ac0000c2ac0000
+DATA expTable<>+80(SB)/8, $0xc2ac0000c2ac0000
+DATA expTable<>+88(SB)/8, $0xc2ac0000c2ac0000
+DATA expTable<>+96(SB)/8, $0xc2ac0000c2ac0000
+DATA expTable<>+104(SB)/8, $0xc2ac0000c2ac0000
+DATA expTable<>+112(SB)/8, $0xc2ac0000c2ac0000
+DATA expTable<>+120(SB)/8, $0xc2ac0000c2ac0000
+DATA expTable<>+128(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA expTable<>+136(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA expTable<>+144(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA expTable<>+152(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA expTable<>+160(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA expTable<>+168(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA expTable<>+176(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA expTable<>+184(SB)/8, $0x3fb8aa3b3fb8aa3b
+DATA expTable<>+192(SB)/8, $0x3f3180003f318000
+DATA expTable<>+200(SB)/8, $0x3f3180003f318000
+DATA expTable<>+208(SB)/8, $0x3f3180003f318000
+DATA expTable<>+216(SB)/8, $0x3f3180003f318000
+DATA expTable<>+224(SB)/8, $0x3f3180003f318000
+DATA expTable<>+232(SB)/8, $0x3f3180003f318000
+DATA expTable<>+240(SB)/8, $0x3f3180003f318000
+DATA expTable<>+248(SB)/8, $0x3f3180003f318000
+DATA expTable<>+256(SB)/8, $0xb95e8083b95e8083
+DATA expTable<>+264(SB)/8, $0xb95e8083b95e8083
+DATA expTable<>+272(SB)/8, $0xb95e8083b95e8083
+DATA expTable<>+280(SB)/8, $0xb95e8083b95e8083
+DATA expTable<>+288(SB)/8, $0xb95e8083b95e8083
+DATA expTable<>+296(SB)/8, $0xb95e8083b95e8083
+DATA expTable<>+304(SB)/8, $0xb95e8083b95e8083
+DATA expTable<>+312(SB)/8, $0xb95e8083b95e8083
+DATA expTable<>+320(SB)/8, $0x3f8000003f800000
+DATA expTable<>+328(SB)/8, $0x3f8000003f800000
+DATA expTable<>+336(SB)/8, $0x3f8000003f800000
+DATA expTable<>+344(SB)/8, $0x3f8000003f800000
+DATA expTable<>+352(SB)/8, $0x3f8000003f800000
+DATA expTable<>+360(SB)/8, $0x3f8000003f800000
+DATA expTable<>+368(SB)/8, $0x3f8000003f800000
+DATA expTable<>+376(SB)/8, $0x3f8000003f800000
+DATA expTable<>+384(SB)/8, $0x3f0000003f000000
+DATA expTable<>+392(SB)/8, $0x3f0000003f000000
+DATA expTable<>+400(SB)/8, $0x3f0000003f000000
+DATA expTable<>+408(SB)/8, $0x3f0000003f000000
+DATA expTable<>+416(SB)/8, $0x3f0000003f000000
+DATA expTable<>+424(SB)/8, $0x3f0000003f000000
+DATA expTable<>+432(SB)/8, $0x3f0000003f000000
+DATA expTable<>+440(SB)/8, $0x3f0000003f000000
+DATA expTable<>+448(SB)/8, $0x3e2aaaab3e2aaaab
+DATA expTable<>+456(SB)/8, $0x3e2aaaab3e2aaaab
+DATA expTable<>+464(SB)/8, $0x3e2aaaab3e2aaaab
+DATA expTable<>+472(SB)/8, $0x3e2aaaab3e2aaaab
+DATA expTable<>+480(SB)/8, $0x3e2aaaab3e2aaaab
+DATA expTable<>+488(SB)/8, $0x3e2aaaab3e2aaaab
+DATA expTable<>+496(SB)/8, $0x3e2aaaab3e2aaaab
+DATA expTable<>+504(SB)/8, $0x3e2aaaab3e2aaaab
+DATA expTable<>+512(SB)/8, $0x3d2aaaab3d2aaaab
+DATA expTable<>+520(SB)/8, $0x3d2aaaab3d2aaaab
+DATA expTable<>+528(SB)/8, $0x3d2aaaab3d2aaaab
+DATA expTable<>+536(SB)/8, $0x3d2aaaab3d2aaaab
+DATA expTable<>+544(SB)/8, $0x3d2aaaab3d2aaaab
+DATA expTable<>+552(SB)/8, $0x3d2aaaab3d2aaaab
+DATA expTable<>+560(SB)/8, $0x3d2aaaab3d2aaaab
+DATA expTable<>+568(SB)/8, $0x3d2aaaab3d2aaaab
+DATA expTable<>+576(SB)/8, $0x3c0888893c088889
+DATA expTable<>+584(SB)/8, $0x3c0888893c088889
+DATA expTable<>+592(SB)/8, $0x3c0888893c088889
+DATA expTable<>+600(SB)/8, $0x3c0888893c088889
+DATA expTable<>+608(SB)/8, $0x3c0888893c088889
+DATA expTable<>+616(SB)/8, $0x3c0888893c088889
+DATA expTable<>+624(SB)/8, $0x3c0888893c088889
+DATA expTable<>+632(SB)/8, $0x3c0888893c088889
+DATA expTable<>+640(SB)/8, $0x3ab60b613ab60b61
+DATA expTable<>+648(SB)/8, $0x3ab60b613ab60b61
+DATA expTable<>+656(SB)/8, $0x3ab60b613ab60b61
+DATA expTable<>+664(SB)/8, $0x3ab60b613ab60b61
+DATA expTable<>+672(SB)/8, $0x3ab60b613ab60b61
+DATA expTable<>+680(SB)/8, $0x3ab60b613ab60b61
+DATA expTable<>+688(SB)/8, $0x3ab60b613ab60b61
+DATA expTable<>+696(SB)/8, $0x3ab60b613ab60b61
+DATA expTable<>+704(SB)/8, $0x39500d0139500d01
+DATA expTable<>+712(SB)/8, $0x39500d0139500d01
+DATA expTable<>+720(SB)/8, $0x39500d0139500d01
+DATA expTable<>+728(SB)/8, $0x39500d0139500d01
+DATA expTable<>+736(SB)/8, $0x39500d0139500d01
+DATA expTable<>+744(SB)/8, $0x39500d0139500d01
+DATA expTable<>+752(SB)/8, $0x39500d0139500d01
+DATA expTable<>+760(SB)/8, $0x39500d0139500d01
+GLOBL expTable<>(SB), RODATA|NOPTR, $768

@@ -3,6 +3,7 @@ package native
 import (
 	"fmt"
 	"math"
+	"unsafe"
 
 	"github.com/graft-onnx/graft/graph/kernel"
 )
@@ -111,56 +112,86 @@ func pool2d(p *program, d kernel.Pool) error {
 	return nil
 }
 
-// pool2dBackward shares by image and by blocks of channels: windows overlap,
-// so no two shares may work on the same plane.
+// pool2dBackward shares by image and, where those are few, by blocks of
+// channels: windows overlap, so no two shares may work on the same plane.
 func pool2dBackward(p *program, d kernel.PoolBackward) error {
 	g, err := newPooling(d.Pool)
 	if err != nil {
 		return err
 	}
-	const block = 16
-	blocks := (d.C + block - 1) / block
-	p.split(d.N*blocks, grain/max(d.OH*d.OW*d.KH*d.KW*block, 1)+1, func(from, to int) {
+	c := d.C
+	if d.N*d.H*d.W*c == 0 {
+		return nil
+	}
+	blocks := min(ceilDiv(4*p.pool.threads, d.N), ceilDiv(c, 16))
+	work := d.N * blocks
+	parts := min(p.parts(d.N*d.OH*d.OW*d.KH*d.KW*c, grain), work)
+	tiles, taps := make([]windowTile, parts), make([]int, parts*d.KH*d.KW)
+	p.stage(parts, func(part int) {
 		x, dy, dx := p.f[0], p.f[1], p.f[2]
-		for i := from; i < to; i++ {
-			n, lo := i/blocks, i%blocks*block
-			hi := min(lo+block, d.C)
-			for at := range d.H * d.W {
-				pixel := (n*d.H*d.W + at) * d.C
-				clear(dx[pixel+lo : pixel+hi])
+		t := &tiles[part]
+		*t = windowTile{taps: taps[part*d.KH*d.KW : part*d.KH*d.KW : (part+1)*d.KH*d.KW]}
+		from, to := span(work, part, parts, 1)
+		for q := from; q < to; q++ {
+			n := q / blocks
+			lo, hi := span(c, q%blocks, blocks, 16)
+			if lo == hi {
+				continue
+			}
+			t.c = hi - lo
+			for pixel := n * d.H * d.W; pixel < (n+1)*d.H*d.W; pixel++ {
+				clear(dx[pixel*c+lo : pixel*c+hi])
 			}
 			for oh, row := range g.rows {
 				for ow, col := range g.cols {
-					out := ((n*d.OH+oh)*d.OW + ow) * d.C
+					out := ((n*d.OH+oh)*d.OW+ow)*c + lo
 					if d.Op == kernel.AveragePool {
 						w := g.weight(row, col)
-						g.cells(n, row, col, func(at int) {
-							p.isa.axpy(dx[at*d.C+lo:at*d.C+hi], dy[out+lo:], w)
-						})
+						g.cells(n, row, col, func(at int) { p.isa.axpy(dx[at*c+lo:at*c+hi], dy[out:], w) })
 						continue
 					}
-					var best [block]float32
-					var from [block]int
-					for k := range from {
-						from[k] = -1
-					}
+					first := -1
+					t.taps = t.taps[:0]
 					g.cells(n, row, col, func(at int) {
-						cell := x[at*d.C+lo : at*d.C+hi]
-						for k, v := range cell {
-							// The first of equals; a NaN is larger than all.
-							if from[k] < 0 || v > best[k] || (v != v && best[k] == best[k]) {
-								best[k], from[k] = v, at
-							}
+						if first < 0 {
+							first = at
 						}
+						t.taps = append(t.taps, 4*c*(at-first))
 					})
-					for k := range hi - lo {
-						if from[k] >= 0 {
-							dx[from[k]*d.C+lo+k] += dy[out+lo+k]
-						}
+					if first >= 0 {
+						t.x, t.dx, t.dy = &x[first*c+lo], &dx[first*c+lo], &dy[out]
+						p.isa.maxBack(t)
 					}
 				}
 			}
 		}
 	})
 	return nil
+}
+
+// windowTile is the gradient of one window of a max pooling: in every channel,
+// dy is added to dx at the first of the taps (in bytes from x and dx) where x
+// is the maximum, the first NaN if there is one. Assembly reads the fields by
+// name.
+type windowTile struct {
+	x, dx, dy *float32
+	taps      []int
+	c         int
+}
+
+// maxBackGo is the same in Go.
+func maxBackGo(t *windowTile) {
+	at := func(p *float32, bytes int) *float32 {
+		return (*float32)(unsafe.Add(unsafe.Pointer(p), bytes))
+	}
+	for k := range t.c {
+		best := t.taps[0]
+		m := *at(t.x, best+4*k)
+		for _, tap := range t.taps[1:] {
+			if v := *at(t.x, tap+4*k); v > m || v != v && m == m {
+				m, best = v, tap
+			}
+		}
+		*at(t.dx, best+4*k) += *at(t.dy, 4*k)
+	}
 }

@@ -10,27 +10,84 @@ func softmax(p *program, d kernel.Softmax) {
 	if d.Axis == 0 {
 		return
 	}
-	p.split(d.Outer*d.Inner, grain/8/d.Axis+1, func(lo, hi int) {
+	p.softmaxRows(d, func(lo, hi int, tmp []float32) {
 		x, y := p.f[0], p.f[1]
 		for i := lo; i < hi; i++ {
 			at := i/d.Inner*d.Axis*d.Inner + i%d.Inner
-			softmaxRow(y[at:], x[at:], d.Axis, d.Inner, d.Log)
+			if d.Inner == 1 {
+				softmaxRow(p.isa, y[at:at+d.Axis], x[at:at+d.Axis], tmp, d.Log)
+			} else {
+				softmaxColumn(y[at:], x[at:], d.Axis, d.Inner, d.Log)
+			}
 		}
 	})
 }
 
-// softmaxRow works on n elements, stride apart.
-func softmaxRow(y, x []float32, n, stride int, log bool) {
-	top := float32(math.Inf(-1))
+// softmaxRows is split with scratch for one row in every share.
+func (p *program) softmaxRows(d kernel.Softmax, body func(lo, hi int, tmp []float32)) {
+	rows := d.Outer * d.Inner
+	if rows == 0 {
+		return
+	}
+	parts := p.parts(rows*d.Axis, grain/8)
+	width := (d.Axis + 15) / 16 * 16
+	at := p.reserve(parts * width)
+	p.stage(parts, func(part int) {
+		if lo, hi := span(rows, part, parts, 1); lo < hi {
+			body(lo, hi, p.s[at+part*width:at+part*width+d.Axis])
+		}
+	})
+}
+
+// top is the largest element, or 0 if that is -Inf: then 0/0 below says NaN.
+// It may pass over a NaN, which the sum of exponentials brings back.
+func top(x []float32, n, stride int) float32 {
+	t := float32(math.Inf(-1))
 	for i := range n {
-		top = max(top, x[i*stride]) // NaN if any is
+		if v := x[i*stride]; v > t {
+			t = v
+		}
 	}
-	if math.IsInf(float64(top), -1) {
-		top = 0 // every element is -Inf: let the 0/0 below say NaN
+	if math.IsInf(float64(t), -1) {
+		return 0
 	}
+	return t
+}
+
+// sum64 adds in float64, four sums side by side.
+func sum64(x []float32) float64 {
+	var a, b, c, d float64
+	for ; len(x) >= 4; x = x[4:] {
+		a += float64(x[0])
+		b += float64(x[1])
+		c += float64(x[2])
+		d += float64(x[3])
+	}
+	for _, v := range x {
+		a += float64(v)
+	}
+	return (a + b) + (c + d)
+}
+
+func softmaxRow(v *isa, y, x, tmp []float32, log bool) {
+	t := top(x, len(x), 1)
+	v.exp(tmp, x, t)
+	sum := sum64(tmp)
+	if log {
+		// Two steps: t alone cancels most of x without rounding.
+		v.affine(y, x, 1, -t)
+		v.affine(y, y, 1, float32(-math.Log(sum)))
+		return
+	}
+	v.scale(y, tmp, float32(1/sum))
+}
+
+// softmaxColumn works on n elements, stride apart.
+func softmaxColumn(y, x []float32, n, stride int, log bool) {
+	t := top(x, n, stride)
 	sum := 0.0
 	for i := range n {
-		e := math.Exp(float64(x[i*stride] - top))
+		e := math.Exp(float64(x[i*stride] - t))
 		sum += e
 		if !log {
 			y[i*stride] = float32(e)
@@ -39,7 +96,7 @@ func softmaxRow(y, x []float32, n, stride int, log bool) {
 	if log {
 		s := float32(math.Log(sum))
 		for i := range n {
-			y[i*stride] = x[i*stride] - top - s
+			y[i*stride] = x[i*stride] - t - s
 		}
 		return
 	}
@@ -50,18 +107,32 @@ func softmaxRow(y, x []float32, n, stride int, log bool) {
 }
 
 func softmaxBackward(p *program, d kernel.SoftmaxBackward) {
-	p.split(d.Outer*d.Inner, grain/8/max(d.Axis, 1)+1, func(lo, hi int) {
+	p.softmaxRows(d.Softmax, func(lo, hi int, tmp []float32) {
 		y, dy, dx := p.f[0], p.f[1], p.f[2]
 		for i := lo; i < hi; i++ {
 			at := i/d.Inner*d.Axis*d.Inner + i%d.Inner
-			softmaxBackwardRow(dx[at:], dy[at:], y[at:], d.Axis, d.Inner, d.Log)
+			if end := at + d.Axis; d.Inner == 1 && d.Log {
+				logSoftmaxBackwardRow(p.isa, dx[at:end], dy[at:end], y[at:end], tmp)
+			} else {
+				softmaxBackwardColumn(dx[at:], dy[at:], y[at:], d.Axis, d.Inner, d.Log)
+			}
 		}
 	})
 }
 
-// softmaxBackwardRow computes dx = y*(dy - sum(dy*y)), and for the logarithm
-// dx = dy - exp(y)*sum(dy).
-func softmaxBackwardRow(dx, dy, y []float32, n, stride int, log bool) {
+// logSoftmaxBackwardRow computes dx = dy - exp(y)*sum(dy).
+func logSoftmaxBackwardRow(v *isa, dx, dy, y, tmp []float32) {
+	s := float32(sum64(dy))
+	copy(dx, dy)
+	if s != 0 { // spares the exponentials of unlabelled pixels
+		v.exp(tmp, y, 0)
+		v.axpy(dx, tmp, -s)
+	}
+}
+
+// softmaxBackwardColumn computes dx = y*(dy - sum(dy*y)), and for the
+// logarithm dx = dy - exp(y)*sum(dy), on n elements, stride apart.
+func softmaxBackwardColumn(dx, dy, y []float32, n, stride int, log bool) {
 	sum := 0.0
 	for i := range n {
 		g := float64(dy[i*stride])
@@ -73,12 +144,10 @@ func softmaxBackwardRow(dx, dy, y []float32, n, stride int, log bool) {
 	s := float32(sum)
 	for i := range n {
 		k := i * stride
-		if !log {
-			dx[k] = y[k] * (dy[k] - s)
-		} else if s == 0 {
-			dx[k] = dy[k] // spares the exponentials of unlabelled pixels
-		} else {
+		if log {
 			dx[k] = dy[k] - float32(math.Exp(float64(y[k])))*s
+		} else {
+			dx[k] = y[k] * (dy[k] - s)
 		}
 	}
 }

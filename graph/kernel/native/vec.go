@@ -1,5 +1,7 @@
 package native
 
+import "math"
+
 // The vector loops of isa in plain Go.
 
 // vecAffine computes dst = a*x + b.
@@ -145,5 +147,13 @@ func vecMulAdd(dst, a, b []float32) {
 func vecDotRows(dst, a, b []float32, n, sa, sb int) {
 	for i := range n {
 		vecMulAdd(dst, a[i*sa:], b[i*sb:])
+	}
+}
+
+// vecExp computes dst = e to the (x-shift).
+func vecExp(dst, x []float32, shift float32) {
+	x = x[:len(dst)]
+	for i, v := range x {
+		dst[i] = float32(math.Exp(float64(v - shift)))
 	}
 }

@@ -8,6 +8,7 @@ func channelwise(f *file, v vectors) {
 	sums(f, v, "dots", []string{"dy", "x", "mean"})
 	dotRows(f, v)
 	spread(f, v)
+	maxBack(f, v)
 }
 
 // sums emits s += u, q += u*w in float64, where for moments u = w = x-shift,

@@ -167,6 +167,8 @@ var mapKernels = []mapKernel{
 			r = m.sub(r, m.load("q"))
 			m.store("dx", m.fnma(m.load("m"), m.sub(m.load("x"), m.load("mean")), r))
 		}},
+	{"mapExp", []string{"dst", "x"}, []string{"shift"},
+		func(m *mapper) { m.store("dst", m.exp(m.sub(m.load("x"), m.scalar["shift"]))) }},
 	{"mapSGD", []string{"param", "velocity", "grad"}, []string{"rate", "momentum", "decay"},
 		func(m *mapper) {
 			w := m.load("param")

@@ -62,6 +62,7 @@ func main() {
 		wrappers(&maps, v)
 	}
 	maskTable(&maps)
+	expTable(&maps)
 	for _, v := range sets {
 		channelwise(&lines, v)
 	}
