@@ -83,8 +83,8 @@ func normalisation(o Options) (t [3][256]float32) {
 	return t
 }
 
-// Passes returns how many iterations one pass over the set takes, about.
-func (l *TrainLoader) Passes() float64 {
+// IterationsPerPass returns how many iterations one pass over the set takes, about.
+func (l *TrainLoader) IterationsPerPass() float64 {
 	return float64(len(l.set.Records)) / float64(l.opt.BatchSize)
 }
 
