@@ -28,8 +28,14 @@ func (c *importCommand) Run(s streams) error {
 	if err := refuseExisting(c.Out, c.Force); err != nil {
 		return err
 	}
-	m, err := loadModel(c.Backbone)
+	m, err := onnx.Load(c.Backbone)
 	if err != nil {
+		return err
+	}
+	if m, err = onnx.Sort(m); err != nil {
+		return err
+	}
+	if err := onnx.Check(m); err != nil {
 		return err
 	}
 	encoder, taps, err := onnx.Import(m, c.OutputStride)

@@ -14,6 +14,7 @@ type newCommand struct {
 	Decoder string `help:"Decoder (${decoders})." required:"" placeholder:"NAME"`
 	Classes string `help:"Number of classes, or a file that lists them: one name a line, or CSV with colours." required:"" placeholder:"N|FILE"`
 	Width   int    `help:"Divide the channels of graft's own encoders." default:"1" placeholder:"N"`
+	Random  bool   `help:"Draw the weights of an encoder file anew: the baseline that fine-tuning is compared with."`
 	Seed    int64  `help:"Seed of the random initialisation." default:"304"`
 	Out     string `short:"o" help:"File to write." default:"model.onnx" type:"path"`
 	Force   bool   `help:"Replace an existing file."`
@@ -57,6 +58,9 @@ func (c *newCommand) Run(s streams) error {
 
 func (c *newCommand) build(classes int) (*onnx.Model, error) {
 	if !isFile(c.Encoder) {
+		if c.Random {
+			return nil, usage("--random is for encoder files; graft's own encoders begin with random weights anyway")
+		}
 		return models.New(models.Spec{Encoder: c.Encoder, Decoder: c.Decoder, Classes: classes, Seed: c.Seed, Width: c.Width})
 	}
 	if c.Width != 1 {
@@ -65,6 +69,11 @@ func (c *newCommand) build(classes int) (*onnx.Model, error) {
 	encoder, err := loadModel(c.Encoder)
 	if err != nil {
 		return nil, err
+	}
+	if c.Random {
+		if encoder, err = models.Randomize(encoder, onnx.EncoderPrefix, c.Seed); err != nil {
+			return nil, err
+		}
 	}
 	return models.Attach(encoder, c.Decoder, classes, c.Seed)
 }
