@@ -93,7 +93,7 @@ func TestMutatedFiles(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for i := range mutations(t, 150) {
+		for i := range mutations(t, 60) {
 			b := mutate(r, whole)
 			if filepath.Ext(seed) == ".png" && i%4 != 0 {
 				repairPNG(b)
