@@ -33,7 +33,8 @@ func Randomize(m *onnx.Model, prefix string, seed int64) (*onnx.Model, error) {
 		}
 		n, err := onnx.Len(t)
 		if err == nil {
-			err = onnx.SetFloats(t, draw(t.GetName(), n, max(1, int(t.GetDims()[0]))))
+			first := append(onnx.Dims(t), 1)[0]
+			err = onnx.SetFloats(t, draw(t.GetName(), n, max(first, 1)))
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: parameter %q: %w", m.Path, t.GetName(), err)

@@ -27,15 +27,24 @@ func NewPredictor(m *onnx.Model, dev kernel.Device) (*Predictor, error) {
 }
 
 func newPredictor(net *graph.Network, m *onnx.Model) (*Predictor, error) {
-	shapes, err := onnx.Infer(m)
+	classes, err := classCount(m)
 	if err != nil {
 		return nil, err
 	}
+	return &Predictor{net: net, Classes: classes}, nil
+}
+
+// classCount returns the channels of a model's log-probabilities.
+func classCount(m *onnx.Model) (int, error) {
+	shapes, err := onnx.Infer(m)
+	if err != nil {
+		return 0, err
+	}
 	out, ok := shapes[outputMain]
 	if !ok || len(out.Dims) != 4 || out.Dims[1].Size < 1 {
-		return nil, fmt.Errorf("%s: no output %q of log-probabilities (N,classes,H,W); name a model of `graft new` or a checkpoint, not an exported file", modelName(m), outputMain)
+		return 0, fmt.Errorf("%s: no output %q of log-probabilities (N,classes,H,W); `graft new` makes such a model of a backbone and a decoder, and training writes it as a checkpoint", modelName(m), outputMain)
 	}
-	return &Predictor{net: net, Classes: int(out.Dims[1].Size)}, nil
+	return int(out.Dims[1].Size), nil
 }
 
 // Probabilities returns the class probabilities (Classes,H,W) at the size of

@@ -95,6 +95,9 @@ func start(o Options) (*run, error) {
 	r := &run{Options: o}
 	r.result.Checkpoint = filepath.Join(cfg.Dir, CheckpointFile)
 	if o.Resume == "" {
+		if cfg.Train.StartEpoch > 0 {
+			return nil, fmt.Errorf("TRAIN.start_epoch %d continues a run; use --resume, which finds the epoch in the checkpoint", cfg.Train.StartEpoch)
+		}
 		if _, err := os.Stat(r.result.Checkpoint); err == nil {
 			return nil, fmt.Errorf("%s: %w; continue it with --resume, or choose another DIR", cfg.Dir, ErrRunExists)
 		}

@@ -45,7 +45,13 @@ type Trainer struct {
 // NewTrainer uploads a model whose output is log-probabilities named logprob,
 // and optionally logprob_deepsup.
 func NewTrainer(cfg *config.Config, m *onnx.Model, dev kernel.Device) (*Trainer, error) {
-	m = m.Clone()
+	if cfg.Train.Precision != "fp32" {
+		return nil, fmt.Errorf("TRAIN.precision %s is not available; set it to fp32", cfg.Train.Precision)
+	}
+	m, err := ownTensors(m)
+	if err != nil {
+		return nil, err
+	}
 	setMomentum(m, cfg.Train.BNMomentum)
 	loss := &graph.Loss{Ignore: -1}
 	for _, out := range m.GetGraph().GetOutput() {
@@ -60,6 +66,13 @@ func NewTrainer(cfg *config.Config, m *onnx.Model, dev kernel.Device) (*Trainer,
 	}
 	if len(loss.Outputs) == 0 || loss.Outputs[0].Name != outputMain {
 		return nil, fmt.Errorf("%s: no output %q of log-probabilities to train; `graft new` makes such a model of a backbone and a decoder", modelName(m), outputMain)
+	}
+	classes, err := classCount(m)
+	if err != nil {
+		return nil, err
+	}
+	if classes != cfg.Dataset.NumClass {
+		return nil, fmt.Errorf("%s has %d classes, DATASET.num_class says %d", modelName(m), classes, cfg.Dataset.NumClass)
 	}
 	net, err := graph.NewNetwork(m, dev)
 	if err != nil {
@@ -78,6 +91,31 @@ func modelName(m *onnx.Model) string {
 		return m.Path
 	}
 	return "the model"
+}
+
+// ownTensors returns a copy of a model in which no stored statistic shares its
+// tensor with another operand: exporters merge equal tensors, and a step would
+// then change a weight by way of the statistic.
+func ownTensors(m *onnx.Model) (*onnx.Model, error) {
+	readers, statistics := map[string]int{}, map[string]bool{}
+	for _, n := range m.GetGraph().GetNode() {
+		for i, name := range n.GetInput() {
+			readers[name]++
+			if n.GetOpType() == "BatchNormalization" && i >= 3 {
+				statistics[name] = true
+			}
+		}
+	}
+	stored := map[string]bool{}
+	for _, t := range m.GetGraph().GetInitializer() {
+		stored[t.GetName()] = true
+	}
+	for name := range statistics {
+		if !stored[name] || readers[name] > 1 {
+			return onnx.Unshare(m)
+		}
+	}
+	return m.Clone(), nil
 }
 
 // setMomentum writes the share of old running statistics that every

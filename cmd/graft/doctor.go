@@ -87,7 +87,7 @@ func runtimeStatus() device.Status {
 }
 
 func inspectSet(ctx context.Context, w io.Writer, cfg *config.Config, split data.Split) (*data.Report, error) {
-	set, err := data.Open(cfg, split)
+	set, err := data.List(cfg, split)
 	if err != nil {
 		return nil, err
 	}

@@ -83,7 +83,9 @@ func (c *predictCommand) Run(ctx context.Context, s streams) error {
 	}
 	meter := progress.New(s.err, progress.Options{Label: "predict", Total: len(set.Records)})
 	var all []predicted
-	err = p.Predict(ctx, set, data.OptionsFrom(cfg), func(r *train.Prediction) error {
+	opt := data.OptionsFrom(cfg)
+	opt.Orientation = data.ApplyOrientation // cameras write pictures turned
+	err = p.Predict(ctx, set, opt, func(r *train.Prediction) error {
 		meter.Step(r.Item.Index+1, "")
 		all = append(all, predicted{r.Item.Record.Name, shares(r.Classes, classes)})
 		return c.save(r, classes)
