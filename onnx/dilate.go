@@ -29,7 +29,7 @@ func Dilate(m *Model, outputStride int) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &dilater{flow: f, limit: outputStride, lost: map[string]int{}, taken: valueNames(flat.Graph)}
+	d := &dilater{flow: f, limit: outputStride, lost: map[string]int{}, flexible: map[string]bool{}, taken: valueNames(flat.Graph)}
 	for _, n := range f.nodes {
 		if err := d.node(n); err != nil {
 			return nil, err
@@ -60,8 +60,10 @@ type dilater struct {
 	*flow
 	limit int
 	lost  map[string]int // by value: the product of the strides lost before it, where not 1
-	nodes []*pb.NodeProto
-	taken map[string]bool
+	// flexible values have the size of some map, and fit it whatever it lost
+	flexible map[string]bool
+	nodes    []*pb.NodeProto
+	taken    map[string]bool
 }
 
 func (d *dilater) fail(n *pb.NodeProto, format string, args ...any) error {
@@ -80,27 +82,39 @@ func (d *dilater) node(n *pb.NodeProto) error {
 		return d.window(n)
 	}
 	d.nodes = append(d.nodes, n)
+	// Values of another rank than a map (a channel shuffle's) carry the loss on;
+	// what has been pooled to one element does not.
 	lost, stride := 0, 0
+	flexible := false
 	for _, in := range n.GetInput() {
-		s := d.stride(in)
-		if s == 0 {
+		if d.flexible[in] {
+			flexible = true
 			continue
 		}
-		if lost != 0 && d.before(in) != lost && s == stride {
+		if d.stride(in) == 0 && d.before(in) == 1 {
+			continue
+		}
+		if lost != 0 && d.before(in) != lost {
 			return d.fail(n, "it joins maps that lost strides %d and %d", lost, d.before(in))
 		}
-		lost, stride = max(lost, d.before(in)), s
+		lost = d.before(in)
+		stride = max(stride, d.stride(in))
 	}
+	resized := n.GetOpType() == "Resize" || n.GetOpType() == "Upsample"
 	for _, o := range n.GetOutput() {
 		s := d.stride(o)
-		if s == 0 || stride == 0 {
+		if v := d.values[o]; s == 0 && v != nil && v.Known && len(v.Dims) == 4 {
 			continue
 		}
-		if s != stride && n.GetOpType() != "Resize" && n.GetOpType() != "Upsample" && (lost > 1 || s/lost > d.limit) {
+		if s != 0 && stride != 0 && s != stride && !resized && (lost > 1 || s/max(lost, 1) > d.limit) {
 			return d.fail(n, "it changes the stride from %d to %d, which cannot be turned into dilation", stride, s)
 		}
 		if lost > 1 {
 			d.lost[o] = lost
+		}
+		// Resized to the size of another map, whatever that is.
+		if resized && len(n.GetInput()) > 3 || flexible && lost == 0 {
+			d.flexible[o] = true
 		}
 	}
 	return nil
@@ -112,8 +126,11 @@ func (d *dilater) window(n *pb.NodeProto) error {
 	in, out := d.stride(x), d.stride(n.GetOutput()[0])
 	lost := d.before(x)
 	c := &call{a: d.analysis, n: n, version: d.m.Opset(n.GetDomain())}
-	if in == 0 || out == 0 {
+	if in == 0 || out == 0 || d.flexible[x] {
 		d.nodes = append(d.nodes, n)
+		for _, o := range n.GetOutput() {
+			d.flexible[o] = d.flexible[x]
+		}
 		return nil
 	}
 	var kernel []int64

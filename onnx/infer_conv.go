@@ -21,7 +21,7 @@ type window struct {
 // window reads the attributes of a window over rank spatial axes; kernel may
 // be nil, then the attribute kernel_shape has it.
 func (c *call) window(rank int, kernel []int64) (*window, error) {
-	w := &window{kernel: AttrInts(c.n, "kernel_shape", nil), ceil: AttrInt(c.n, "ceil_mode", 0) != 0}
+	w := &window{kernel: slices.Clone(AttrInts(c.n, "kernel_shape", nil)), ceil: AttrInt(c.n, "ceil_mode", 0) != 0}
 	if kernel != nil {
 		if w.kernel != nil && !slices.Equal(w.kernel, kernel) {
 			return nil, fmt.Errorf("%w: kernel_shape %v, the weight has %v", ErrInvalid, w.kernel, kernel)
@@ -29,8 +29,8 @@ func (c *call) window(rank int, kernel []int64) (*window, error) {
 		w.kernel = kernel
 	}
 	ones := slices.Repeat([]int64{1}, rank)
-	w.strides = AttrInts(c.n, "strides", ones)
-	w.dilations = AttrInts(c.n, "dilations", ones)
+	w.strides = slices.Clone(AttrInts(c.n, "strides", ones))
+	w.dilations = slices.Clone(AttrInts(c.n, "dilations", ones))
 	pads := AttrInts(c.n, "pads", make([]int64, 2*rank))
 	if len(w.kernel) != rank || len(w.strides) != rank || len(w.dilations) != rank || len(pads) != 2*rank {
 		return nil, fmt.Errorf("%w: kernel_shape %v, strides %v, dilations %v, pads %v for %d spatial axes",
