@@ -14,13 +14,11 @@ import (
 // Names in a network's file.
 const (
 	// InputName is the picture: float32 (N,3,H,W).
-	InputName = "image"
+	InputName = onnx.ImageName
 	// EncoderPrefix and DecoderPrefix begin the names of the parameters of
 	// the two parts.
-	EncoderPrefix = "encoder."
+	EncoderPrefix = onnx.EncoderPrefix
 	DecoderPrefix = "decoder."
-
-	tapPrefix = "features_"
 )
 
 // Metadata keys of a network's file.
@@ -95,8 +93,8 @@ func tapsOf(enc *onnx.Model) ([]value, error) {
 	byIndex := map[int]value{}
 	for _, o := range enc.GetGraph().GetOutput() {
 		name := o.GetName()
-		i, err := strconv.Atoi(strings.TrimPrefix(name, tapPrefix))
-		if !strings.HasPrefix(name, tapPrefix) || err != nil {
+		i, err := strconv.Atoi(strings.TrimPrefix(name, onnx.FeaturePrefix))
+		if !strings.HasPrefix(name, onnx.FeaturePrefix) || err != nil {
 			continue
 		}
 		info := infos[name]
@@ -114,7 +112,7 @@ func tapsOf(enc *onnx.Model) ([]value, error) {
 		tap, ok := byIndex[i]
 		if !ok {
 			return nil, &onnx.Error{File: enc.Path, Err: onnx.ErrInvalid,
-				Msg: fmt.Sprintf("%d outputs are called %sN, but none %s", len(taps), tapPrefix, tapName(i))}
+				Msg: fmt.Sprintf("%d outputs are called %sN, but none %s", len(taps), onnx.FeaturePrefix, tapName(i))}
 		}
 		taps[i] = tap
 	}

@@ -1,6 +1,7 @@
 package models
 
 import (
+	"encoding/json"
 	"strconv"
 
 	"github.com/graft-onnx/graft/onnx"
@@ -13,8 +14,10 @@ const opset = 15
 // encoder is an architecture of this package.
 type encoder struct {
 	name string
-	// taps are the paths of the layers whose values are features_0 ...
-	taps []string
+	// taps are the paths of the layers whose values are features_0 ...,
+	// strides the distance of their elements in pixels of the picture.
+	taps    []string
+	strides []int
 	// build adds the layers behind the picture. Channels are divided by
 	// width. It returns the values of the taps in order.
 	build func(n *network, image value, width int) []value
@@ -32,7 +35,7 @@ var encoders = []encoder{
 }
 
 // tapName is the name of the value and output of the i-th tap.
-func tapName(i int) string { return tapPrefix + strconv.Itoa(i) }
+func tapName(i int) string { return onnx.FeaturePrefix + strconv.Itoa(i) }
 
 // model builds the encoder as a model of its own: input image, outputs
 // features_0 ...
@@ -43,10 +46,25 @@ func (e encoder) model(seed int64, width int) (*onnx.Model, error) {
 		n.as[path] = tapName(i)
 	}
 	image := value{b.Input(InputName, pb.TensorProto_FLOAT, "N", 3, "H", "W"), 3}
-	for _, tap := range e.build(n, image, width) {
+	taps := make([]onnx.Tap, len(e.taps))
+	for i, tap := range e.build(n, image, width) {
+		taps[i] = onnx.Tap{Name: tap.name, Channels: tap.channels, Stride: e.strides[i]}
 		b.Output(tap.name, pb.TensorProto_FLOAT, "N", tap.channels, tap.name+"_height", tap.name+"_width")
 	}
+	text, err := json.Marshal(taps)
+	if err != nil {
+		return nil, err
+	}
+	b.Metadata(onnx.TapsKey, string(text))
 	return b.Model()
+}
+
+// strides are those of the four taps: dilated encoders stay at 8.
+func strides(dilated bool) []int {
+	if dilated {
+		return []int{4, 8, 8, 8}
+	}
+	return []int{4, 8, 16, 32}
 }
 
 // narrow divides a number of channels by the width divisor, down to 1.

@@ -26,7 +26,10 @@ var mobileNetV2Taps = []int{2, 4, 14, 17}
 // mobileNetV2 describes the network up to its last inverted residual. With
 // dilated, what follows stride 8 stays there.
 func mobileNetV2(name string, dilated bool) encoder {
-	e := encoder{name: name, taps: []string{"features.2.conv.7", "features.4.conv.7", "features.14.conv.7", "features.17.conv.7"}}
+	e := encoder{name: name, strides: strides(dilated)}
+	for _, i := range mobileNetV2Taps {
+		e.taps = append(e.taps, fmt.Sprintf("features.%d.conv.7", i))
+	}
 	e.build = func(n *network, image value, width int) []value {
 		x := n.conv("features.0.0", image, convolution{outputs: narrow(32, width), kernel: 3, stride: 2})
 		x = n.relu6("features.0.2", n.norm("features.0.1", x))

@@ -37,7 +37,7 @@ var bottleneck = residualBlock{expansion: 4, build: func(n *network, path string
 // resNet describes a residual network of four stages of so many blocks. With
 // dilated, stages three and four stay at stride 8.
 func resNet(name string, block residualBlock, blocks [4]int, dilated bool) encoder {
-	e := encoder{name: name}
+	e := encoder{name: name, strides: strides(dilated)}
 	for i, count := range blocks {
 		e.taps = append(e.taps, fmt.Sprintf("layer%d.%d.relu", i+1, count-1))
 	}
