@@ -13,6 +13,8 @@ var (
 	ErrNoGradient = errors.New("not differentiable")
 	// ErrShape marks data that does not fit the shape a Plan was built for.
 	ErrShape = errors.New("shape mismatch")
+	// ErrMemory marks a Plan that the machine has no memory for.
+	ErrMemory = errors.New("not enough memory")
 )
 
 // NodeError is a failure at one node of a model.

@@ -121,7 +121,11 @@ type Network struct {
 	plans  map[string]*list.Element // of *Plan
 	recent *list.List               // most recently used first
 	limit  int
+	memory int // bytes that an arena may take
 }
+
+// unknownMemory limits an arena on machines that do not tell their memory.
+const unknownMemory = 64 << 30
 
 // PlanLimit is how many Plans a Network keeps. A Plan holds kernels and
 // constants; the arena is shared, so a Plan that is dropped costs only the
@@ -133,7 +137,10 @@ const PlanLimit = 64
 func NewNetwork(m *onnx.Model, dev kernel.Device) (*Network, error) {
 	n := &Network{
 		model: m, dev: dev, byName: map[string]*Parameter{},
-		plans: map[string]*list.Element{}, recent: list.New(), limit: PlanLimit,
+		plans: map[string]*list.Element{}, recent: list.New(), limit: PlanLimit, memory: machineMemory(),
+	}
+	if n.memory == 0 {
+		n.memory = unknownMemory
 	}
 	var err error
 	if n.params, err = newParameters(m, dev); err != nil {
@@ -215,6 +222,10 @@ func (n *Network) Plan(spec Spec) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	if p.arenaSize > n.memory {
+		return nil, fmt.Errorf("%s: %w: the activations take %.1f GiB, the machine has %.1f; use a smaller batch or picture",
+			n.model.Path, ErrMemory, gib(p.arenaSize), gib(n.memory))
+	}
 	p.key = key
 	n.plans[key] = n.recent.PushFront(p)
 	for n.recent.Len() > n.limit {
@@ -223,6 +234,8 @@ func (n *Network) Plan(spec Spec) (*Plan, error) {
 	}
 	return p, nil
 }
+
+func gib(bytes int) float64 { return float64(bytes) / (1 << 30) }
 
 // reserve makes the arena at least as large as asked.
 func (n *Network) reserve(size int) error {

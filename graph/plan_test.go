@@ -189,4 +189,7 @@ func TestPlanRefusesWrongShapes(t *testing.T) {
 	if _, err := net.Plan(graph.Spec{Inputs: map[string][]int{"image": {1, 4, 6, 6}}}); err == nil {
 		t.Error("four channels were accepted for three")
 	}
+	if _, err := net.Plan(graph.Spec{Inputs: map[string][]int{"image": {5, 3, 20000, 20000}}}); !errors.Is(err, graph.ErrMemory) {
+		t.Errorf("a plan of terabytes: %v", err)
+	}
 }
