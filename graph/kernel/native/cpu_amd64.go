@@ -26,7 +26,7 @@ var avx512 = &isa{
 	spread: spreadAVX512, maxBack: maxBackAVX512,
 	add: vecAddAVX512, mul: vecMulAVX512, max: vecMaxAVX512, mulAdd: vecMulAddAVX512,
 	scale: vecScaleAVX512, axpy: vecAxpyAVX512, affine: vecAffineAVX512,
-	exp: vecExpAVX512, clamp: vecClampAVX512, above: vecAboveAVX512, inside: vecInsideAVX512,
+	exp: vecExpAVX512, gate: vecGateAVX512, clamp: vecClampAVX512, above: vecAboveAVX512, inside: vecInsideAVX512,
 	norm: vecNormAVX512, normBack: vecNormBackAVX512, sgd: vecSGDAVX512,
 	moments: func(s, q []float64, x, shift []float32) {
 		n := len(x) &^ 7
@@ -58,7 +58,7 @@ var avx2 = &isa{
 	spread: spreadAVX2, maxBack: maxBackAVX2,
 	add: vecAddAVX2, mul: vecMulAVX2, max: vecMaxAVX2, mulAdd: vecMulAddAVX2,
 	scale: vecScaleAVX2, axpy: vecAxpyAVX2, affine: vecAffineAVX2,
-	exp: vecExpAVX2, clamp: vecClampAVX2, above: vecAboveAVX2, inside: vecInsideAVX2,
+	exp: vecExpAVX2, gate: vecGateAVX2, clamp: vecClampAVX2, above: vecAboveAVX2, inside: vecInsideAVX2,
 	norm: vecNormAVX2, normBack: vecNormBackAVX2, sgd: vecSGDAVX2,
 	moments: func(s, q []float64, x, shift []float32) {
 		n := len(x) &^ 3

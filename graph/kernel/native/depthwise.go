@@ -34,14 +34,20 @@ func (l *lane) valid() [][2]int {
 }
 
 func (d *Device) depthwise(p *program, ss []spread, src, filter, bias, dst int, act kernel.Clip) {
-	work, cost := 0, 0
+	// Work goes by rows of the destination, of which one phase or several
+	// phases of columns have a part each.
+	rows, cost := 0, 0
 	for i := range ss {
 		s := &ss[i]
 		s.rows, s.cols = s.h.valid(), s.w.valid()
 		s.weights = p.reserve(len(s.h.offset) * len(s.w.offset) * s.c)
-		work += s.n * s.h.out
-		cost = max(cost, s.w.out*s.c*(len(s.h.offset)*len(s.w.offset)+1))
+		rows = s.h.dst
+		cost = max(cost, s.w.dst*s.c*(len(s.h.offset)*len(s.w.offset)+1))
 	}
+	if len(ss) == 0 || rows == 0 || ss[0].n == 0 {
+		return
+	}
+	work := ss[0].n * rows
 	p.stage(1, func(int) {
 		w := p.f[filter]
 		for i := range ss {
@@ -57,7 +63,7 @@ func (d *Device) depthwise(p *program, ss []spread, src, filter, bias, dst int, 
 			}
 		}
 	})
-	parts := min(p.parts(work*cost, grain), max(work, 1))
+	parts := min(p.parts(work*cost, grain), work)
 	longest := 0
 	for i := range ss {
 		longest = max(longest, len(ss[i].h.offset)*len(ss[i].w.offset))
@@ -71,13 +77,13 @@ func (d *Device) depthwise(p *program, ss []spread, src, filter, bias, dst int, 
 			t.bias = unsafe.SliceData(p.f[bias])
 		}
 		from, to := span(work, part, parts, 1)
-		for i := range ss {
-			s := &ss[i]
-			n := s.n * s.h.out
-			for q := max(from, 0); q < min(to, n); q++ {
-				s.row(d.isa, t, p.f[dst], p.f[src], p.s[s.weights:], q/s.h.out, q%s.h.out)
+		for q := from; q < to; q++ {
+			n, at := q/rows, q%rows
+			for i := range ss {
+				if s := &ss[i]; at%s.h.dstStep == s.h.dst0 {
+					s.row(d.isa, t, p.f[dst], p.f[src], p.s[s.weights:], n, at/s.h.dstStep)
+				}
 			}
-			from, to = from-n, to-n
 		}
 	})
 }

@@ -282,15 +282,24 @@ func (g *gather) pack(to, w []float32, q, nr int) {
 			if n < nr {
 				clear(block)
 			}
-			for j := range n {
-				column := w[from+j*g.dStep : from+j*g.dStep+g.sg]
-				k := j
-				for _, v := range column {
-					block[k] = v
-					k += nr
-				}
-			}
+			interleave(block, w[from:], n, g.sg, nr, g.dStep)
 			at += g.sg * nr
+		}
+	}
+}
+
+// interleave writes n columns of k elements, stride apart, as rows of nr. It
+// goes by cache lines of the columns, so that each is read once.
+func interleave(to, columns []float32, n, k, nr, stride int) {
+	const line = 16
+	for lo := 0; lo < k; lo += line {
+		hi := min(lo+line, k)
+		for j := range n {
+			at := lo*nr + j
+			for _, v := range columns[j*stride+lo : j*stride+hi] {
+				to[at] = v
+				at += nr
+			}
 		}
 	}
 }

@@ -23,6 +23,8 @@ type isa struct {
 	affine func(dst, x []float32, a, b float32) // a*x + b
 	// clamp is min(max(x, lo), hi); NaN stays NaN.
 	clamp func(dst, x []float32, lo, hi float32)
+	// gate is x * min(max(a*x+b, lo), hi).
+	gate func(dst, x []float32, a, b, lo, hi float32)
 	// above is dy where x > lo, inside dy where lo < x < hi, else 0.
 	above  func(dst, dy, x []float32, lo float32)
 	inside func(dst, dy, x []float32, lo, hi float32)
@@ -47,7 +49,7 @@ type isa struct {
 var portable = &isa{
 	name: "plain Go", mr: 4, nr: 4, tile: tileGo, spread: spreadGo, maxBack: maxBackGo,
 	add: vecAdd, mul: vecMul, max: vecMax, mulAdd: vecMulAdd, scale: vecScale, axpy: vecAxpy, affine: vecAffine,
-	clamp: vecClamp, exp: vecExp, above: vecAbove, inside: vecInside, norm: vecNorm, normBack: vecNormBack, sgd: vecSGD,
+	clamp: vecClamp, exp: vecExp, gate: vecGate, above: vecAbove, inside: vecInside, norm: vecNorm, normBack: vecNormBack, sgd: vecSGD,
 	moments: vecMoments, dots: vecDots, dotRows: vecDotRows,
 }
 

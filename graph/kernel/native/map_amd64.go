@@ -39,6 +39,9 @@ func mapNormAVX2(y, x, mean, a, b *float32, n int, lo, hi float32)
 func mapNormBackAVX2(dx, dy, x, mean, k, m, q *float32, n int)
 
 //go:noescape
+func mapGateAVX2(dst, x *float32, n int, a, b, lo, hi float32)
+
+//go:noescape
 func mapExpAVX2(dst, x *float32, n int, shift float32)
 
 //go:noescape
@@ -140,6 +143,14 @@ func vecNormBackAVX2(dx, dy, x, mean, k, m, q []float32) {
 	mapNormBackAVX2(&dx[0], &dy[0], &x[0], &mean[0], &k[0], &m[0], &q[0], len(dx))
 }
 
+func vecGateAVX2(dst, x []float32, a, b, lo, hi float32) {
+	if len(dst) == 0 {
+		return
+	}
+	x = x[:len(dst)]
+	mapGateAVX2(&dst[0], &x[0], len(dst), a, b, lo, hi)
+}
+
 func vecExpAVX2(dst, x []float32, shift float32) {
 	if len(dst) == 0 {
 		return
@@ -191,6 +202,9 @@ func mapNormAVX512(y, x, mean, a, b *float32, n int, lo, hi float32)
 
 //go:noescape
 func mapNormBackAVX512(dx, dy, x, mean, k, m, q *float32, n int)
+
+//go:noescape
+func mapGateAVX512(dst, x *float32, n int, a, b, lo, hi float32)
 
 //go:noescape
 func mapExpAVX512(dst, x *float32, n int, shift float32)
@@ -292,6 +306,14 @@ func vecNormBackAVX512(dx, dy, x, mean, k, m, q []float32) {
 	}
 	dy, x, mean, k, m, q = dy[:len(dx)], x[:len(dx)], mean[:len(dx)], k[:len(dx)], m[:len(dx)], q[:len(dx)]
 	mapNormBackAVX512(&dx[0], &dy[0], &x[0], &mean[0], &k[0], &m[0], &q[0], len(dx))
+}
+
+func vecGateAVX512(dst, x []float32, a, b, lo, hi float32) {
+	if len(dst) == 0 {
+		return
+	}
+	x = x[:len(dst)]
+	mapGateAVX512(&dst[0], &x[0], len(dst), a, b, lo, hi)
 }
 
 func vecExpAVX512(dst, x []float32, shift float32) {

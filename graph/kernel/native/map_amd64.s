@@ -484,6 +484,51 @@ done:
 	VZEROUPPER
 	RET
 
+// func mapGateAVX2(dst, x *float32, n int, a, b, lo, hi float32)
+TEXT ·mapGateAVX2(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), DI
+	MOVQ x+8(FP), SI
+	MOVQ n+16(FP), CX
+	VBROADCASTSS a+24(FP), Y0
+	VBROADCASTSS b+28(FP), Y1
+	VBROADCASTSS lo+32(FP), Y2
+	VBROADCASTSS hi+36(FP), Y3
+	XORQ AX, AX
+	SUBQ $8, CX
+	JLT tail
+
+	PCALIGN $32
+loop:
+	VMOVUPS (SI)(AX*4), Y4
+	VMULPS Y0, Y4, Y5
+	VADDPS Y1, Y5, Y6
+	VMAXPS Y6, Y2, Y7
+	VMINPS Y7, Y3, Y8
+	VMULPS Y8, Y4, Y9
+	VMOVUPS Y9, (DI)(AX*4)
+	ADDQ $8, AX
+	SUBQ $8, CX
+	JGE loop
+
+tail:
+	ADDQ $8, CX
+	JZ done
+	LEAQ maskTable<>+32(SB), BX
+	SHLQ $2, CX
+	SUBQ CX, BX
+	VMOVDQU (BX), Y15
+	VMASKMOVPS (SI)(AX*4), Y15, Y4
+	VMULPS Y0, Y4, Y5
+	VADDPS Y1, Y5, Y6
+	VMAXPS Y6, Y2, Y7
+	VMINPS Y7, Y3, Y8
+	VMULPS Y8, Y4, Y9
+	VMASKMOVPS Y9, Y15, (DI)(AX*4)
+
+done:
+	VZEROUPPER
+	RET
+
 // func mapExpAVX2(dst, x *float32, n int, shift float32)
 TEXT ·mapExpAVX2(SB), NOSPLIT, $0-28
 	MOVQ dst+0(FP), DI
@@ -1081,6 +1126,51 @@ tail:
 	VSUBPS Z7, Z6, Z8
 	VFNMADD231PS Z5, Z8, Z4
 	VMOVUPS Z4, K1, (DI)(AX*4)
+
+done:
+	VZEROUPPER
+	RET
+
+// func mapGateAVX512(dst, x *float32, n int, a, b, lo, hi float32)
+TEXT ·mapGateAVX512(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), DI
+	MOVQ x+8(FP), SI
+	MOVQ n+16(FP), CX
+	VBROADCASTSS a+24(FP), Z0
+	VBROADCASTSS b+28(FP), Z1
+	VBROADCASTSS lo+32(FP), Z2
+	VBROADCASTSS hi+36(FP), Z3
+	XORQ AX, AX
+	SUBQ $16, CX
+	JLT tail
+
+	PCALIGN $32
+loop:
+	VMOVUPS (SI)(AX*4), Z4
+	VMULPS Z0, Z4, Z5
+	VADDPS Z1, Z5, Z6
+	VMAXPS Z6, Z2, Z7
+	VMINPS Z7, Z3, Z8
+	VMULPS Z8, Z4, Z9
+	VMOVUPS Z9, (DI)(AX*4)
+	ADDQ $16, AX
+	SUBQ $16, CX
+	JGE loop
+
+tail:
+	ADDQ $16, CX
+	JZ done
+	MOVL $1, BX
+	SHLL CX, BX
+	DECL BX
+	KMOVW BX, K1
+	VMOVUPS.Z (SI)(AX*4), K1, Z4
+	VMULPS Z0, Z4, Z5
+	VADDPS Z1, Z5, Z6
+	VMAXPS Z6, Z2, Z7
+	VMINPS Z7, Z3, Z8
+	VMULPS Z8, Z4, Z9
+	VMOVUPS Z9, K1, (DI)(AX*4)
 
 done:
 	VZEROUPPER

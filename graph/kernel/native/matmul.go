@@ -81,11 +81,5 @@ func packMatrix(to, b []float32, first, n, k, nr int, transposed bool) {
 	if cols < nr {
 		clear(to)
 	}
-	for j := range cols {
-		at := j
-		for _, v := range b[(first+j)*k : (first+j+1)*k] {
-			to[at] = v
-			at += nr
-		}
-	}
+	interleave(to, b[first*k:], cols, k, nr, k)
 }

@@ -13,30 +13,58 @@ func (p *program) float64s(at, n int) []float64 {
 	return unsafe.Slice((*float64)(unsafe.Pointer(unsafe.SliceData(s))), n)
 }
 
-// rowSums runs add over all rows of (rows, c) in parallel, every share into
-// its own two sums a channel (float64), and then calls done with the totals.
-func rowSums(p *program, rows, c int, add func(lo, hi int, s, q []float64), done func(c int, s, q float64)) {
+// superRow is how many elements the loops over channels should have at least:
+// rows of few channels are taken several at a time.
+const superRow = 256
+
+// together returns how many rows of c channels make a super-row.
+func together(c int) int { return ceilDiv(superRow, max(c, 1)) }
+
+// replicate repeats the first c elements to fill x.
+func replicate(x []float32, c int) {
+	for at := c; at < len(x); at += c {
+		copy(x[at:], x[:c])
+	}
+}
+
+// rowSums runs add over all super-rows of (rows, c) in parallel, every share
+// into its own two sums a column (float64), and then calls done with the
+// totals of every channel. shift fills the c values that add is given beside
+// the elements lo to hi-1.
+func rowSums(p *program, rows, c int, shift func(to []float32), add func(lo, hi int, s, q []float64, shift []float32), done func(c int, s, q float64)) {
 	if c == 0 {
 		return
 	}
+	width := together(c) * c
 	parts := p.parts(rows*c, grain)
-	at := p.reserve(4 * c * parts)
+	at := p.reserve(4 * width * parts)
+	shifts := p.reserve(width)
+	p.stage(1, func(int) {
+		to := p.s[shifts : shifts+width]
+		shift(to[:c])
+		replicate(to, c)
+	})
 	p.stage(parts, func(part int) {
-		sums := p.float64s(at+4*c*part, 2*c)
+		sums := p.float64s(at+4*width*part, 2*width)
 		clear(sums)
-		if lo, hi := span(rows, part, parts, 1); lo < hi {
-			add(lo, hi, sums[:c], sums[c:])
+		from, to := span(rows, part, parts, 1)
+		for lo := from * c; lo < to*c; lo += width {
+			hi := min(lo+width, to*c)
+			n := hi - lo
+			add(lo, hi, sums[:n], sums[width:width+n], p.s[shifts:shifts+n])
 		}
 	})
 	p.stage(1, func(int) {
-		total := p.float64s(at, 2*c)
-		for part := 1; part < parts; part++ {
-			for i, v := range p.float64s(at+4*c*part, 2*c) {
-				total[i] += v
-			}
-		}
 		for i := range c {
-			done(i, total[i], total[c+i])
+			s, q := 0.0, 0.0
+			for part := range parts {
+				sums := p.float64s(at+4*width*part, 2*width)
+				for k := i; k < width; k += c {
+					s += sums[k]
+					q += sums[width+k]
+				}
+			}
+			done(i, s, q)
 		}
 	})
 }
@@ -45,13 +73,14 @@ func batchNormStats(p *program, d kernel.BatchNormStats) {
 	rows := d.N * d.H * d.W
 	n := math.Max(float64(rows), 1)
 	rowSums(p, rows, d.C,
-		func(lo, hi int, s, q []float64) {
-			x := p.f[0]
-			shift := x[:d.C] // takes the mean out of the squares
-			for r := lo; r < hi; r++ {
-				p.isa.moments(s, q, x[r*d.C:(r+1)*d.C], shift)
+		func(shift []float32) { // takes most of the mean out of the squares
+			if rows > 0 {
+				copy(shift, p.f[0])
+			} else {
+				clear(shift)
 			}
 		},
+		func(lo, hi int, s, q []float64, shift []float32) { p.isa.moments(s, q, p.f[0][lo:hi], shift) },
 		func(c int, s, q float64) {
 			stats := p.f[1]
 			mean := s / n
@@ -76,18 +105,55 @@ func batchNormFrozen(p *program, d kernel.BatchNormFrozen) {
 	})
 }
 
-func batchNorm(p *program, d kernel.BatchNorm) {
-	rows := d.N * d.H * d.W
-	factor := p.reserve(d.C)
-	p.stage(1, func(int) { p.isa.mul(p.s[factor:factor+d.C], p.f[1], p.f[3][2*d.C:]) })
-	lo, hi := clipBounds(d.Act)
-	p.split(rows, grain/max(d.C, 1)+1, func(from, to int) {
-		x, y := p.f[0], p.f[4]
-		bias, mean, a := p.f[2], p.f[3][:d.C], p.s[factor:factor+d.C]
-		for r := from; r < to; r++ {
-			p.isa.norm(y[r*d.C:(r+1)*d.C], x[r*d.C:], mean, a, bias, lo, hi)
+// perRow runs body over super-rows [lo, hi) of (rows, c). prepare fills the c
+// first values of each of n vectors, which body is given at the row's length.
+func perRow(p *program, rows, c, n int, prepare func(v [][]float32), body func(lo, hi int, v [][]float32)) {
+	if rows*c == 0 {
+		return
+	}
+	width := together(c) * c
+	at := p.reserve(n * width)
+	parts := p.parts(rows, grain/c+1)
+	views := make([][]float32, n*(parts+1))
+	vectors := func(part, length int) [][]float32 {
+		v := views[part*n : (part+1)*n]
+		for i := range v {
+			v[i] = p.s[at+i*width : at+i*width+length]
+		}
+		return v
+	}
+	p.stage(1, func(int) {
+		prepare(vectors(parts, c))
+		for _, v := range vectors(parts, width) {
+			replicate(v, c)
 		}
 	})
+	p.stage(parts, func(part int) {
+		from, to := span(rows, part, parts, 1)
+		v := vectors(part, width)
+		for lo := from * c; lo < to*c; lo += width {
+			hi := lo + width
+			if hi > to*c {
+				hi = to * c
+				v = vectors(part, hi-lo)
+			}
+			body(lo, hi, v)
+		}
+	})
+}
+
+func batchNorm(p *program, d kernel.BatchNorm) {
+	lo, hi := clipBounds(d.Act)
+	perRow(p, d.N*d.H*d.W, d.C, 3,
+		func(v [][]float32) {
+			scale, bias, stats := p.f[1], p.f[2], p.f[3]
+			copy(v[0], stats)
+			p.isa.mul(v[1], scale, stats[2*d.C:])
+			copy(v[2], bias)
+		},
+		func(from, to int, v [][]float32) {
+			p.isa.norm(p.f[4][from:to], p.f[0][from:to], v[0], v[1], v[2], lo, hi)
+		})
 }
 
 // clipBounds returns the bounds of a fused activation, infinite if it is off.
@@ -100,11 +166,9 @@ func clipBounds(c kernel.Clip) (lo, hi float32) {
 
 func batchNormReduce(p *program, d kernel.BatchNormReduce) {
 	rowSums(p, d.N*d.H*d.W, d.C,
-		func(lo, hi int, s, q []float64) {
-			x, dy, mean := p.f[0], p.f[1], p.f[2][:d.C]
-			for r := lo; r < hi; r++ {
-				p.isa.dots(s, q, dy[r*d.C:(r+1)*d.C], x[r*d.C:], mean)
-			}
+		func(mean []float32) { copy(mean, p.f[2]) },
+		func(lo, hi int, s, q []float64, mean []float32) {
+			p.isa.dots(s, q, p.f[1][lo:hi], p.f[0][lo:hi], mean)
 		},
 		func(c int, s, q float64) {
 			stats, grads := p.f[2], p.f[3]
@@ -114,31 +178,27 @@ func batchNormReduce(p *program, d kernel.BatchNormReduce) {
 }
 
 func batchNormBackward(p *program, d kernel.BatchNormBackward) {
-	c := d.C
-	at := p.reserve(3 * c)
-	p.stage(1, func(int) {
-		scale, stats, grads := p.f[2], p.f[3], p.f[4]
-		k, m, q := p.s[at:at+c], p.s[at+c:at+2*c], p.s[at+2*c:at+3*c]
-		n := float64(max(d.Count, 1))
-		for i := range c {
-			inv := float64(stats[2*c+i])
-			f := float64(scale[i]) * inv
-			k[i] = float32(f)
-			m[i] = float32(f * inv * float64(grads[i]) / n)
-			q[i] = float32(f * float64(grads[c+i]) / n)
-		}
-	})
-	p.split(d.N*d.H*d.W, grain/max(c, 1)+1, func(lo, hi int) {
-		x, dy, dx, mean := p.f[0], p.f[1], p.f[5], p.f[3][:c]
-		k, m, q := p.s[at:at+c], p.s[at+c:at+2*c], p.s[at+2*c:at+3*c]
-		for r := lo; r < hi; r++ {
-			if d.Frozen {
-				p.isa.mul(dx[r*c:(r+1)*c], dy[r*c:(r+1)*c], k)
-				continue
+	n := float64(max(d.Count, 1))
+	perRow(p, d.N*d.H*d.W, d.C, 4,
+		func(v [][]float32) {
+			scale, stats, grads := p.f[2], p.f[3], p.f[4]
+			copy(v[0], stats)
+			for i := range d.C {
+				inv := float64(stats[2*d.C+i])
+				f := float64(scale[i]) * inv
+				v[1][i] = float32(f)
+				v[2][i] = float32(f * inv * float64(grads[i]) / n)
+				v[3][i] = float32(f * float64(grads[d.C+i]) / n)
 			}
-			p.isa.normBack(dx[r*c:(r+1)*c], dy[r*c:], x[r*c:], mean, k, m, q)
-		}
-	})
+		},
+		func(lo, hi int, v [][]float32) {
+			dx, dy := p.f[5][lo:hi], p.f[1][lo:hi]
+			if d.Frozen {
+				p.isa.mul(dx, dy, v[1])
+				return
+			}
+			p.isa.normBack(dx, dy, p.f[0][lo:hi], v[0], v[1], v[2], v[3])
+		})
 }
 
 func batchNormRunning(p *program, d kernel.BatchNormRunning) {

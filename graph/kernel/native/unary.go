@@ -82,11 +82,12 @@ func unary(p *program, d kernel.Unary) error {
 			return v
 		})
 	case kernel.Sigmoid:
-		f = each64(sigmoid)
+		return chunked(p, d.Len, func(y, x, tmp []float32) { vecSigmoid(p.isa, y, x, tmp) })
 	case kernel.HardSigmoid:
 		f = each(func(v float32) float32 { return clamp32(a*v+b, 0, 1) })
 	case kernel.HardSwish:
-		f = each(func(v float32) float32 { return v * clamp32(v*(1.0/6)+0.5, 0, 1) })
+		costly = false
+		f = func(y, x []float32) { p.isa.gate(y, x, 1.0/6, 0.5, 0, 1) }
 	case kernel.Tanh:
 		f = each64(math.Tanh)
 	case kernel.Exp:
@@ -119,6 +120,22 @@ func unary(p *program, d kernel.Unary) error {
 		g = grain / 8
 	}
 	p.splitAligned(d.Len, g, 16, func(lo, hi int) { f(p.f[1][lo:hi], p.f[0][lo:hi]) })
+	return nil
+}
+
+// chunked runs f over arguments 0 and 1 in chunks, with scratch of a chunk's
+// length.
+func chunked(p *program, n int, f func(y, x, tmp []float32)) error {
+	const chunk = 1024
+	parts := p.parts(n, grain/4)
+	at := p.reserve(parts * chunk)
+	p.stage(parts, func(part int) {
+		from, to := span(n, part, parts, 16)
+		for lo := from; lo < to; lo += chunk {
+			hi := min(lo+chunk, to)
+			f(p.f[1][lo:hi], p.f[0][lo:hi], p.s[at+part*chunk:at+part*chunk+hi-lo])
+		}
+	})
 	return nil
 }
 

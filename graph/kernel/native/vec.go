@@ -157,3 +157,29 @@ func vecExp(dst, x []float32, shift float32) {
 		dst[i] = float32(math.Exp(float64(v - shift)))
 	}
 }
+
+// vecGate computes dst = x * min(max(a*x+b, lo), hi).
+func vecGate(dst, x []float32, a, b, lo, hi float32) {
+	x = x[:len(dst)]
+	for i, v := range x {
+		dst[i] = v * clamp32(a*v+b, lo, hi)
+	}
+}
+
+// vecSigmoid computes dst = 1/(1+e to the -x) through exp, which works on
+// tmp, of the same length.
+func vecSigmoid(v *isa, dst, x, tmp []float32) {
+	x, tmp = x[:len(dst)], tmp[:len(dst)]
+	for i, u := range x {
+		tmp[i] = -float32(math.Abs(float64(u)))
+	}
+	v.exp(tmp, tmp, 0)
+	for i, u := range x {
+		e := tmp[i]
+		top := float32(1)
+		if u < 0 {
+			top = e
+		}
+		dst[i] = top / (1 + e)
+	}
+}

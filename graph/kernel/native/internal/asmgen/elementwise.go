@@ -167,6 +167,11 @@ var mapKernels = []mapKernel{
 			r = m.sub(r, m.load("q"))
 			m.store("dx", m.fnma(m.load("m"), m.sub(m.load("x"), m.load("mean")), r))
 		}},
+	{"mapGate", []string{"dst", "x"}, []string{"a", "b", "lo", "hi"},
+		func(m *mapper) {
+			x := m.load("x")
+			m.store("dst", m.mul(x, m.clamp(m.add(m.mul(x, m.scalar["a"]), m.scalar["b"]))))
+		}},
 	{"mapExp", []string{"dst", "x"}, []string{"shift"},
 		func(m *mapper) { m.store("dst", m.exp(m.sub(m.load("x"), m.scalar["shift"]))) }},
 	{"mapSGD", []string{"param", "velocity", "grad"}, []string{"rate", "momentum", "decay"},
