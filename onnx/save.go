@@ -1,6 +1,7 @@
 package onnx
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -10,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	"github.com/graft-onnx/graft/internal/atomicfile"
 	"github.com/graft-onnx/graft/onnx/pb"
 )
 
@@ -22,10 +24,20 @@ func (m *Model) Save(path string) error {
 	if err != nil {
 		return err
 	}
-	return WriteFile(path, func(w io.Writer) error {
-		_, err := w.Write(data)
-		return err
-	})
+	return writeError(path, atomicfile.WriteBytes(path, data))
+}
+
+// writeError names the file that cannot be written; nil stays nil.
+func writeError(path string, err error) error {
+	if err == nil {
+		return nil
+	}
+	cause := err
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		cause = pe.Err
+	}
+	return &Error{File: path, Msg: "cannot be written: " + cause.Error(), Err: err}
 }
 
 func (m *Model) marshal(path string) ([]byte, error) {
@@ -63,10 +75,10 @@ func (m *Model) SaveExternal(path, dataFile string) error {
 	if err != nil {
 		return err
 	}
-	files := []stagedFile{}
+	var files []*atomicfile.Staged
 	defer func() {
 		for _, f := range files {
-			f.discard()
+			f.Discard()
 		}
 	}()
 	for _, w := range []struct {
@@ -76,15 +88,15 @@ func (m *Model) SaveExternal(path, dataFile string) error {
 		{filepath.Join(filepath.Dir(path), dataFile), func(w io.Writer) error { return writeAligned(w, weights) }},
 		{path, func(w io.Writer) error { _, err := w.Write(data); return err }},
 	} {
-		f, err := stage(w.path, w.write)
+		f, err := atomicfile.Stage(w.path, w.write)
 		if err != nil {
-			return err
+			return writeError(w.path, err)
 		}
 		files = append(files, f)
 	}
 	for _, f := range files {
-		if err := f.commit(); err != nil {
-			return err
+		if err := f.Commit(); err != nil {
+			return writeError(path, err)
 		}
 	}
 	return nil

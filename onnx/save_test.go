@@ -3,7 +3,6 @@ package onnx
 import (
 	"bytes"
 	"errors"
-	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -55,39 +54,19 @@ func TestSaveAndLoad(t *testing.T) {
 	}
 }
 
-// Where writing fails, the old file stays and nothing else is left.
+// Where writing fails, nothing is left.
 func TestFailedWriteLeavesNothing(t *testing.T) {
 	dir := t.TempDir()
-	path := filepath.Join(dir, "file")
-	if err := os.WriteFile(path, []byte("old"), 0o666); err != nil {
-		t.Fatal(err)
-	}
-	broken := errors.New("broken")
-	err := WriteFile(path, func(w io.Writer) error {
-		if _, err := w.Write([]byte("half")); err != nil {
-			t.Fatal(err)
-		}
-		return broken
-	})
 	var e *Error
-	if !errors.Is(err, broken) || !errors.As(err, &e) || e.File != path {
-		t.Errorf("%v", err)
-	}
-	if got, err := os.ReadFile(path); err != nil || string(got) != "old" {
-		t.Errorf("%q, %v", got, err)
-	}
-	if got := names(t, dir); len(got) != 1 {
-		t.Errorf("%v is left", got)
-	}
 	// A folder in the file's place lets the rename fail, after the writing.
 	taken := filepath.Join(dir, "taken")
 	if err := os.MkdirAll(filepath.Join(taken, "inside"), 0o777); err != nil {
 		t.Fatal(err)
 	}
-	if err := smallModel(t).Save(taken); !errors.As(err, &e) {
+	if err := smallModel(t).Save(taken); !errors.As(err, &e) || e.File != taken {
 		t.Errorf("saved over a folder: %v", err)
 	}
-	if got := names(t, dir); len(got) != 2 {
+	if got := names(t, dir); len(got) != 1 {
 		t.Errorf("%v is left", got)
 	}
 	if err := smallModel(t).Save(filepath.Join(dir, "none", "net.onnx")); !errors.Is(err, os.ErrNotExist) {

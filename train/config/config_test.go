@@ -169,7 +169,7 @@ func TestRoundTrip(t *testing.T) {
 	if !same(c, back) {
 		t.Errorf("wrote\n%s\nread\n%s", c, back)
 	}
-	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(path), ".config-*")); len(left) > 0 {
+	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(path), ".*.tmp")); len(left) > 0 {
 		t.Errorf("temporary files left: %v", left)
 	}
 	for _, key := range Keys() {

@@ -3,10 +3,10 @@ package config
 import (
 	"bytes"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/graft-onnx/graft/internal/atomicfile"
 )
 
 // YAML writes the settings in the reference's style, every key present;
@@ -35,27 +35,9 @@ func (c *Config) YAML() []byte {
 	return b.Bytes()
 }
 
-// Save writes YAML to path by way of a temporary file and a rename.
+// Save writes YAML to path; the file appears complete or not at all.
 func (c *Config) Save(path string) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".config-*")
-	if err != nil {
-		return fmt.Errorf("config: %w", err)
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(c.YAML())
-	if err == nil {
-		err = f.Sync()
-	}
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = os.Chmod(f.Name(), 0o644)
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
+	if err := atomicfile.WriteBytes(path, c.YAML()); err != nil {
 		return fmt.Errorf("config: %w", err)
 	}
 	return nil

@@ -75,7 +75,7 @@ func TestResumedFilesAreTheUninterruptedOnes(t *testing.T) {
 					t.Errorf("%s: got\n%s\nwant\n%s", name, got, want)
 				}
 			}
-			if left, _ := filepath.Glob(filepath.Join(dir, ".history-*")); len(left) > 0 {
+			if left, _ := filepath.Glob(filepath.Join(dir, ".*.tmp")); len(left) > 0 {
 				t.Errorf("temporary files left: %v", left)
 			}
 		})

@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+
+	"github.com/graft-onnx/graft/internal/atomicfile"
 )
 
 // The files of a Log inside the run folder.
@@ -87,27 +89,9 @@ func restart(path string, write func(io.Writer) error) (*os.File, error) {
 	return f, nil
 }
 
-// replace writes a file by way of a temporary one and a rename.
+// replace writes a file that appears complete or not at all.
 func replace(path string, write func(io.Writer) error) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".history-*")
-	if err != nil {
-		return fmt.Errorf("history: %w", err)
-	}
-	defer os.Remove(f.Name())
-	err = write(f)
-	if err == nil {
-		err = f.Chmod(0o644)
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
+	if err := atomicfile.Write(path, write); err != nil {
 		return fmt.Errorf("history: %w", err)
 	}
 	return nil

@@ -7,9 +7,8 @@ import (
 	"image/color"
 	"image/draw"
 	"image/png"
-	"os"
-	"path/filepath"
 
+	"github.com/graft-onnx/graft/internal/atomicfile"
 	"github.com/graft-onnx/graft/train/data"
 )
 
@@ -139,7 +138,7 @@ func encode(img image.Image) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// SavePNG writes a picture to path, by way of a temporary file.
+// SavePNG writes a picture to path; the file appears complete or not at all.
 func SavePNG(path string, img image.Image) error {
 	b, err := encode(img)
 	if err != nil {
@@ -149,22 +148,7 @@ func SavePNG(path string, img image.Image) error {
 }
 
 func save(path string, b []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".report-*")
-	if err != nil {
-		return fmt.Errorf("report: %w", err)
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(b)
-	if err == nil {
-		err = f.Chmod(0o644)
-	}
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
+	if err := atomicfile.WriteBytes(path, b); err != nil {
 		return fmt.Errorf("report: %w", err)
 	}
 	return nil

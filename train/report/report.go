@@ -109,7 +109,7 @@ func (r *Report) WriteHTML(w io.Writer) error {
 	return nil
 }
 
-// Save writes the report to path, by way of a temporary file.
+// Save writes the report to path; the file appears complete or not at all.
 func (r *Report) Save(path string) error {
 	var b bytes.Buffer
 	if err := r.WriteHTML(&b); err != nil {
