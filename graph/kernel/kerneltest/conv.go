@@ -67,22 +67,28 @@ var geometries = []struct {
 // indices of its input, weight and output elements.
 func products(g kernel.Geometry, f func(x, w, y int)) {
 	cg, og := g.C/g.Groups, g.O/g.Groups
+	y := 0
 	for n := range g.N {
 		for o := range g.O {
 			for oh := range g.OH {
 				for ow := range g.OW {
 					for c := range cg {
+						plane := (n*g.C + o/og*cg + c) * g.H
 						for kh := range g.KH {
+							h := oh*g.StrideH - g.PadTop + kh*g.DilationH
+							if h < 0 || h >= g.H {
+								continue
+							}
+							filter := ((o*cg+c)*g.KH + kh) * g.KW
 							for kw := range g.KW {
-								h := oh*g.StrideH - g.PadTop + kh*g.DilationH
 								w := ow*g.StrideW - g.PadLeft + kw*g.DilationW
-								if h < 0 || h >= g.H || w < 0 || w >= g.W {
-									continue
+								if w >= 0 && w < g.W {
+									f((plane+h)*g.W+w, filter+kw, y)
 								}
-								f(index(g.X(), n, o/og*cg+c, h, w), index(g.Filter(), o, c, kh, kw), index(g.Y(), n, o, oh, ow))
 							}
 						}
 					}
+					y++
 				}
 			}
 		}
