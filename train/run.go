@@ -120,11 +120,15 @@ func start(o Options) (*run, error) {
 	if err := cfg.Save(filepath.Join(cfg.Dir, ConfigFile)); err != nil {
 		return nil, err
 	}
-	if err := writeEnvironment(filepath.Join(cfg.Dir, EnvironmentFile), o); err != nil {
+	if err := r.environment().Save(filepath.Join(cfg.Dir, EnvironmentFile)); err != nil {
 		return nil, err
 	}
 	r.log, err = history.Open(cfg.Dir, r.trainer.Iteration)
 	return r, err
+}
+
+func (r *run) environment() *report.Environment {
+	return report.NewEnvironment(r.Command, r.Version, r.Device.String())
 }
 
 // open makes the trainer, from a checkpoint or from the start.
@@ -269,7 +273,7 @@ func (r *run) report() error {
 	}
 	page := report.Report{
 		Title: filepath.Base(cfg.Dir), Command: r.Command, Config: cfg.String(),
-		Environment: append(report.Environment(), report.Fact{Name: "device", Value: r.Device.String()}),
+		Environment: r.environment().Facts(),
 		Classes:     classes, History: r.log.History(), Summary: r.result.Evaluation, Samples: r.samples,
 	}
 	return page.Save(filepath.Join(cfg.Dir, ReportFile))

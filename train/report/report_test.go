@@ -41,7 +41,7 @@ func example(t *testing.T) *Report {
 	}
 	s := c.Summary()
 	return &Report{Title: "run <one>", Command: []string{"graft", "train", "--cfg", "my file.yaml", "it's"},
-		Result: []Fact{{"model", "deploy.onnx"}}, Environment: Environment(), Config: "DIR: \"<x>\"\n", Classes: two, History: h, Summary: &s,
+		Result: []Fact{{"model", "deploy.onnx"}}, Environment: NewEnvironment(nil, "v1", "native").Facts(), Config: "DIR: \"<x>\"\n", Classes: two, History: h, Summary: &s,
 		Samples: []Sample{{"a&b.png", p, []int32{0, 1, 1, -1, 0, 0}, []int32{0, 1, 0, 1, 0, 0}}, {Name: "no truth", Picture: p, Prediction: []int32{0, 0, 0, 1, 1, 1}}}}
 }
 
@@ -247,16 +247,6 @@ func TestTable(t *testing.T) {
 	for _, part := range []string{"sky <b>  100.00 %", "road       n/a", "mean IoU 50.00 % (absent classes as 0), 100.00 % over the 1 classes present; pixel accuracy 100.00 % of 3 pixels"} {
 		if !strings.Contains(b.String(), part) {
 			t.Errorf("%q is missing from\n%s", part, b.String())
-		}
-	}
-}
-
-func TestEnvironmentHasNoPaths(t *testing.T) {
-	home, _ := os.UserHomeDir()
-	host, _ := os.Hostname()
-	for _, f := range Environment() {
-		if strings.Contains(f.Value, string(filepath.Separator)+"home") || (len(home) > 1 && strings.Contains(f.Value, home)) || (len(host) > 3 && strings.Contains(f.Value, host)) {
-			t.Errorf("%s: %s", f.Name, f.Value)
 		}
 	}
 }
