@@ -18,7 +18,7 @@ func widest(limit string) *isa {
 }
 
 var avx512 = &isa{
-	name: "AVX-512", mr: len(tilesAVX512), nr: 32,
+	name: "AVX-512", mr: len(tilesAVX512), nr: 32, dense: 512 << 10,
 	tile: func(t *tile) {
 		n := t.vectors(16)
 		tilesAVX512[t.rows-1][n-1](t)
@@ -50,7 +50,7 @@ var avx512 = &isa{
 }
 
 var avx2 = &isa{
-	name: "AVX2", mr: len(tilesAVX2), nr: 16,
+	name: "AVX2", mr: len(tilesAVX2), nr: 16, dense: 512 << 10,
 	tile: func(t *tile) {
 		n := t.vectors(8)
 		tilesAVX2[t.rows-1][n-1](t)

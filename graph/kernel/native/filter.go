@@ -43,7 +43,7 @@ func (d *Device) convBackwardFilter(p *program, c kernel.ConvBackwardFilter) {
 		return
 	}
 	units := f.Groups * f.panels * f.tiles
-	threads := p.parts(int(c.FLOPs()/2), 64<<10)
+	threads := p.parts(int(c.FLOPs()/2), p.isa.dense)
 	// Enough tiles: share them. Few: share the pixels, each share with sums
 	// of its own.
 	byPixel := units < 4*threads && threads > 1
@@ -139,6 +139,9 @@ func (f *filterGrad) sum(v *isa, w *tile, x, dy, dw, buf []float32, u0, u1, b0, 
 			w.runs[i] = run{i * f.OW * f.O, i * f.KH * f.pitch}
 		}
 		out := ((n*f.OH+i0)*f.OW + j0) * f.O
+		for i := range i1 - i0 {
+			touch(dy[out+i*f.OW*f.O : out+(i*f.OW+j1-j0)*f.O])
+		}
 		loaded := -1
 		for u := u0; u < u1; u++ {
 			panel, tile := u/f.tiles, u%f.tiles
@@ -167,6 +170,22 @@ func (f *filterGrad) sum(v *isa, w *tile, x, dy, dw, buf []float32, u0, u1, b0, 
 		}
 	}
 	w.runs = all
+}
+
+// touch reads every cache line once, in order: the tiles then find in the
+// cache what they read in strides that no prefetcher follows. The sum keeps the
+// compiler from leaving the reads out.
+//
+//go:noinline
+func touch(x []float32) float32 {
+	var a, b, c, d float32
+	for ; len(x) >= 64; x = x[64:] {
+		a += x[0]
+		b += x[16]
+		c += x[32]
+		d += x[48]
+	}
+	return a + b + c + d
 }
 
 // load copies the source of a block of output pixels: whole rows if merged,

@@ -212,14 +212,14 @@ func (g *gather) plan(threads, mr, nr int) {
 func (d *Device) gathers(p *program, gs []gather, src, filter, bias, dst int, act kernel.Clip) {
 	mr, nr := d.isa.mr, d.isa.nr
 	threads := p.pool.threads
-	var work, packs, buffer, flops int
+	var work, packs, buffer, products int
 	for i := range gs {
 		g := &gs[i]
 		g.plan(threads, mr, nr)
 		g.weights = p.reserve(g.groups * g.panels * g.panel)
 		work += g.items * g.shares
 		packs += g.groups * g.panels
-		flops += g.n * g.h.out * g.w.out * g.groups * g.panels * g.panel
+		products += g.n * g.h.out * g.w.out * g.groups * g.panels * g.panel
 		if !g.direct {
 			buffer = max(buffer, g.rows*len(g.h.offset)*g.width*g.sg*g.groups)
 		}
@@ -238,7 +238,7 @@ func (d *Device) gathers(p *program, gs []gather, src, filter, bias, dst int, ac
 		}
 	})
 
-	parts := min(p.parts(flops, 64<<10), work)
+	parts := min(p.parts(products, p.isa.dense), work)
 	at := p.reserve(parts * buffer)
 	workers := make([]tile, parts)
 	p.stage(parts, func(part int) {

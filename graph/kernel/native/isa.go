@@ -10,6 +10,7 @@ import "os"
 type isa struct {
 	name    string
 	mr, nr  int // of the dense micro-kernel
+	dense   int // products that a share of a dense kernel should have at least
 	tile    func(t *tile)
 	spread  func(t *spreadTile)
 	maxBack func(t *windowTile)
@@ -47,7 +48,7 @@ type isa struct {
 
 // portable is plain Go.
 var portable = &isa{
-	name: "plain Go", mr: 4, nr: 4, tile: tileGo, spread: spreadGo, maxBack: maxBackGo,
+	name: "plain Go", mr: 4, nr: 4, dense: 64 << 10, tile: tileGo, spread: spreadGo, maxBack: maxBackGo,
 	add: vecAdd, mul: vecMul, max: vecMax, mulAdd: vecMulAdd, scale: vecScale, axpy: vecAxpy, affine: vecAffine,
 	clamp: vecClamp, exp: vecExp, gate: vecGate, above: vecAbove, inside: vecInside, norm: vecNorm, normBack: vecNormBack, sgd: vecSGD,
 	moments: vecMoments, dots: vecDots, dotRows: vecDotRows,

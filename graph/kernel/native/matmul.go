@@ -29,7 +29,7 @@ func (d *Device) matMul(p *program, m kernel.MatMul) {
 	rows := max(mr, min(mr*itemTiles, bufferFloats/max(m.K, 1)/mr*mr))
 	blocks := ceilDiv(m.M, rows)
 	shares := 1
-	threads := p.parts(m.Batch*panels*m.M*size/nr*nr, 64<<10)
+	threads := p.parts(m.Batch*m.M*panels*size, p.isa.dense)
 	if blocks*m.Batch < 8*threads {
 		shares = min(panels, ceilDiv(8*threads, blocks*m.Batch))
 	}

@@ -9,7 +9,7 @@ import (
 
 // grain is how many elements of cheap work one share should have at least:
 // waking a worker costs about as much.
-const grain = 8192
+const grain = 16384
 
 // each applies f to every element of x.
 func each(f func(float32) float32) func(y, x []float32) {
