@@ -103,7 +103,7 @@ func (d *dilater) node(n *pb.NodeProto) error {
 	resized := n.GetOpType() == "Resize" || n.GetOpType() == "Upsample"
 	for _, o := range n.GetOutput() {
 		s := d.stride(o)
-		if v := d.values[o]; s == 0 && v != nil && v.Known && len(v.Dims) == 4 {
+		if v := d.value(o); s == 0 && v.Known && len(v.Dims) == 4 {
 			continue
 		}
 		if s != 0 && stride != 0 && s != stride && !resized && (lost > 1 || s/max(lost, 1) > d.limit) {
@@ -122,6 +122,9 @@ func (d *dilater) node(n *pb.NodeProto) error {
 
 // window spreads a convolution or a pool.
 func (d *dilater) window(n *pb.NodeProto) error {
+	if len(n.GetInput()) == 0 || len(n.GetOutput()) == 0 || n.GetOpType() == "Conv" && len(n.GetInput()) < 2 {
+		return d.failure(n, ErrInvalid, "inputs or outputs are missing")
+	}
 	x := n.GetInput()[0]
 	in, out := d.stride(x), d.stride(n.GetOutput()[0])
 	lost := d.before(x)
@@ -135,7 +138,11 @@ func (d *dilater) window(n *pb.NodeProto) error {
 	}
 	var kernel []int64
 	if n.GetOpType() == "Conv" {
-		kernel, _ = sizesOf(d.values[n.GetInput()[1]].Dims[2:])
+		weight := d.value(n.GetInput()[1])
+		if len(weight.Dims) != 4 {
+			return d.failure(n, ErrInvalid, "weight %v", weight.Info)
+		}
+		kernel, _ = sizesOf(weight.Dims[2:])
 	}
 	w, err := c.window(2, kernel)
 	if err != nil {

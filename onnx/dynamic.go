@@ -10,7 +10,7 @@ import (
 // Dynamic makes the batch size, the height and the width of a model's picture
 // free: they are called N, H and W. What the exporter baked in for one size is
 // computed instead: Reshape to a fixed shape, Resize to a fixed size (that of
-// the picture, or a whole multiple of its input), and an AveragePool over
+// the picture or of an earlier map, or a whole multiple of its input), and an AveragePool over
 // exactly the whole map becomes a GlobalAveragePool. The output shapes are
 // restated.
 //
@@ -54,7 +54,7 @@ func freed(m *Model) (*Model, error) {
 	}
 	flat.Graph.ValueInfo = nil
 	for k, o := range flat.Graph.Output {
-		flat.Graph.Output[k] = declare(o.GetName(), Info{DType: baked.values[o.GetName()].DType})
+		flat.Graph.Output[k] = declare(o.GetName(), Info{DType: baked.value(o.GetName()).DType})
 	}
 	f := &freer{m: flat, baked: baked, image: name, taken: valueNames(flat.Graph)}
 	return flat, f.run()
@@ -97,9 +97,9 @@ func (f *freer) run() error {
 func (f *freer) node(a *analysis, n *pb.NodeProto) (*pb.NodeProto, error) {
 	var x, was *value
 	if len(n.GetInput()) > 0 {
-		x, was = a.values[n.GetInput()[0]], f.baked.values[n.GetInput()[0]]
+		x, was = a.value(n.GetInput()[0]), f.baked.value(n.GetInput()[0])
 	}
-	if x == nil || was == nil || !x.Known || !was.Known {
+	if len(n.GetOutput()) == 0 || x == nil || !x.Known || !was.Known {
 		return n, nil
 	}
 	if _, known := concreteDims(x.Dims); known {
@@ -131,12 +131,12 @@ func (f *freer) node(a *analysis, n *pb.NodeProto) (*pb.NodeProto, error) {
 // in groups of equal size: an axis that alone makes up an axis of the input is
 // kept (0) or computed, one that joins axes of the input is their product.
 func (f *freer) reshape(a *analysis, n *pb.NodeProto, sym []Dim, from []int) (*pb.NodeProto, error) {
-	out := f.baked.values[n.GetOutput()[0]]
+	out := f.baked.value(n.GetOutput()[0])
 	to, known := concreteDims(out.Dims)
 	if !known || !out.Known || len(n.GetInput()) < 2 {
 		return n, nil
 	}
-	target, isConst := a.values[n.GetInput()[1]].known().ints()
+	target, isConst := a.value(n.GetInput()[1]).known().ints()
 	if !isConst || len(target) != len(to) || AttrInt(n, "allowzero", 0) != 0 {
 		return n, nil // computed from shapes already
 	}
@@ -239,20 +239,30 @@ func (f *freer) resize(a *analysis, n *pb.NodeProto, from []int) (*pb.NodeProto,
 	if len(n.GetInput()) < 4 || n.GetInput()[3] == "" || len(from) != 4 || Attr(n, "axes") != nil {
 		return n, nil
 	}
-	sizes, known := a.values[n.GetInput()[3]].known().ints()
-	if !known || len(sizes) != 4 {
+	t := a.value(n.GetInput()[3]).known()
+	if t == nil || t.len() != 4 {
 		return n, nil
 	}
+	sizes := make([]int64, 4)
+	for k := 2; k < 4; k++ {
+		size := t.at(k)
+		if size == nil {
+			return n, nil
+		}
+		baked := false
+		if sizes[k], baked = size.isConst(); !baked {
+			return n, nil
+		}
+	}
 	n = copyNode(n)
-	image, _ := concreteDims(f.baked.values[f.image].Dims)
-	if int(sizes[2]) == image[2] && int(sizes[3]) == image[3] {
+	if like := f.sized(a, sizes[2:]); like != "" {
 		own := f.slice(a, n, f.add(n, "Shape", "shape", n.Input[:1]), 0, 2)
-		whole := f.slice(a, n, f.add(n, "Shape", "image_shape", []string{f.image}), 2, 4)
+		whole := f.slice(a, n, f.add(n, "Shape", "target_shape", []string{like}), 2, 4)
 		n.Input[3] = f.add(n, "Concat", "sizes", []string{own, whole}, IntAttr("axis", 0))
 		return n, nil
 	}
 	if from[2] < 1 || from[3] < 1 || int(sizes[2])%from[2] != 0 || int(sizes[3])%from[3] != 0 {
-		return nil, f.failure(n, "it resizes a map of %v to %v, which is neither the picture's size nor a whole multiple", from[2:], sizes[2:])
+		return nil, f.failure(n, "it resizes a map of %v to %v, which is neither the size of another map nor a whole multiple", from[2:], sizes[2:])
 	}
 	scales := NewFloats(freshName(f.taken, NodeName(n)+"/scales"), []int{4},
 		[]float32{1, 1, float32(int(sizes[2]) / from[2]), float32(int(sizes[3]) / from[3])})
@@ -270,6 +280,27 @@ func (f *freer) resize(a *analysis, n *pb.NodeProto, from []int) (*pb.NodeProto,
 		n.Input[1] = roi.GetName()
 	}
 	return n, nil
+}
+
+// sized returns the map that had a size when the model was exported: the
+// picture, or the first one that changes with it; "" if there is none.
+func (f *freer) sized(a *analysis, size []int64) string {
+	fits := func(name string) bool {
+		was, now := f.baked.value(name), a.value(name)
+		return len(was.Dims) == 4 && was.Dims[2].Size == size[0] && was.Dims[3].Size == size[1] &&
+			len(now.Dims) == 4 && now.Dims[2].Size < 0 && now.Dims[3].Size < 0
+	}
+	if fits(f.image) {
+		return f.image
+	}
+	for _, n := range f.nodes {
+		for _, o := range n.GetOutput() {
+			if o != "" && fits(o) {
+				return o
+			}
+		}
+	}
+	return ""
 }
 
 func (f *freer) slice(a *analysis, n *pb.NodeProto, of string, start, end int64) string {

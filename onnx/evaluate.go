@@ -93,10 +93,7 @@ func (t *tensor) at(k int) *form {
 	case t.s != nil:
 		return t.s[k]
 	case t.i != nil:
-		if t.i[k] > formLimit || t.i[k] < -formLimit {
-			return nil
-		}
-		return &form{c: t.i[k], den: 1}
+		return &form{c: t.i[k], den: 1} // arithmetic checks its range
 	}
 	const den = 1 << 12
 	v := float64(t.f[k]) * den

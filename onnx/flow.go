@@ -59,8 +59,8 @@ func newFlow(m *Model) (*flow, error) {
 // stride returns how many pixels of the image lie between two elements of a
 // map; 0 for values that are no maps.
 func (f *flow) stride(name string) int {
-	v := f.values[name]
-	if v == nil || !IsFloat(v.DType) || !v.Known || len(v.Dims) != 4 || v.proto != nil || v.data != nil {
+	v := f.value(name)
+	if !IsFloat(v.DType) || !v.Known || len(v.Dims) != 4 || v.proto != nil || v.data != nil {
 		return 0
 	}
 	h, w := v.Dims[2].Size, v.Dims[3].Size
@@ -83,8 +83,8 @@ func (f *flow) trunk() []string {
 	type paths [2]uint64
 	add := func(a, b paths) paths { return paths{(a[0] + b[0]) % p, (a[1] + b[1]) % q} }
 	floats := func(name string) bool {
-		v := f.values[name]
-		return name != "" && v != nil && v.proto == nil && (IsFloat(v.DType) || v.DType == pb.TensorProto_UNDEFINED)
+		v := f.value(name)
+		return name != "" && v.proto == nil && (IsFloat(v.DType) || v.DType == pb.TensorProto_UNDEFINED)
 	}
 	from := map[string]paths{f.input: {1, 1}}
 	for _, n := range f.nodes {

@@ -92,7 +92,10 @@ func Import(m *Model, outputStride int) (*Model, []Tap, error) {
 	}
 	for k, name := range names {
 		tap := Tap{Name: fmt.Sprint(FeaturePrefix, k), Stride: min(f.stride(name), outputStride)}
-		channels := infos[tap.Name].Dims[1].Size
+		channels := int64(0)
+		if dims := infos[tap.Name].Dims; len(dims) == 4 {
+			channels = dims[1].Size
+		}
 		if channels < 1 {
 			return nil, nil, f.failure(nil, ErrUnsupported, "the channels of the map %q are not known", name)
 		}
@@ -114,7 +117,7 @@ func Import(m *Model, outputStride int) (*Model, []Tap, error) {
 // it is in inference: one output, no training_mode.
 func plainBatchNorm(m *Model) {
 	for _, n := range m.Graph.Node {
-		if OpName(n) == "BatchNormalization" {
+		if OpName(n) == "BatchNormalization" && len(n.Output) > 0 {
 			n.Output = n.Output[:1]
 			DeleteAttr(n, "training_mode")
 		}
@@ -223,7 +226,7 @@ func (f *flow) weighted(k int) bool {
 // the classifier itself.
 func (f *flow) narrow(producer map[string]*pb.NodeProto, name string, classifier bool) string {
 	skip := func(name string) string {
-		for n := producer[name]; n != nil && (OpName(n) == "Dropout" || OpName(n) == "Identity"); n = producer[name] {
+		for n := producer[name]; n != nil && len(n.GetInput()) > 0 && (OpName(n) == "Dropout" || OpName(n) == "Identity"); n = producer[name] {
 			name = n.GetInput()[0]
 		}
 		return name
@@ -232,7 +235,7 @@ func (f *flow) narrow(producer map[string]*pb.NodeProto, name string, classifier
 	at := name
 	for steps := 0; steps < 8; steps++ {
 		n := producer[at]
-		if n == nil {
+		if n == nil || len(n.GetInput()) == 0 {
 			return name
 		}
 		switch OpName(n) {
@@ -241,7 +244,7 @@ func (f *flow) narrow(producer map[string]*pb.NodeProto, name string, classifier
 			continue
 		case "Mul": // x * sigmoid(x): swish
 			for _, in := range n.GetInput() {
-				if p := producer[in]; p != nil && (OpName(p) == "Sigmoid" || OpName(p) == "HardSigmoid") && slices.Contains(n.GetInput(), p.GetInput()[0]) {
+				if p := producer[in]; p != nil && len(p.GetInput()) > 0 && (OpName(p) == "Sigmoid" || OpName(p) == "HardSigmoid") && slices.Contains(n.GetInput(), p.GetInput()[0]) {
 					at = p.GetInput()[0]
 				}
 			}
@@ -250,10 +253,13 @@ func (f *flow) narrow(producer map[string]*pb.NodeProto, name string, classifier
 			}
 			continue
 		case "Conv":
-			x, w := f.values[n.GetInput()[0]], f.values[n.GetInput()[1]]
+			if len(n.GetInput()) < 2 {
+				return name
+			}
+			x, w := f.value(n.GetInput()[0]), f.value(n.GetInput()[1])
 			pointwise := AttrInt(n, "group", 1) == 1 && len(w.Dims) == 4 && w.Dims[2].Size == 1 && w.Dims[3].Size == 1 &&
 				!slices.ContainsFunc(AttrInts(n, "strides", nil), func(s int64) bool { return s != 1 })
-			if pointwise && x.Known && (classifier || w.Dims[0].Size >= 2*x.Dims[1].Size) && f.stride(n.GetInput()[0]) == f.stride(name) {
+			if pointwise && len(x.Dims) == 4 && (classifier || w.Dims[0].Size >= 2*x.Dims[1].Size) && f.stride(n.GetInput()[0]) == f.stride(name) {
 				return skip(n.GetInput()[0])
 			}
 		}

@@ -281,6 +281,9 @@ func (a *analysis) run() error {
 			}
 			c.in = append(c.in, v)
 		}
+		if len(n.GetOutput()) == 0 {
+			return a.failure(n, ErrInvalid, "the node has no output")
+		}
 		c.out = make([]*value, len(n.GetOutput()))
 		for i := range c.out {
 			c.out[i] = &value{}
@@ -331,6 +334,15 @@ func (a *analysis) run() error {
 		return missing
 	}
 	return nil
+}
+
+// value returns what is known of a value; nothing is known of names that
+// stand nowhere.
+func (a *analysis) value(name string) *value {
+	if v := a.values[name]; v != nil {
+		return v
+	}
+	return &value{}
 }
 
 func (a *analysis) define(name string, v *value) {

@@ -51,7 +51,7 @@ func Specialize(m *Model, inputs map[string][]int) (*Model, map[string][]int, er
 		}
 	}
 	for _, v := range flat.Inputs() {
-		info := a.values[v.GetName()].Info
+		info := a.value(v.GetName()).Info
 		if _, ok := concreteDims(info.Dims); !ok || !info.Known {
 			e := a.failure(nil, ErrInvalid, "input %q has the shape %v", v.GetName(), info)
 			e.Remedy = "give it concrete dimensions"
@@ -151,7 +151,7 @@ func (s *specializer) build() (*Model, map[string][]int, error) {
 			if k >= len(n.Input) || n.Input[k] == "" {
 				continue
 			}
-			v := s.values[n.Input[k]]
+			v := s.value(n.Input[k])
 			if v.proto != nil || v.data == nil || v.data.symbolic() {
 				continue
 			}
@@ -195,7 +195,7 @@ func (s *specializer) build() (*Model, map[string][]int, error) {
 		if name == "" {
 			return nil
 		}
-		v := s.values[name]
+		v := s.value(name)
 		dims, ok := concreteDims(v.Dims)
 		if !ok || !v.Known {
 			return s.failure(nil, ErrUnsupported, "the shape %v of %q depends on the input's contents", v.Info, name)
@@ -253,7 +253,7 @@ func (s *specializer) build() (*Model, map[string][]int, error) {
 
 // declare states type and shape of a value.
 func (s *specializer) declare(name string) *pb.ValueInfoProto {
-	return declare(name, s.values[name].Info)
+	return declare(name, s.value(name).Info)
 }
 
 // declare states a type and shape in a file.
@@ -281,9 +281,9 @@ func (s *specializer) explicit(n *pb.NodeProto) (*pb.NodeProto, error) {
 	x, kernel := 0, []int64(nil)
 	switch n.GetOpType() {
 	case "Conv", "ConvInteger", "ConvTranspose":
-		kernel, _ = sizesOf(s.values[n.GetInput()[1]].Dims[2:])
+		kernel, _ = sizesOf(s.value(n.GetInput()[1]).Dims[2:])
 	case "QLinearConv":
-		kernel, _ = sizesOf(s.values[n.GetInput()[3]].Dims[2:])
+		kernel, _ = sizesOf(s.value(n.GetInput()[3]).Dims[2:])
 	case "MaxPool", "AveragePool", "LpPool":
 	default:
 		return n, nil
@@ -292,17 +292,17 @@ func (s *specializer) explicit(n *pb.NodeProto) (*pb.NodeProto, error) {
 		return n, nil
 	}
 	n = copyNode(n)
-	in := s.values[n.GetInput()[x]]
+	in := s.value(n.GetInput()[x])
 	c := &call{a: s.analysis, n: n, version: s.m.Opset(n.GetDomain())}
 	var w *window
 	var err error
 	if n.GetOpType() == "ConvTranspose" {
-		_, w, err = c.transposed(in, s.values[n.GetInput()[1]])
+		_, w, err = c.transposed(in, s.value(n.GetInput()[1]))
 		if auto := AttrString(n, "auto_pad", "NOTSET"); auto != "NOTSET" && auto != "" {
 			if err == nil && Attr(n, "output_shape") != nil {
-			DeleteAttr(n, "output_shape")
-			SetAttr(n, IntsAttr("output_padding", w.extra...))
-		}
+				DeleteAttr(n, "output_shape")
+				SetAttr(n, IntsAttr("output_padding", w.extra...))
+			}
 		} // otherwise it stays: it may ask for more than pads can say
 	} else {
 		if w, err = c.window(len(in.Dims)-2, kernel); err == nil {
