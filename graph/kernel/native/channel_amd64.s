@@ -120,28 +120,47 @@ row4:
 block1:
 	TESTQ CX, CX
 	JLE done
-	LEAQ lanes<>(SB), BX
 	CMPQ CX, $8
-	JGE masked
+	JLT block1Masked
+	VMOVUPS (DI), Y0
+	MOVQ SI, R11
+	MOVQ DX, R12
+	MOVQ R8, AX
+
+rowWhole:
+	VMOVUPS (R11), Y1
+	VMOVUPS (R12), Y2
+	VFMADD231PS Y1, Y2, Y0
+	ADDQ R9, R11
+	ADDQ R10, R12
+	DECQ AX
+	JNZ rowWhole
+	VMOVUPS Y0, (DI)
+	ADDQ $32, DI
+	ADDQ $32, SI
+	ADDQ $32, DX
+	SUBQ $8, CX
+	JMP block1
+
+block1Masked:
 	LEAQ lanes<>+32(SB), BX
 	SHLQ $2, CX
 	SUBQ CX, BX
 	SHRQ $2, CX
-masked:
 	VMOVDQU (BX), Y15
 	VMASKMOVPS (DI), Y15, Y0
 	MOVQ SI, R11
 	MOVQ DX, R12
 	MOVQ R8, AX
 
-row1:
+rowMasked:
 	VMASKMOVPS (R11), Y15, Y1
 	VMASKMOVPS (R12), Y15, Y2
 	VFMADD231PS Y1, Y2, Y0
 	ADDQ R9, R11
 	ADDQ R10, R12
 	DECQ AX
-	JNZ row1
+	JNZ rowMasked
 	VMASKMOVPS Y0, Y15, (DI)
 	ADDQ $32, DI
 	ADDQ $32, SI
@@ -228,30 +247,63 @@ finish4:
 block1:
 	TESTQ CX, CX
 	JLE through
-	LEAQ lanes<>(SB), BX
 	CMPQ CX, $8
-	JGE masked
+	JLT block1Masked
+	TESTQ R11, R11
+	JZ zeroWhole
+	VMOVUPS (R11)(AX*1), Y0
+	JMP startWhole
+
+zeroWhole:
+	VXORPS X0, X0, X0
+
+startWhole:
+	MOVQ spreadTile_taps(DI), SI
+	MOVQ spreadTile_taps+8(DI), R13
+	TESTQ R13, R13
+	JZ finishWhole
+
+tapWhole:
+	MOVQ run_a(SI), DX
+	ADDQ R9, DX
+	MOVQ run_b(SI), R12
+	ADDQ R10, R12
+	VMOVUPS (DX)(AX*1), Y4
+	VMOVUPS (R12)(AX*1), Y5
+	VFMADD231PS Y4, Y5, Y0
+	ADDQ $run__size, SI
+	DECQ R13
+	JNZ tapWhole
+
+finishWhole:
+	VMAXPS Y0, Y12, Y0
+	VMINPS Y0, Y13, Y0
+	VMOVUPS Y0, (R8)(AX*1)
+	ADDQ $32, AX
+	SUBQ $8, CX
+	JMP block1
+
+block1Masked:
 	LEAQ lanes<>+32(SB), BX
 	SHLQ $2, CX
 	SUBQ CX, BX
 	SHRQ $2, CX
-masked:
 	VMOVDQU (BX), Y15
 	TESTQ R11, R11
-	JZ zero1
+	JZ zeroMasked
 	VMASKMOVPS (R11)(AX*1), Y15, Y0
-	JMP start1
+	JMP startMasked
 
-zero1:
+zeroMasked:
 	VXORPS X0, X0, X0
 
-start1:
+startMasked:
 	MOVQ spreadTile_taps(DI), SI
 	MOVQ spreadTile_taps+8(DI), R13
 	TESTQ R13, R13
-	JZ finish1
+	JZ finishMasked
 
-tap1:
+tapMasked:
 	MOVQ run_a(SI), DX
 	ADDQ R9, DX
 	MOVQ run_b(SI), R12
@@ -261,9 +313,9 @@ tap1:
 	VFMADD231PS Y4, Y5, Y0
 	ADDQ $run__size, SI
 	DECQ R13
-	JNZ tap1
+	JNZ tapMasked
 
-finish1:
+finishMasked:
 	VMAXPS Y0, Y12, Y0
 	VMINPS Y0, Y13, Y0
 	VMASKMOVPS Y0, Y15, (R8)(AX*1)
@@ -291,14 +343,59 @@ TEXT ·maxBackAVX2(SB), NOSPLIT, $0-8
 block:
 	TESTQ CX, CX
 	JLE done
-	LEAQ lanes<>(SB), BX
 	CMPQ CX, $8
-	JGE masked
+	JLT blockMasked
+	MOVQ windowTile_taps(DI), SI
+	MOVQ windowTile_taps+8(DI), R13
+	MOVQ (SI), DX
+	ADDQ R8, DX
+	VMOVUPS (DX)(AX*1), Y0
+
+maximumWhole:
+	ADDQ $8, SI
+	DECQ R13
+	JZ foundWhole
+	MOVQ (SI), DX
+	ADDQ R8, DX
+	VMOVUPS (DX)(AX*1), Y1
+	VMAXPS Y1, Y0, Y2
+	VCMPPS $3, Y0, Y0, Y3
+	VBLENDVPS Y3, Y0, Y2, Y2
+	VMOVAPS Y2, Y0
+	JMP maximumWhole
+
+foundWhole:
+	VMOVUPS (R10)(AX*1), Y4
+	VPCMPEQD Y6, Y6, Y6
+	MOVQ windowTile_taps(DI), SI
+	MOVQ windowTile_taps+8(DI), R13
+
+addWhole:
+	MOVQ (SI), DX
+	LEAQ (DX)(R8*1), R11
+	LEAQ (DX)(R9*1), R12
+	VMOVUPS (R11)(AX*1), Y1
+	VMOVUPS (R12)(AX*1), Y5
+	VCMPPS $0, Y0, Y1, Y7
+	VCMPPS $3, Y1, Y1, Y8
+	VORPS Y7, Y8, Y7
+	VANDPS Y6, Y7, Y7
+	VANDNPS Y6, Y7, Y6
+	VANDPS Y4, Y7, Y7
+	VADDPS Y7, Y5, Y5
+	VMOVUPS Y5, (R12)(AX*1)
+	ADDQ $8, SI
+	DECQ R13
+	JNZ addWhole
+	ADDQ $32, AX
+	SUBQ $8, CX
+	JMP block
+
+blockMasked:
 	LEAQ lanes<>+32(SB), BX
 	SHLQ $2, CX
 	SUBQ CX, BX
 	SHRQ $2, CX
-masked:
 	VMOVDQU (BX), Y15
 	MOVQ windowTile_taps(DI), SI
 	MOVQ windowTile_taps+8(DI), R13
@@ -306,10 +403,10 @@ masked:
 	ADDQ R8, DX
 	VMASKMOVPS (DX)(AX*1), Y15, Y0
 
-maximum:
+maximumMasked:
 	ADDQ $8, SI
 	DECQ R13
-	JZ found
+	JZ foundMasked
 	MOVQ (SI), DX
 	ADDQ R8, DX
 	VMASKMOVPS (DX)(AX*1), Y15, Y1
@@ -317,33 +414,31 @@ maximum:
 	VCMPPS $3, Y0, Y0, Y3
 	VBLENDVPS Y3, Y0, Y2, Y2
 	VMOVAPS Y2, Y0
-	JMP maximum
+	JMP maximumMasked
 
-found:
+foundMasked:
 	VMASKMOVPS (R10)(AX*1), Y15, Y4
-	VMOVAPS Y15, Y6
+	VPCMPEQD Y6, Y6, Y6
 	MOVQ windowTile_taps(DI), SI
 	MOVQ windowTile_taps+8(DI), R13
 
-add:
+addMasked:
 	MOVQ (SI), DX
 	LEAQ (DX)(R8*1), R11
 	LEAQ (DX)(R9*1), R12
 	VMASKMOVPS (R11)(AX*1), Y15, Y1
+	VMASKMOVPS (R12)(AX*1), Y15, Y5
 	VCMPPS $0, Y0, Y1, Y7
 	VCMPPS $3, Y1, Y1, Y8
 	VORPS Y7, Y8, Y7
 	VANDPS Y6, Y7, Y7
 	VANDNPS Y6, Y7, Y6
 	VANDPS Y4, Y7, Y7
-	VMASKMOVPS (R12)(AX*1), Y15, Y5
 	VADDPS Y7, Y5, Y5
 	VMASKMOVPS Y5, Y15, (R12)(AX*1)
 	ADDQ $8, SI
 	DECQ R13
-	JNZ add
-
-owned:
+	JNZ addMasked
 	ADDQ $32, AX
 	SUBQ $8, CX
 	JMP block
@@ -459,27 +554,46 @@ row4:
 block1:
 	TESTQ CX, CX
 	JLE done
-	MOVL $-1, BX
 	CMPQ CX, $16
-	JGE masked
+	JLT block1Masked
+	VMOVUPS (DI), Z0
+	MOVQ SI, R11
+	MOVQ DX, R12
+	MOVQ R8, AX
+
+rowWhole:
+	VMOVUPS (R11), Z1
+	VMOVUPS (R12), Z2
+	VFMADD231PS Z1, Z2, Z0
+	ADDQ R9, R11
+	ADDQ R10, R12
+	DECQ AX
+	JNZ rowWhole
+	VMOVUPS Z0, (DI)
+	ADDQ $64, DI
+	ADDQ $64, SI
+	ADDQ $64, DX
+	SUBQ $16, CX
+	JMP block1
+
+block1Masked:
 	MOVL $1, BX
 	SHLL CX, BX
 	DECL BX
-masked:
 	KMOVW BX, K1
 	VMOVUPS.Z (DI), K1, Z0
 	MOVQ SI, R11
 	MOVQ DX, R12
 	MOVQ R8, AX
 
-row1:
+rowMasked:
 	VMOVUPS.Z (R11), K1, Z1
 	VMOVUPS.Z (R12), K1, Z2
 	VFMADD231PS Z1, Z2, Z0
 	ADDQ R9, R11
 	ADDQ R10, R12
 	DECQ AX
-	JNZ row1
+	JNZ rowMasked
 	VMOVUPS Z0, K1, (DI)
 	ADDQ $64, DI
 	ADDQ $64, SI
@@ -566,29 +680,62 @@ finish4:
 block1:
 	TESTQ CX, CX
 	JLE through
-	MOVL $-1, BX
 	CMPQ CX, $16
-	JGE masked
-	MOVL $1, BX
-	SHLL CX, BX
-	DECL BX
-masked:
-	KMOVW BX, K1
+	JLT block1Masked
 	TESTQ R11, R11
-	JZ zero1
-	VMOVUPS.Z (R11)(AX*1), K1, Z0
-	JMP start1
+	JZ zeroWhole
+	VMOVUPS (R11)(AX*1), Z0
+	JMP startWhole
 
-zero1:
+zeroWhole:
 	VXORPS X0, X0, X0
 
-start1:
+startWhole:
 	MOVQ spreadTile_taps(DI), SI
 	MOVQ spreadTile_taps+8(DI), R13
 	TESTQ R13, R13
-	JZ finish1
+	JZ finishWhole
 
-tap1:
+tapWhole:
+	MOVQ run_a(SI), DX
+	ADDQ R9, DX
+	MOVQ run_b(SI), R12
+	ADDQ R10, R12
+	VMOVUPS (DX)(AX*1), Z4
+	VMOVUPS (R12)(AX*1), Z5
+	VFMADD231PS Z4, Z5, Z0
+	ADDQ $run__size, SI
+	DECQ R13
+	JNZ tapWhole
+
+finishWhole:
+	VMAXPS Z0, Z12, Z0
+	VMINPS Z0, Z13, Z0
+	VMOVUPS Z0, (R8)(AX*1)
+	ADDQ $64, AX
+	SUBQ $16, CX
+	JMP block1
+
+block1Masked:
+	MOVL $1, BX
+	SHLL CX, BX
+	DECL BX
+	KMOVW BX, K1
+	TESTQ R11, R11
+	JZ zeroMasked
+	VMOVUPS.Z (R11)(AX*1), K1, Z0
+	JMP startMasked
+
+zeroMasked:
+	VXORPS X0, X0, X0
+
+startMasked:
+	MOVQ spreadTile_taps(DI), SI
+	MOVQ spreadTile_taps+8(DI), R13
+	TESTQ R13, R13
+	JZ finishMasked
+
+tapMasked:
 	MOVQ run_a(SI), DX
 	ADDQ R9, DX
 	MOVQ run_b(SI), R12
@@ -598,9 +745,9 @@ tap1:
 	VFMADD231PS Z4, Z5, Z0
 	ADDQ $run__size, SI
 	DECQ R13
-	JNZ tap1
+	JNZ tapMasked
 
-finish1:
+finishMasked:
 	VMAXPS Z0, Z12, Z0
 	VMINPS Z0, Z13, Z0
 	VMOVUPS Z0, K1, (R8)(AX*1)
@@ -628,13 +775,56 @@ TEXT ·maxBackAVX512(SB), NOSPLIT, $0-8
 block:
 	TESTQ CX, CX
 	JLE done
-	MOVL $-1, BX
 	CMPQ CX, $16
-	JGE masked
+	JLT blockMasked
+	MOVQ windowTile_taps(DI), SI
+	MOVQ windowTile_taps+8(DI), R13
+	MOVQ (SI), DX
+	ADDQ R8, DX
+	VMOVUPS (DX)(AX*1), Z0
+
+maximumWhole:
+	ADDQ $8, SI
+	DECQ R13
+	JZ foundWhole
+	MOVQ (SI), DX
+	ADDQ R8, DX
+	VMOVUPS (DX)(AX*1), Z1
+	VMAXPS Z1, Z0, Z2
+	VCMPPS $3, Z0, Z0, K2
+	VMOVAPS Z0, K2, Z2
+	VMOVAPS Z2, Z0
+	JMP maximumWhole
+
+foundWhole:
+	VMOVUPS (R10)(AX*1), Z4
+	KXNORW K3, K3, K3
+	MOVQ windowTile_taps(DI), SI
+	MOVQ windowTile_taps+8(DI), R13
+
+addWhole:
+	MOVQ (SI), DX
+	LEAQ (DX)(R8*1), R11
+	LEAQ (DX)(R9*1), R12
+	VMOVUPS (R11)(AX*1), Z1
+	VMOVUPS (R12)(AX*1), Z5
+	VCMPPS $0, Z0, Z1, K3, K4
+	VCMPPS $3, Z1, Z1, K3, K5
+	KORW K4, K5, K4
+	KANDNW K3, K4, K3
+	VADDPS Z4, Z5, K4, Z5
+	VMOVUPS Z5, (R12)(AX*1)
+	ADDQ $8, SI
+	DECQ R13
+	JNZ addWhole
+	ADDQ $64, AX
+	SUBQ $16, CX
+	JMP block
+
+blockMasked:
 	MOVL $1, BX
 	SHLL CX, BX
 	DECL BX
-masked:
 	KMOVW BX, K1
 	MOVQ windowTile_taps(DI), SI
 	MOVQ windowTile_taps+8(DI), R13
@@ -642,10 +832,10 @@ masked:
 	ADDQ R8, DX
 	VMOVUPS.Z (DX)(AX*1), K1, Z0
 
-maximum:
+maximumMasked:
 	ADDQ $8, SI
 	DECQ R13
-	JZ found
+	JZ foundMasked
 	MOVQ (SI), DX
 	ADDQ R8, DX
 	VMOVUPS.Z (DX)(AX*1), K1, Z1
@@ -653,33 +843,29 @@ maximum:
 	VCMPPS $3, Z0, Z0, K2
 	VMOVAPS Z0, K2, Z2
 	VMOVAPS Z2, Z0
-	JMP maximum
+	JMP maximumMasked
 
-found:
+foundMasked:
 	VMOVUPS.Z (R10)(AX*1), K1, Z4
-	KMOVW K1, K3
+	KXNORW K3, K3, K3
 	MOVQ windowTile_taps(DI), SI
 	MOVQ windowTile_taps+8(DI), R13
 
-add:
+addMasked:
 	MOVQ (SI), DX
 	LEAQ (DX)(R8*1), R11
 	LEAQ (DX)(R9*1), R12
 	VMOVUPS.Z (R11)(AX*1), K1, Z1
+	VMOVUPS.Z (R12)(AX*1), K1, Z5
 	VCMPPS $0, Z0, Z1, K3, K4
 	VCMPPS $3, Z1, Z1, K3, K5
 	KORW K4, K5, K4
 	KANDNW K3, K4, K3
-	VMOVUPS.Z (R12)(AX*1), K1, Z5
 	VADDPS Z4, Z5, K4, Z5
 	VMOVUPS Z5, K1, (R12)(AX*1)
-	KORTESTW K3, K3
-	JZ owned
 	ADDQ $8, SI
 	DECQ R13
-	JNZ add
-
-owned:
+	JNZ addMasked
 	ADDQ $64, AX
 	SUBQ $16, CX
 	JMP block

@@ -1,10 +1,6 @@
 package native
 
-import (
-	"unsafe"
-
-	"golang.org/x/sys/cpu"
-)
+import "golang.org/x/sys/cpu"
 
 // widest returns the kernels for this processor; limit "avx2" keeps to those.
 func widest(limit string) *isa {
@@ -94,6 +90,7 @@ var lanes = func() (l [32]int32) {
 // sets the mask of the last.
 func (t *tile) vectors(width int) int {
 	n := (t.cols + width - 1) / width
-	t.mask = (*int32)(unsafe.Pointer(&lanes[16-(t.cols-(n-1)*width)]))
+	used := t.cols - (n-1)*width
+	t.mask, t.whole = &lanes[16-used], used == width
 	return n
 }

@@ -1,6 +1,10 @@
 package native
 
-import "github.com/graft-onnx/graft/graph/kernel"
+import (
+	"math"
+
+	"github.com/graft-onnx/graft/graph/kernel"
+)
 
 // mix64 is the output function of the SplitMix64 generator (Steele, Lea and
 // Flood, 2014).
@@ -54,12 +58,11 @@ func dropout(p *program, d kernel.Dropout) {
 			}
 			z := key + uint64(index)*golden
 			for i, v := range x {
-				v *= scale
-				if mix64(z)>>32 < limit {
-					v = 0
-				}
+				// All ones where the element is kept: a branch would be
+				// guessed wrong half the time.
+				kept := uint32((int64(limit) - 1 - int64(mix64(z)>>32)) >> 63)
+				y[i] = math.Float32frombits(math.Float32bits(v*scale) & kept)
 				z += step
-				y[i] = v
 			}
 		}
 	})

@@ -24,7 +24,10 @@ type tile struct {
 	accumulate bool
 	clip       bool
 	lo, hi     float32
-	mask       *int32 // assembly's: the lanes of the last vector of columns
+	// For assembly: the lanes of the last vector of columns, and whether they
+	// are all.
+	mask  *int32
+	whole bool
 }
 
 // run is where one stretch of products starts.

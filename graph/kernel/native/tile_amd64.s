@@ -72,6 +72,13 @@ done:
 	VMINPS Y0, Y2, Y0
 
 write:
+	CMPB tile_whole(DI), $0
+	JE partial
+	VMOVUPS Y0, 0(R12)
+	VZEROUPPER
+	RET
+
+partial:
 	MOVQ tile_mask(DI), AX
 	VMOVDQU (AX), Y1
 	VMASKMOVPS Y0, Y1, 0(R12)
@@ -154,6 +161,14 @@ done:
 	VMINPS Y1, Y4, Y1
 
 write:
+	CMPB tile_whole(DI), $0
+	JE partial
+	VMOVUPS Y0, 0(R12)
+	VMOVUPS Y1, 32(R12)
+	VZEROUPPER
+	RET
+
+partial:
 	MOVQ tile_mask(DI), AX
 	VMOVDQU (AX), Y2
 	VMOVUPS Y0, 0(R12)
@@ -238,6 +253,15 @@ done:
 	VMINPS Y1, Y3, Y1
 
 write:
+	CMPB tile_whole(DI), $0
+	JE partial
+	VMOVUPS Y0, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Y1, 0(R12)
+	VZEROUPPER
+	RET
+
+partial:
 	MOVQ tile_mask(DI), AX
 	VMOVDQU (AX), Y2
 	VMASKMOVPS Y0, Y2, 0(R12)
@@ -336,6 +360,17 @@ done:
 	VMINPS Y3, Y6, Y3
 
 write:
+	CMPB tile_whole(DI), $0
+	JE partial
+	VMOVUPS Y0, 0(R12)
+	VMOVUPS Y1, 32(R12)
+	ADDQ R13, R12
+	VMOVUPS Y2, 0(R12)
+	VMOVUPS Y3, 32(R12)
+	VZEROUPPER
+	RET
+
+partial:
 	MOVQ tile_mask(DI), AX
 	VMOVDQU (AX), Y4
 	VMOVUPS Y0, 0(R12)
@@ -431,6 +466,17 @@ done:
 	VMINPS Y2, Y4, Y2
 
 write:
+	CMPB tile_whole(DI), $0
+	JE partial
+	VMOVUPS Y0, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Y1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Y2, 0(R12)
+	VZEROUPPER
+	RET
+
+partial:
 	MOVQ tile_mask(DI), AX
 	VMOVDQU (AX), Y3
 	VMASKMOVPS Y0, Y3, 0(R12)
@@ -545,6 +591,20 @@ done:
 	VMINPS Y5, Y8, Y5
 
 write:
+	CMPB tile_whole(DI), $0
+	JE partial
+	VMOVUPS Y0, 0(R12)
+	VMOVUPS Y1, 32(R12)
+	ADDQ R13, R12
+	VMOVUPS Y2, 0(R12)
+	VMOVUPS Y3, 32(R12)
+	ADDQ R13, R12
+	VMOVUPS Y4, 0(R12)
+	VMOVUPS Y5, 32(R12)
+	VZEROUPPER
+	RET
+
+partial:
 	MOVQ tile_mask(DI), AX
 	VMOVDQU (AX), Y6
 	VMOVUPS Y0, 0(R12)
@@ -652,6 +712,19 @@ done:
 	VMINPS Y3, Y5, Y3
 
 write:
+	CMPB tile_whole(DI), $0
+	JE partial
+	VMOVUPS Y0, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Y1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Y2, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Y3, 0(R12)
+	VZEROUPPER
+	RET
+
+partial:
 	MOVQ tile_mask(DI), AX
 	VMOVDQU (AX), Y4
 	VMASKMOVPS Y0, Y4, 0(R12)
@@ -783,6 +856,23 @@ done:
 	VMINPS Y7, Y10, Y7
 
 write:
+	CMPB tile_whole(DI), $0
+	JE partial
+	VMOVUPS Y0, 0(R12)
+	VMOVUPS Y1, 32(R12)
+	ADDQ R13, R12
+	VMOVUPS Y2, 0(R12)
+	VMOVUPS Y3, 32(R12)
+	ADDQ R13, R12
+	VMOVUPS Y4, 0(R12)
+	VMOVUPS Y5, 32(R12)
+	ADDQ R13, R12
+	VMOVUPS Y6, 0(R12)
+	VMOVUPS Y7, 32(R12)
+	VZEROUPPER
+	RET
+
+partial:
 	MOVQ tile_mask(DI), AX
 	VMOVDQU (AX), Y8
 	VMOVUPS Y0, 0(R12)
@@ -901,6 +991,21 @@ done:
 	VMINPS Y4, Y6, Y4
 
 write:
+	CMPB tile_whole(DI), $0
+	JE partial
+	VMOVUPS Y0, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Y1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Y2, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Y3, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Y4, 0(R12)
+	VZEROUPPER
+	RET
+
+partial:
 	MOVQ tile_mask(DI), AX
 	VMOVDQU (AX), Y5
 	VMASKMOVPS Y0, Y5, 0(R12)
@@ -1048,6 +1153,26 @@ done:
 	VMINPS Y9, Y12, Y9
 
 write:
+	CMPB tile_whole(DI), $0
+	JE partial
+	VMOVUPS Y0, 0(R12)
+	VMOVUPS Y1, 32(R12)
+	ADDQ R13, R12
+	VMOVUPS Y2, 0(R12)
+	VMOVUPS Y3, 32(R12)
+	ADDQ R13, R12
+	VMOVUPS Y4, 0(R12)
+	VMOVUPS Y5, 32(R12)
+	ADDQ R13, R12
+	VMOVUPS Y6, 0(R12)
+	VMOVUPS Y7, 32(R12)
+	ADDQ R13, R12
+	VMOVUPS Y8, 0(R12)
+	VMOVUPS Y9, 32(R12)
+	VZEROUPPER
+	RET
+
+partial:
 	MOVQ tile_mask(DI), AX
 	VMOVDQU (AX), Y10
 	VMOVUPS Y0, 0(R12)
@@ -1178,6 +1303,23 @@ done:
 	VMINPS Y5, Y7, Y5
 
 write:
+	CMPB tile_whole(DI), $0
+	JE partial
+	VMOVUPS Y0, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Y1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Y2, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Y3, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Y4, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Y5, 0(R12)
+	VZEROUPPER
+	RET
+
+partial:
 	MOVQ tile_mask(DI), AX
 	VMOVDQU (AX), Y6
 	VMASKMOVPS Y0, Y6, 0(R12)
@@ -1342,6 +1484,29 @@ done:
 	VMINPS Y11, Y14, Y11
 
 write:
+	CMPB tile_whole(DI), $0
+	JE partial
+	VMOVUPS Y0, 0(R12)
+	VMOVUPS Y1, 32(R12)
+	ADDQ R13, R12
+	VMOVUPS Y2, 0(R12)
+	VMOVUPS Y3, 32(R12)
+	ADDQ R13, R12
+	VMOVUPS Y4, 0(R12)
+	VMOVUPS Y5, 32(R12)
+	ADDQ R13, R12
+	VMOVUPS Y6, 0(R12)
+	VMOVUPS Y7, 32(R12)
+	ADDQ R13, R12
+	VMOVUPS Y8, 0(R12)
+	VMOVUPS Y9, 32(R12)
+	ADDQ R13, R12
+	VMOVUPS Y10, 0(R12)
+	VMOVUPS Y11, 32(R12)
+	VZEROUPPER
+	RET
+
+partial:
 	MOVQ tile_mask(DI), AX
 	VMOVDQU (AX), Y12
 	VMOVUPS Y0, 0(R12)

@@ -62,29 +62,41 @@ func sums(f *file, v vectors, kind string, in []string) {
 	f.p("	RET")
 }
 
-// laneMask sets the mask of the first CX lanes, of all if there are more; it
+// laneMask sets the mask of the first CX lanes, fewer than a vector has; it
 // uses BX.
-func laneMask(f *file, v vectors, label string) {
+func laneMask(f *file, v vectors) {
 	if v.masked {
-		f.p("	MOVL $-1, BX")
-		f.p("	CMPQ CX, $%d", v.width)
-		f.p("	JGE %s", label)
 		f.p("	MOVL $1, BX")
 		f.p("	SHLL CX, BX")
 		f.p("	DECL BX")
-		f.p("%s:", label)
 		f.p("	KMOVW BX, K1")
 		return
 	}
-	f.p("	LEAQ lanes<>(SB), BX")
-	f.p("	CMPQ CX, $%d", v.width)
-	f.p("	JGE %s", label)
 	f.p("	LEAQ lanes<>+32(SB), BX")
 	f.p("	SHLQ $2, CX")
 	f.p("	SUBQ CX, BX")
 	f.p("	SHRQ $2, CX")
-	f.p("%s:", label)
 	f.p("	VMOVDQU (BX), %s", mask)
+}
+
+// single emits code for one vector of the CX lanes that are left, twice: whole,
+// and masked where fewer lanes are left than a vector has, since masked stores
+// are slow, and slower to read back. body must jump to the label again when it
+// has taken a vector's lanes from CX.
+func single(f *file, v vectors, label, done string, body func(suffix string, load func(mem, dst string), store func(src, mem string))) {
+	f.p("\n%s:", label)
+	f.p("	TESTQ CX, CX")
+	f.p("	JLE %s", done)
+	f.p("	CMPQ CX, $%d", v.width)
+	f.p("	JLT %sMasked", label)
+	body("Whole",
+		func(mem, dst string) { f.p("	VMOVUPS %s, %s", mem, dst) },
+		func(src, mem string) { f.p("	VMOVUPS %s, %s", src, mem) })
+	f.p("\n%sMasked:", label)
+	laneMask(f, v)
+	body("Masked",
+		func(mem, dst string) { loadMasked(f, v, mem, dst) },
+		func(src, mem string) { storeMasked(f, v, src, mem) })
 }
 
 func loadMasked(f *file, v vectors, mem, dst string) {
@@ -151,28 +163,26 @@ func dotRows(f *file, v vectors) {
 	}
 	f.p("	SUBQ $%d, CX", 4*v.width)
 	f.p("	JMP block4")
-	f.p("\nblock1:")
-	f.p("	TESTQ CX, CX")
-	f.p("	JLE done")
-	laneMask(f, v, "masked")
-	loadMasked(f, v, "(DI)", r(0))
-	f.p("	MOVQ SI, R11")
-	f.p("	MOVQ DX, R12")
-	f.p("	MOVQ R8, AX")
-	f.p("\nrow1:")
-	loadMasked(f, v, "(R11)", r(1))
-	loadMasked(f, v, "(R12)", r(2))
-	f.p("	VFMADD231PS %s, %s, %s", r(1), r(2), r(0))
-	f.p("	ADDQ R9, R11")
-	f.p("	ADDQ R10, R12")
-	f.p("	DECQ AX")
-	f.p("	JNZ row1")
-	storeMasked(f, v, r(0), "(DI)")
-	for _, p := range []string{"DI", "SI", "DX"} {
-		f.p("	ADDQ $%d, %s", size, p)
-	}
-	f.p("	SUBQ $%d, CX", v.width)
-	f.p("	JMP block1")
+	single(f, v, "block1", "done", func(suffix string, load func(mem, dst string), store func(src, mem string)) {
+		load("(DI)", r(0))
+		f.p("	MOVQ SI, R11")
+		f.p("	MOVQ DX, R12")
+		f.p("	MOVQ R8, AX")
+		f.p("\nrow%s:", suffix)
+		load("(R11)", r(1))
+		load("(R12)", r(2))
+		f.p("	VFMADD231PS %s, %s, %s", r(1), r(2), r(0))
+		f.p("	ADDQ R9, R11")
+		f.p("	ADDQ R10, R12")
+		f.p("	DECQ AX")
+		f.p("	JNZ row%s", suffix)
+		store(r(0), "(DI)")
+		for _, p := range []string{"DI", "SI", "DX"} {
+			f.p("	ADDQ $%d, %s", size, p)
+		}
+		f.p("	SUBQ $%d, CX", v.width)
+		f.p("	JMP block1")
+	})
 	f.p("\ndone:")
 	f.p("	VZEROUPPER")
 	f.p("	RET")
@@ -249,26 +259,24 @@ func spread(f *file, v vectors) {
 	f.p("	SUBQ $%d, CX", 4*v.width)
 	f.p("	JMP block4")
 
-	f.p("\nblock1:")
-	f.p("	TESTQ CX, CX")
-	f.p("	JLE through")
-	laneMask(f, v, "masked")
-	f.p("	TESTQ R11, R11")
-	f.p("	JZ zero1")
-	loadMasked(f, v, "(R11)(AX*1)", r(0))
-	f.p("	JMP start1")
-	f.p("\nzero1:")
-	zero(1)
-	taps("1", func() {
-		loadMasked(f, v, "(DX)(AX*1)", r(4))
-		loadMasked(f, v, "(R12)(AX*1)", r(5))
-		f.p("	VFMADD231PS %s, %s, %s", r(4), r(5), r(0))
+	single(f, v, "block1", "through", func(suffix string, load func(mem, dst string), store func(src, mem string)) {
+		f.p("	TESTQ R11, R11")
+		f.p("	JZ zero%s", suffix)
+		load("(R11)(AX*1)", r(0))
+		f.p("	JMP start%s", suffix)
+		f.p("\nzero%s:", suffix)
+		zero(1)
+		taps(suffix, func() {
+			load("(DX)(AX*1)", r(4))
+			load("(R12)(AX*1)", r(5))
+			f.p("	VFMADD231PS %s, %s, %s", r(4), r(5), r(0))
+		})
+		clamp(1)
+		store(r(0), "(R8)(AX*1)")
+		f.p("	ADDQ $%d, AX", size)
+		f.p("	SUBQ $%d, CX", v.width)
+		f.p("	JMP block1")
 	})
-	clamp(1)
-	storeMasked(f, v, r(0), "(R8)(AX*1)")
-	f.p("	ADDQ $%d, AX", size)
-	f.p("	SUBQ $%d, CX", v.width)
-	f.p("	JMP block1")
 
 	f.p("\nthrough:")
 	f.p("	ADDQ spreadTile_yStep(DI), R8")

@@ -157,24 +157,32 @@ func tile(f *file, v vectors, rows, n int) {
 		}
 	}
 	f.p("\nwrite:")
-	if !v.masked {
-		setMask()
-	}
-	for i := range rows {
-		for j := range n {
-			mem := fmt.Sprintf("%d(R12)", j*size)
-			switch {
-			case j < last:
-				f.p("	VMOVUPS %s, %s", acc(i, j), mem)
-			case v.masked:
-				f.p("	VMOVUPS %s, K1, %s", acc(i, j), mem)
-			default:
-				f.p("	VMASKMOVPS %s, %s, %s", acc(i, j), maskReg, mem)
+	rowsOut := func(tail func(acc, mem string)) {
+		for i := range rows {
+			for j := range n {
+				if mem := fmt.Sprintf("%d(R12)", j*size); j == last {
+					tail(acc(i, j), mem)
+				} else {
+					f.p("	VMOVUPS %s, %s", acc(i, j), mem)
+				}
+			}
+			if i < rows-1 {
+				f.p("	ADDQ R13, R12")
 			}
 		}
-		if i < rows-1 {
-			f.p("	ADDQ R13, R12")
-		}
+	}
+	if v.masked {
+		rowsOut(func(acc, mem string) { f.p("	VMOVUPS %s, K1, %s", acc, mem) })
+	} else {
+		// Masked stores of AVX2 are slow on many processors.
+		f.p("	CMPB tile_whole(DI), $0")
+		f.p("	JE partial")
+		rowsOut(func(acc, mem string) { f.p("	VMOVUPS %s, %s", acc, mem) })
+		f.p("	VZEROUPPER")
+		f.p("	RET")
+		f.p("\npartial:")
+		setMask()
+		rowsOut(func(acc, mem string) { f.p("	VMASKMOVPS %s, %s, %s", acc, maskReg, mem) })
 	}
 	f.p("	VZEROUPPER")
 	f.p("	RET")
