@@ -17,34 +17,40 @@ import (
 // A layer that fits one size only, such as a matrix product over a flattened
 // map, fails with an *Error that names it.
 func Dynamic(m *Model) (*Model, error) {
-	out, err := freed(m)
+	out, stuck, err := freed(m)
 	if err != nil {
 		return nil, err
+	}
+	for _, n := range out.Graph.Node {
+		if err := stuck[n.Output[0]]; err != nil {
+			return nil, err
+		}
 	}
 	return restated(out)
 }
 
-// freed is Dynamic without the check that every layer fits.
-func freed(m *Model) (*Model, error) {
+// freed is Dynamic up to the layers that fit one size only: it returns their
+// errors by the name of the first output.
+func freed(m *Model) (*Model, map[string]error, error) {
 	flat, err := Inline(m, IsKernelFunction)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	dropStoredInputs(flat)
 	flat.IrVersion = max(flat.IrVersion, irFreeInitializers)
 	in, err := imageInput(flat)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	name := in.GetName()
 	fixed := declared(in)
 	baked, err := newAnalysis(flat, nil) // the sizes that the exporter saw
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	baked.lenient = true
 	if err := baked.run(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	free := []Dim{{Size: -1, Param: "N"}, fixed.Dims[1], {Size: -1, Param: "H"}, {Size: -1, Param: "W"}}
 	for k, v := range flat.Graph.Input {
@@ -56,8 +62,8 @@ func freed(m *Model) (*Model, error) {
 	for k, o := range flat.Graph.Output {
 		flat.Graph.Output[k] = declare(o.GetName(), Info{DType: baked.value(o.GetName()).DType})
 	}
-	f := &freer{m: flat, baked: baked, image: name, taken: valueNames(flat.Graph)}
-	return flat, f.run()
+	f := &freer{m: flat, baked: baked, image: name, taken: valueNames(flat.Graph), stuck: map[string]error{}}
+	return flat, f.stuck, f.run()
 }
 
 // freer replaces baked sizes. The nodes are visited in order with the symbolic
@@ -68,6 +74,7 @@ type freer struct {
 	image string
 	taken map[string]bool
 	nodes []*pb.NodeProto
+	stuck map[string]error // by first output
 }
 
 func (f *freer) run() error {
@@ -78,12 +85,17 @@ func (f *freer) run() error {
 	a.lenient = true
 	order := a.nodes
 	for _, n := range order {
-		before := len(f.nodes)
-		n, err = f.node(a, n)
-		if err != nil {
-			return err
+		if len(n.GetOutput()) == 0 {
+			return a.failure(n, ErrInvalid, "the node has no output")
 		}
-		f.nodes = append(f.nodes, n)
+		before := len(f.nodes)
+		changed, err := f.node(a, n)
+		if err != nil {
+			f.nodes = f.nodes[:before]
+			f.stuck[n.GetOutput()[0]] = err
+			changed = n
+		}
+		f.nodes = append(f.nodes, changed)
 		a.nodes = f.nodes[before:]
 		if err := a.run(); err != nil {
 			return err
@@ -99,7 +111,7 @@ func (f *freer) node(a *analysis, n *pb.NodeProto) (*pb.NodeProto, error) {
 	if len(n.GetInput()) > 0 {
 		x, was = a.value(n.GetInput()[0]), f.baked.value(n.GetInput()[0])
 	}
-	if len(n.GetOutput()) == 0 || x == nil || !x.Known || !was.Known {
+	if x == nil || !x.Known || !was.Known {
 		return n, nil
 	}
 	if _, known := concreteDims(x.Dims); known {
@@ -114,12 +126,21 @@ func (f *freer) node(a *analysis, n *pb.NodeProto) (*pb.NodeProto, error) {
 		return f.reshape(a, n, x.Dims, from)
 	case "Resize", "Upsample":
 		return f.resize(a, n, from)
-	case "AveragePool", "MaxPool":
+	case "Gemm", "MatMul":
+		// A weight for the lengths of a flattened map.
+		axis := len(x.Dims) - 1
+		if OpName(n) == "Gemm" && AttrInt(n, "transA", 0) != 0 {
+			axis = 0
+		}
+		if axis >= 0 && x.Dims[axis].Size < 0 && len(n.GetInput()) > 1 && a.value(n.GetInput()[1]).proto != nil {
+			return nil, f.failure(n, "its weight fits an input of %v only", was.Dims)
+		}
+	case "AveragePool":
 		kernel, pads := AttrInts(n, "kernel_shape", nil), AttrInts(n, "pads", nil)
 		if len(from) == 4 && len(n.GetOutput()) == 1 && len(kernel) == 2 && from[2] > 1 && int(kernel[0]) == from[2] && int(kernel[1]) == from[3] &&
 			!slices.ContainsFunc(pads, func(p int64) bool { return p != 0 }) {
 			g := copyNode(n)
-			g.OpType = map[string]string{"AveragePool": "GlobalAveragePool", "MaxPool": "GlobalMaxPool"}[n.GetOpType()]
+			g.OpType = "GlobalAveragePool"
 			g.Attribute = nil
 			return g, nil
 		}

@@ -64,7 +64,8 @@ func Import(m *Model, outputStride int) (*Model, []Tap, error) {
 	if flat, err = Unshare(flat); err != nil {
 		return nil, nil, err
 	}
-	if flat, err = freed(flat); err != nil {
+	flat, stuck, err := freed(flat)
+	if err != nil {
 		return nil, nil, err
 	}
 	f, err := newFlow(flat)
@@ -78,6 +79,11 @@ func Import(m *Model, outputStride int) (*Model, []Tap, error) {
 	enc, err := Extract(flat, []string{image.GetName()}, names)
 	if err != nil {
 		return nil, nil, err
+	}
+	for _, n := range enc.Graph.Node {
+		if err := stuck[n.Output[0]]; err != nil {
+			return nil, nil, err
+		}
 	}
 	if enc, err = Dilate(enc, outputStride); err != nil {
 		return nil, nil, err

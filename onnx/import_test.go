@@ -128,7 +128,7 @@ func TestImportKeepsValues(t *testing.T) {
 		for input = range sizes {
 		}
 		s := sizes[input]
-		free, err := freed(whole)
+		free, _, err := freed(whole)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -243,6 +243,37 @@ func TestDilateKeepsSamples(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A head of matrix products over a flattened map fits one size; the encoder in
+// front of it fits every size.
+func TestImportDropsAHeadForOneSize(t *testing.T) {
+	m := build(t, 11, func(b *Builder) {
+		x := b.Input("picture", float32Type, 1, 3, 32, 32)
+		for i, c := range []int{8, 8, 16, 16, 32} {
+			in := []int{3, 8, 8, 16, 16}[i]
+			w := b.Initializer(NewFloats(fmt.Sprint("w", i), []int{c, in, 3, 3}, noise(c*in*9, uint32(i))))
+			x = b.Op("Conv", fmt.Sprint("conv", i), []string{x, w}, IntsAttr("pads", 1, 1, 1, 1))
+			x = b.Op("Relu", fmt.Sprint("relu", i), []string{x})
+			x = b.Op("MaxPool", fmt.Sprint("pool", i), []string{x}, IntsAttr("kernel_shape", 2, 2), IntsAttr("strides", 2, 2))
+		}
+		x = b.Op("Flatten", "flat", []string{x})
+		b.Op("Gemm", "logits", []string{x, b.Initializer(NewFloats("fc", []int{32, 5}, noise(160, 9)))})
+		b.Output("logits", float32Type, 1, 5)
+	})
+	enc, taps, err := Import(m, 16)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprint(taps); got != "[{features_0 16 4} {features_1 16 8} {features_2 32 16} {features_3 32 16}]" {
+		t.Errorf("taps %s", got)
+	}
+	if got := features(t, enc, 2, 64, 48)["features_3"].Shape; !slices.Equal(got, []int{2, 32, 4, 3}) {
+		t.Errorf("shape %v", got)
+	}
+	if text, ok := enc.Metadata(TapsKey); !ok || text != `[{"name":"features_0","channels":16,"stride":4},{"name":"features_1","channels":16,"stride":8},{"name":"features_2","channels":32,"stride":16},{"name":"features_3","channels":32,"stride":16}]` {
+		t.Errorf("metadata %s", text)
+	}
 }
 
 func TestImportRefuses(t *testing.T) {

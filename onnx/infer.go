@@ -240,6 +240,10 @@ func declared(v *pb.ValueInfoProto) Info {
 	info.Known, info.Dims = true, []Dim{}
 	for _, d := range t.GetShape().GetDim() {
 		dim := Dim{Size: -1, Param: d.GetDimParam()}
+		switch dim.Param {
+		case "?", "-1", "None", "unk", "unknown":
+			dim.Param = "" // exporters' words for no name: two of them need not be equal
+		}
 		if _, ok := d.GetValue().(*pb.TensorShapeProto_Dimension_DimValue); ok && d.GetDimValue() >= 0 && d.GetDimValue() <= sizeLimit {
 			dim = Dim{Size: d.GetDimValue()}
 		}
