@@ -38,9 +38,10 @@ func (d Unary) Args() []Arg {
 	return []Arg{{"x", []int{d.Len}, Float32, In}, {"y", []int{d.Len}, Float32, Out}}
 }
 
-// UnaryBackward is the gradient of Unary: dx = dy * f'(x). At the corners the
-// derivative is 0, as in PyTorch.
-// Relu: dx = dy where x > 0. Clamp: dx = dy where Alpha < x < Beta.
+// UnaryBackward is the gradient of Unary: dx = dy * f'(x).
+// Relu: dx = dy where x > 0. Clamp: dx = dy where Alpha < x < Beta. At the
+// corner of Abs the derivative is 0, at those of LeakyRelu and Elu it is the
+// one from below, at those of HardSwish the one from outside, as in PyTorch.
 // Args: x, y, dy, dx (dx may be dy's buffer).
 type UnaryBackward struct {
 	Op          UnaryOp

@@ -13,7 +13,9 @@ const (
 // Pool slides a window: x (N,C,H,W) -> y (N,C,OH,OW). O, Groups of the
 // geometry are unused; a window may hang over the bottom and right padding
 // (ceil mode), where the overhang counts neither as cells nor as padding.
-// The maximum takes the first of equals in row order. Args: x, y.
+// The maximum takes the first of equals in row order, and a NaN before any
+// number. A window without a single input cell has the maximum -Inf and the
+// average 0. Args: x, y.
 type Pool struct {
 	Geometry
 	Op       PoolOp

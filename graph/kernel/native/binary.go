@@ -87,9 +87,9 @@ func binaryFunc(v *isa, op kernel.BinaryOp) (rowFunc, error) {
 			}
 		}, nil
 	case kernel.Sub:
-		return rows(func(a, b float32) float32 { return a - b }), nil
+		return rowsOr(v.sub, func(a, b float32) float32 { return a - b }), nil
 	case kernel.Div:
-		return rows(func(a, b float32) float32 { return a / b }), nil
+		return rowsOr(v.div, func(a, b float32) float32 { return a / b }), nil
 	case kernel.Max:
 		return rowsOr(v.max, func(a, b float32) float32 {
 			if b > a || b != b {

@@ -20,7 +20,7 @@ var avx512 = &isa{
 		tilesAVX512[t.rows-1][n-1](t)
 	},
 	spread: spreadAVX512, maxBack: maxBackAVX512,
-	add: vecAddAVX512, mul: vecMulAVX512, max: vecMaxAVX512, mulAdd: vecMulAddAVX512,
+	add: vecAddAVX512, sub: vecSubAVX512, div: vecDivAVX512, mul: vecMulAVX512, max: vecMaxAVX512, mulAdd: vecMulAddAVX512,
 	scale: vecScaleAVX512, axpy: vecAxpyAVX512, affine: vecAffineAVX512,
 	exp: vecExpAVX512, gate: vecGateAVX512, clamp: vecClampAVX512, above: vecAboveAVX512, inside: vecInsideAVX512,
 	norm: vecNormAVX512, normBack: vecNormBackAVX512, sgd: vecSGDAVX512,
@@ -52,7 +52,7 @@ var avx2 = &isa{
 		tilesAVX2[t.rows-1][n-1](t)
 	},
 	spread: spreadAVX2, maxBack: maxBackAVX2,
-	add: vecAddAVX2, mul: vecMulAVX2, max: vecMaxAVX2, mulAdd: vecMulAddAVX2,
+	add: vecAddAVX2, sub: vecSubAVX2, div: vecDivAVX2, mul: vecMulAVX2, max: vecMaxAVX2, mulAdd: vecMulAddAVX2,
 	scale: vecScaleAVX2, axpy: vecAxpyAVX2, affine: vecAffineAVX2,
 	exp: vecExpAVX2, gate: vecGateAVX2, clamp: vecClampAVX2, above: vecAboveAVX2, inside: vecInsideAVX2,
 	norm: vecNormAVX2, normBack: vecNormBackAVX2, sgd: vecSGDAVX2,

@@ -2,6 +2,8 @@ package native
 
 import (
 	"fmt"
+	"math"
+	"math/bits"
 	"runtime"
 
 	"github.com/graft-onnx/graft/graph/kernel"
@@ -39,7 +41,8 @@ func (d *Device) Threads() int { return d.pool.threads }
 
 // Alloc implements kernel.Device.
 func (d *Device) Alloc(bytes int) (kernel.Buffer, error) {
-	if bytes < 0 {
+	// Past this no machine has the address space, and Go would panic.
+	if bytes < 0 || bytes > math.MaxInt/4 || bits.Len(uint(bytes)) > 47 {
 		return nil, fmt.Errorf("native: cannot allocate %d bytes", bytes)
 	}
 	return host.Alloc(bytes), nil

@@ -17,6 +17,8 @@ type isa struct {
 
 	add    func(dst, a, b []float32)            // a + b
 	mul    func(dst, a, b []float32)            // a * b
+	sub    func(dst, a, b []float32)            // a - b
+	div    func(dst, a, b []float32)            // a / b
 	max    func(dst, a, b []float32)            // max(a, b), NaN if either is
 	mulAdd func(dst, a, b []float32)            // dst + a*b
 	scale  func(dst, x []float32, a float32)    // a*x
@@ -49,7 +51,7 @@ type isa struct {
 // portable is plain Go.
 var portable = &isa{
 	name: "plain Go", mr: 4, nr: 4, dense: 64 << 10, tile: tileGo, spread: spreadGo, maxBack: maxBackGo,
-	add: vecAdd, mul: vecMul, max: vecMax, mulAdd: vecMulAdd, scale: vecScale, axpy: vecAxpy, affine: vecAffine,
+	add: vecAdd, sub: vecSub, div: vecDiv, mul: vecMul, max: vecMax, mulAdd: vecMulAdd, scale: vecScale, axpy: vecAxpy, affine: vecAffine,
 	clamp: vecClamp, exp: vecExp, gate: vecGate, above: vecAbove, inside: vecInside, norm: vecNorm, normBack: vecNormBack, sgd: vecSGD,
 	moments: vecMoments, dots: vecDots, dotRows: vecDotRows,
 }

@@ -9,6 +9,12 @@ func mapAddAVX2(dst, a, b *float32, n int)
 func mapMulAVX2(dst, a, b *float32, n int)
 
 //go:noescape
+func mapSubAVX2(dst, a, b *float32, n int)
+
+//go:noescape
+func mapDivAVX2(dst, a, b *float32, n int)
+
+//go:noescape
 func mapMaxAVX2(dst, a, b *float32, n int)
 
 //go:noescape
@@ -61,6 +67,22 @@ func vecMulAVX2(dst, a, b []float32) {
 	}
 	a, b = a[:len(dst)], b[:len(dst)]
 	mapMulAVX2(&dst[0], &a[0], &b[0], len(dst))
+}
+
+func vecSubAVX2(dst, a, b []float32) {
+	if len(dst) == 0 {
+		return
+	}
+	a, b = a[:len(dst)], b[:len(dst)]
+	mapSubAVX2(&dst[0], &a[0], &b[0], len(dst))
+}
+
+func vecDivAVX2(dst, a, b []float32) {
+	if len(dst) == 0 {
+		return
+	}
+	a, b = a[:len(dst)], b[:len(dst)]
+	mapDivAVX2(&dst[0], &a[0], &b[0], len(dst))
 }
 
 func vecMaxAVX2(dst, a, b []float32) {
@@ -174,6 +196,12 @@ func mapAddAVX512(dst, a, b *float32, n int)
 func mapMulAVX512(dst, a, b *float32, n int)
 
 //go:noescape
+func mapSubAVX512(dst, a, b *float32, n int)
+
+//go:noescape
+func mapDivAVX512(dst, a, b *float32, n int)
+
+//go:noescape
 func mapMaxAVX512(dst, a, b *float32, n int)
 
 //go:noescape
@@ -226,6 +254,22 @@ func vecMulAVX512(dst, a, b []float32) {
 	}
 	a, b = a[:len(dst)], b[:len(dst)]
 	mapMulAVX512(&dst[0], &a[0], &b[0], len(dst))
+}
+
+func vecSubAVX512(dst, a, b []float32) {
+	if len(dst) == 0 {
+		return
+	}
+	a, b = a[:len(dst)], b[:len(dst)]
+	mapSubAVX512(&dst[0], &a[0], &b[0], len(dst))
+}
+
+func vecDivAVX512(dst, a, b []float32) {
+	if len(dst) == 0 {
+		return
+	}
+	a, b = a[:len(dst)], b[:len(dst)]
+	mapDivAVX512(&dst[0], &a[0], &b[0], len(dst))
 }
 
 func vecMaxAVX512(dst, a, b []float32) {

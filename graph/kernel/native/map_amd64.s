@@ -75,6 +75,78 @@ done:
 	VZEROUPPER
 	RET
 
+// func mapSubAVX2(dst, a, b *float32, n int)
+TEXT ·mapSubAVX2(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), DI
+	MOVQ a+8(FP), SI
+	MOVQ b+16(FP), DX
+	MOVQ n+24(FP), CX
+	XORQ AX, AX
+	SUBQ $8, CX
+	JLT tail
+
+	PCALIGN $32
+loop:
+	VMOVUPS (SI)(AX*4), Y0
+	VMOVUPS (DX)(AX*4), Y1
+	VSUBPS Y1, Y0, Y2
+	VMOVUPS Y2, (DI)(AX*4)
+	ADDQ $8, AX
+	SUBQ $8, CX
+	JGE loop
+
+tail:
+	ADDQ $8, CX
+	JZ done
+	LEAQ maskTable<>+32(SB), BX
+	SHLQ $2, CX
+	SUBQ CX, BX
+	VMOVDQU (BX), Y15
+	VMASKMOVPS (SI)(AX*4), Y15, Y0
+	VMASKMOVPS (DX)(AX*4), Y15, Y1
+	VSUBPS Y1, Y0, Y2
+	VMASKMOVPS Y2, Y15, (DI)(AX*4)
+
+done:
+	VZEROUPPER
+	RET
+
+// func mapDivAVX2(dst, a, b *float32, n int)
+TEXT ·mapDivAVX2(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), DI
+	MOVQ a+8(FP), SI
+	MOVQ b+16(FP), DX
+	MOVQ n+24(FP), CX
+	XORQ AX, AX
+	SUBQ $8, CX
+	JLT tail
+
+	PCALIGN $32
+loop:
+	VMOVUPS (SI)(AX*4), Y0
+	VMOVUPS (DX)(AX*4), Y1
+	VDIVPS Y1, Y0, Y2
+	VMOVUPS Y2, (DI)(AX*4)
+	ADDQ $8, AX
+	SUBQ $8, CX
+	JGE loop
+
+tail:
+	ADDQ $8, CX
+	JZ done
+	LEAQ maskTable<>+32(SB), BX
+	SHLQ $2, CX
+	SUBQ CX, BX
+	VMOVDQU (BX), Y15
+	VMASKMOVPS (SI)(AX*4), Y15, Y0
+	VMASKMOVPS (DX)(AX*4), Y15, Y1
+	VDIVPS Y1, Y0, Y2
+	VMASKMOVPS Y2, Y15, (DI)(AX*4)
+
+done:
+	VZEROUPPER
+	RET
+
 // func mapMaxAVX2(dst, a, b *float32, n int)
 TEXT ·mapMaxAVX2(SB), NOSPLIT, $0-32
 	MOVQ dst+0(FP), DI
@@ -716,6 +788,78 @@ tail:
 	VMOVUPS.Z (SI)(AX*4), K1, Z0
 	VMOVUPS.Z (DX)(AX*4), K1, Z1
 	VMULPS Z1, Z0, Z2
+	VMOVUPS Z2, K1, (DI)(AX*4)
+
+done:
+	VZEROUPPER
+	RET
+
+// func mapSubAVX512(dst, a, b *float32, n int)
+TEXT ·mapSubAVX512(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), DI
+	MOVQ a+8(FP), SI
+	MOVQ b+16(FP), DX
+	MOVQ n+24(FP), CX
+	XORQ AX, AX
+	SUBQ $16, CX
+	JLT tail
+
+	PCALIGN $32
+loop:
+	VMOVUPS (SI)(AX*4), Z0
+	VMOVUPS (DX)(AX*4), Z1
+	VSUBPS Z1, Z0, Z2
+	VMOVUPS Z2, (DI)(AX*4)
+	ADDQ $16, AX
+	SUBQ $16, CX
+	JGE loop
+
+tail:
+	ADDQ $16, CX
+	JZ done
+	MOVL $1, BX
+	SHLL CX, BX
+	DECL BX
+	KMOVW BX, K1
+	VMOVUPS.Z (SI)(AX*4), K1, Z0
+	VMOVUPS.Z (DX)(AX*4), K1, Z1
+	VSUBPS Z1, Z0, Z2
+	VMOVUPS Z2, K1, (DI)(AX*4)
+
+done:
+	VZEROUPPER
+	RET
+
+// func mapDivAVX512(dst, a, b *float32, n int)
+TEXT ·mapDivAVX512(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), DI
+	MOVQ a+8(FP), SI
+	MOVQ b+16(FP), DX
+	MOVQ n+24(FP), CX
+	XORQ AX, AX
+	SUBQ $16, CX
+	JLT tail
+
+	PCALIGN $32
+loop:
+	VMOVUPS (SI)(AX*4), Z0
+	VMOVUPS (DX)(AX*4), Z1
+	VDIVPS Z1, Z0, Z2
+	VMOVUPS Z2, (DI)(AX*4)
+	ADDQ $16, AX
+	SUBQ $16, CX
+	JGE loop
+
+tail:
+	ADDQ $16, CX
+	JZ done
+	MOVL $1, BX
+	SHLL CX, BX
+	DECL BX
+	KMOVW BX, K1
+	VMOVUPS.Z (SI)(AX*4), K1, Z0
+	VMOVUPS.Z (DX)(AX*4), K1, Z1
+	VDIVPS Z1, Z0, Z2
 	VMOVUPS Z2, K1, (DI)(AX*4)
 
 done:

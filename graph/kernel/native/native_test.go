@@ -1,6 +1,7 @@
 package native
 
 import (
+	"math"
 	"testing"
 
 	"github.com/graft-onnx/graft/graph/kernel"
@@ -149,7 +150,7 @@ func TestCompileRejects(t *testing.T) {
 		kernel.ConvBackwardFilter{Geometry: change(func(g *kernel.Geometry) { g.PadTop = -1 })},
 		kernel.Pool{Geometry: change(func(g *kernel.Geometry) { g.KH = 0 })},
 		kernel.Unary{Len: -1},
-		kernel.Unary{Len: 1 << 61},
+		kernel.Unary{Len: math.MaxInt / 2},
 		kernel.AddN{Len: 3},
 		kernel.Binary{A: []int{2}, B: []int{3}, Out: []int{3}},
 		kernel.Binary{A: []int{3}, B: []int{1, 3}, Out: []int{1, 3}},
@@ -207,6 +208,40 @@ func TestSpanCoversEverything(t *testing.T) {
 					t.Fatalf("%d parts of %d end at %d", parts, n, next)
 				}
 			}
+		}
+	}
+}
+
+func TestClosedDeviceStillComputes(t *testing.T) {
+	dev := New(4)
+	d := kernel.Fill{Len: 200000, Value: 3}
+	k, err := dev.Compile(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := buffers(d, k)
+	if err := dev.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := dev.Close(); err != nil {
+		t.Errorf("a second Close says %v", err)
+	}
+	if err := k.Run(args); err != nil {
+		t.Fatal(err)
+	}
+	for i, v := range host.Float32(args[0]) {
+		if v != 3 {
+			t.Fatalf("element %d is %v", i, v)
+		}
+	}
+}
+
+func TestAllocRejects(t *testing.T) {
+	dev := New(1)
+	defer dev.Close()
+	for _, n := range []int{-1, math.MaxInt, math.MaxInt / 3} {
+		if _, err := dev.Alloc(n); err == nil {
+			t.Errorf("Alloc(%d) succeeds", n)
 		}
 	}
 }

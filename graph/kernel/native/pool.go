@@ -36,16 +36,16 @@ func newPool(threads int) *pool {
 func (p *pool) run(parts int, f func(part int)) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if parts > 1 {
-		p.wait.Add(parts - 1)
-		for _, c := range p.work[:parts-1] {
-			c <- f
-		}
+	helpers := min(parts-1, len(p.work)) // none after close
+	p.wait.Add(helpers)
+	for _, c := range p.work[:helpers] {
+		c <- f
 	}
 	p.part(f, 0)
-	if parts > 1 {
-		p.wait.Wait()
+	for i := helpers + 1; i < parts; i++ {
+		p.part(f, i)
 	}
+	p.wait.Wait()
 	err := p.failure
 	p.failure = nil
 	return err
@@ -69,7 +69,7 @@ func (p *pool) close() {
 	for _, c := range p.work {
 		close(c)
 	}
-	p.work, p.threads = nil, 1
+	p.work = nil
 }
 
 // span is the part's share [lo, hi) of n things; the borders between shares

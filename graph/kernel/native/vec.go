@@ -52,6 +52,22 @@ func vecAdd(dst, a, b []float32) {
 	}
 }
 
+// vecSub computes dst = a - b.
+func vecSub(dst, a, b []float32) {
+	a, b = a[:len(dst)], b[:len(dst)]
+	for i := range dst {
+		dst[i] = a[i] - b[i]
+	}
+}
+
+// vecDiv computes dst = a / b.
+func vecDiv(dst, a, b []float32) {
+	a, b = a[:len(dst)], b[:len(dst)]
+	for i := range dst {
+		dst[i] = a[i] / b[i]
+	}
+}
+
 // vecMul computes dst = a * b.
 func vecMul(dst, a, b []float32) {
 	a, b = a[:len(dst)], b[:len(dst)]
