@@ -5,6 +5,7 @@ import (
 	"image"
 
 	"github.com/graft-onnx/graft/export/ort"
+	"github.com/graft-onnx/graft/graph/kernel"
 	"github.com/graft-onnx/graft/onnx"
 )
 
@@ -24,6 +25,10 @@ type VerifyOptions struct {
 	Batches  []int         // pictures at once; nil means 1 and 2
 	Pictures []image.Image // taken in turn and scaled to size; nil means generated ones
 	Seed     uint64        // of the generated pictures
+	// Device runs the file on graft's own kernels instead of ONNX Runtime, for
+	// machines that have none: it checks the graph, not another program's
+	// reading of it. Files that take uint8 pictures need ONNX Runtime.
+	Device kernel.Device
 	// Tolerance is the largest difference of a probability that passes; 0
 	// means 1e-4.
 	Tolerance float64
@@ -54,8 +59,8 @@ func (o VerifyOptions) withDefaults() VerifyOptions {
 	return o
 }
 
-// Verify runs a file that Inference made in ONNX Runtime and compares it with
-// reference, which evaluates the training graph it came from: the reference's
+// Verify runs a file that Inference made in ONNX Runtime, or on opts.Device,
+// and compares it with reference, which evaluates the training graph it came from: the reference's
 // output is upsampled and put through softmax here, pixel by pixel in float64,
 // and the file's output is turned into probabilities too, whatever its head.
 // The argmax head is compared by its labels alone.
@@ -80,17 +85,13 @@ func Verify(path string, reference Evaluator, opts VerifyOptions) (*Report, erro
 	if err != nil {
 		return nil, err
 	}
-	rt, err := ort.Open(opts.Runtime)
-	if err != nil {
-		return nil, err
-	}
-	s, err := rt.Session(path, ort.Options{Threads: opts.Threads, Optimize: true})
+	s, engine, err := openSession(m, opts)
 	if err != nil {
 		return nil, err
 	}
 	defer s.Close()
 	v := &verifier{path: path, deploy: deploy, mean: mean, std: std, session: s, reference: reference, opts: opts}
-	report := &Report{File: path, Runtime: "ONNX Runtime " + rt.Version(), Deployment: deploy,
+	report := &Report{File: path, Runtime: engine, Deployment: deploy,
 		Tolerance: opts.Tolerance, Agreement: opts.Agreement, Tie: opts.Tie}
 	for _, c := range v.cases() {
 		result, err := v.run(c)
@@ -108,7 +109,7 @@ type verifier struct {
 	path      string
 	deploy    Deployment
 	mean, std []float32
-	session   *ort.Session
+	session   session
 	reference Evaluator
 	opts      VerifyOptions
 	shown     int // pictures used so far

@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"runtime"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/graft-onnx/graft/export/ort"
 	"github.com/graft-onnx/graft/graph/device"
+	"github.com/graft-onnx/graft/graph/kernel/onednn"
 	"github.com/graft-onnx/graft/train/config"
 	"github.com/graft-onnx/graft/train/data"
 	"github.com/graft-onnx/graft/train/progress"
@@ -17,9 +20,9 @@ import (
 
 // doctorCommand is `graft doctor`.
 type doctorCommand struct {
-	Cfg       string   `help:"Check the data sets of this configuration as well." placeholder:"FILE" type:"existingfile"`
-	Overrides []string `arg:"" optional:"" name:"KEY VALUE" help:"Settings that replace the file's."`
-	JSON      bool     `name:"json" help:"Write the findings as JSON."`
+	jsonFlag
+	Cfg       string    `help:"Check the data sets of this configuration as well." placeholder:"FILE" predictor:"yaml"`
+	Overrides overrides `arg:"" optional:"" name:"KEY VALUE" help:"Settings that replace the file's."`
 }
 
 // Help is shown by --help.
@@ -35,26 +38,44 @@ Fails when training would stop at one of them.`
 
 // diagnosis is what doctor finds.
 type diagnosis struct {
-	Version string                  `json:"version"`
-	System  string                  `json:"system"`
-	CPUs    int                     `json:"cpus"`
-	Devices []device.Status         `json:"devices"`
-	Runtime device.Status           `json:"onnx_runtime"`
-	Data    map[string]*data.Report `json:"data,omitempty"`
+	Version   string                  `json:"version"`
+	System    string                  `json:"system"`
+	CPUs      int                     `json:"cpus"`
+	Devices   []device.Status         `json:"devices"`
+	Chosen    string                  `json:"chosen_device,omitempty"`
+	Problem   string                  `json:"device_problem,omitempty"` // why none can be chosen
+	Runtime   device.Status           `json:"onnx_runtime"`
+	Variables map[string]string       `json:"environment,omitempty"` // graft's own that are set
+	Data      map[string]*data.Report `json:"data,omitempty"`
 }
+
+// variables are the environment variables that graft reads.
+var variables = []string{device.EnvDevice, onednn.EnvLibrary, "GRAFT_SIMD", ort.EnvVar}
 
 func (c *doctorCommand) Run(ctx context.Context, s streams) error {
 	if c.Cfg == "" && len(c.Overrides) > 0 {
-		return usage("overrides need a configuration: --cfg FILE")
+		return usage("settings need a configuration: --cfg FILE")
 	}
 	d := diagnosis{
 		Version: version(), System: runtime.GOOS + "/" + runtime.GOARCH, CPUs: runtime.NumCPU(),
-		Devices: device.List(), Runtime: runtimeStatus(), Data: map[string]*data.Report{},
+		Devices: device.List(), Runtime: runtimeStatus(), Variables: map[string]string{}, Data: map[string]*data.Report{},
 	}
-	var cfg *config.Config
+	for _, name := range variables {
+		if v := os.Getenv(name); v != "" {
+			d.Variables[name] = v
+		}
+	}
+	if dev, err := device.Open(""); err != nil {
+		d.Problem = err.Error()
+	} else {
+		d.Chosen = dev.Name()
+		if err := dev.Close(); err != nil {
+			return err
+		}
+	}
 	if c.Cfg != "" {
-		var err error
-		if cfg, err = (configFlags{Cfg: c.Cfg, Overrides: c.Overrides}).load(); err != nil {
+		cfg, err := config.Load(c.Cfg, c.Overrides...)
+		if err != nil {
 			return err
 		}
 		for _, split := range []data.Split{data.Train, data.Val} {
@@ -63,12 +84,11 @@ func (c *doctorCommand) Run(ctx context.Context, s streams) error {
 			}
 		}
 	}
-	if c.JSON {
-		if err := writeJSON(s.out, d); err != nil {
-			return err
-		}
-	} else if err := d.write(s.out); err != nil {
+	if err := c.result(s.out, d, d.write); err != nil {
 		return err
+	}
+	if d.Problem != "" {
+		return errors.New("no device to compute on")
 	}
 	for _, r := range d.Data {
 		if !r.OK() {
@@ -78,12 +98,21 @@ func (c *doctorCommand) Run(ctx context.Context, s streams) error {
 	return nil
 }
 
+// runtimeStatus tells whether ONNX Runtime is there.
 func runtimeStatus() device.Status {
 	rt, err := ort.Open("")
-	if err != nil {
-		return device.Status{Name: "onnxruntime", Reason: err.Error(), Hint: ort.InstallHint()}
+	if err == nil {
+		return device.Status{Name: "onnxruntime", Available: true, Version: rt.Version(), Path: rt.Path()}
 	}
-	return device.Status{Name: "onnxruntime", Available: true, Version: rt.Version(), Path: rt.Path()}
+	s := device.Status{Name: "onnxruntime", Reason: err.Error()}
+	var missing *ort.NotFoundError
+	if errors.As(err, &missing) {
+		s.Hint = ort.InstallHint()
+		if s.Reason = "no library found"; os.Getenv(ort.EnvVar) != "" {
+			s.Reason = missing.Cause.Error()
+		}
+	}
+	return s
 }
 
 func inspectSet(ctx context.Context, w io.Writer, cfg *config.Config, split data.Split) (*data.Report, error) {
@@ -97,20 +126,30 @@ func inspectSet(ctx context.Context, w io.Writer, cfg *config.Config, split data
 }
 
 func (d *diagnosis) write(w io.Writer) error {
-	fmt.Fprintf(w, "graft %s on %s, %d processors\n\n", d.Version, d.System, d.CPUs)
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, st := range append(d.Devices, d.Runtime) {
-		if st.Available {
-			fmt.Fprintf(t, "%s\tyes\t%s %s %s\n", st.Name, st.Version, st.Detail, st.Path)
-			continue
+	fmt.Fprintf(w, "graft %s, %s, %d processors\n\n", d.Version, d.System, d.CPUs)
+	for _, st := range d.Devices {
+		mark := " "
+		if st.Name == d.Chosen {
+			mark = "*"
 		}
-		fmt.Fprintf(t, "%s\tno\t%s\n", st.Name, st.Reason)
+		fmt.Fprintf(w, "%s %-12s %s\n", mark, st.Name, describe(st, st.Detail))
 		if st.Hint != "" {
-			fmt.Fprintf(t, "\t\t%s\n", st.Hint)
+			fmt.Fprintf(w, "  %-12s to install it: %s\n", "", st.Hint)
 		}
 	}
-	if err := t.Flush(); err != nil {
-		return err
+	fmt.Fprintf(w, "  %-12s %s\n", d.Runtime.Name, describe(d.Runtime, d.Runtime.Version+", "+d.Runtime.Path))
+	if d.Runtime.Hint != "" {
+		fmt.Fprintf(w, "  %-12s %s\n", "", d.Runtime.Hint)
+	}
+	if d.Chosen != "" {
+		fmt.Fprintf(w, "\n* computes when --device names no other\n")
+	} else {
+		fmt.Fprintf(w, "\nno device: %s\n", d.Problem)
+	}
+	for _, name := range variables {
+		if v := d.Variables[name]; v != "" {
+			fmt.Fprintf(w, "%s=%s\n", name, v)
+		}
 	}
 	for _, split := range []data.Split{data.Train, data.Val} {
 		if r := d.Data[string(split)]; r != nil {
@@ -121,6 +160,15 @@ func (d *diagnosis) write(w io.Writer) error {
 		}
 	}
 	return nil
+}
+
+// describe says in a line whether something is there, and what it is or why
+// not.
+func describe(st device.Status, detail string) string {
+	if !st.Available {
+		return "not available: " + strings.TrimSpace(st.Reason)
+	}
+	return detail
 }
 
 func writeDataReport(w io.Writer, r *data.Report) error {
@@ -142,16 +190,15 @@ func writeDataReport(w io.Writer, r *data.Report) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	for _, p := range r.Problems {
-		fmt.Fprintf(w, "%s: %s: %s\n", p.Kind, p.Name, p.Text)
-	}
-	shown := len(r.Problems)
 	total := 0
 	for _, n := range r.Counts {
 		total += n
 	}
-	if total > shown {
-		fmt.Fprintf(w, "and %d problems more\n", total-shown)
+	for _, p := range r.Problems {
+		fmt.Fprintf(w, "%s: %s: %s\n", p.Kind, p.Name, p.Text)
+	}
+	if more := total - len(r.Problems); more > 0 {
+		fmt.Fprintf(w, "and %d problems more\n", more)
 	}
 	return nil
 }

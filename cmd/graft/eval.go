@@ -3,9 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
+	"io"
 	"path/filepath"
-	"strings"
 
 	"github.com/graft-onnx/graft/train"
 	"github.com/graft-onnx/graft/train/data"
@@ -15,11 +14,12 @@ import (
 
 // evalCommand is `graft eval`.
 type evalCommand struct {
+	jsonFlag
 	configFlags
 	deviceFlags
-	Model     string `help:"Model or checkpoint to measure, instead of DIR's checkpoint." placeholder:"FILE" type:"existingfile"`
-	Visualize string `help:"Folder for pictures beside truth and prediction." placeholder:"DIR" type:"path"`
-	JSON      bool   `name:"json" help:"Write the figures as JSON."`
+	Model     string `help:"Model or checkpoint to measure, instead of DIR's checkpoint." placeholder:"FILE" predictor:"onnx"`
+	Visualize string `help:"Folder for pictures beside truth and prediction." placeholder:"DIR" predictor:"folder"`
+	Force     bool   `help:"Replace existing pictures."`
 }
 
 // Help is shown by --help.
@@ -39,7 +39,11 @@ func (c *evalCommand) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
-	m, err := loadModel(checkpointOf(cfg, c.Model))
+	file, err := checkpointOf(cfg, c.Model)
+	if err != nil {
+		return err
+	}
+	m, err := loadModel(file)
 	if err != nil {
 		return err
 	}
@@ -51,15 +55,16 @@ func (c *evalCommand) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
-	if c.Visualize != "" || cfg.Val.Visualize {
-		if c.Visualize == "" {
-			c.Visualize = filepath.Join(cfg.Dir, "evaluation")
-		}
-		if err := os.MkdirAll(c.Visualize, 0o755); err != nil {
+	if c.Visualize == "" && cfg.Val.Visualize {
+		c.Visualize = filepath.Join(cfg.Dir, "evaluation")
+	}
+	names := resultNames(set.Records)
+	if c.Visualize != "" {
+		if err := makeFolder(c.Visualize, names, []string{".png"}, c.Force); err != nil {
 			return err
 		}
 	}
-	dev, err := c.open(s.err)
+	dev, err := c.or(cfg).open(s.err)
 	if err != nil {
 		return err
 	}
@@ -69,7 +74,7 @@ func (c *evalCommand) Run(ctx context.Context, s streams) error {
 		return err
 	}
 	if p.Classes != cfg.Dataset.NumClass {
-		return fmt.Errorf("%s has %d classes, DATASET.num_class says %d", checkpointOf(cfg, c.Model), p.Classes, cfg.Dataset.NumClass)
+		return fmt.Errorf("%s has %d classes, DATASET.num_class says %d", file, p.Classes, cfg.Dataset.NumClass)
 	}
 	meter := progress.New(s.err, progress.Options{Label: "eval", Total: len(set.Records)})
 	confusion, err := p.Evaluate(ctx, set, data.OptionsFrom(cfg), func(r *train.Prediction) error {
@@ -81,23 +86,12 @@ func (c *evalCommand) Run(ctx context.Context, s streams) error {
 		if err != nil {
 			return err
 		}
-		return report.SavePNG(filepath.Join(c.Visualize, pictureName(r.Item.Record.Name)), img)
+		return report.SavePNG(filepath.Join(c.Visualize, names[r.Item.Index]+".png"), img)
 	})
 	meter.Done()
 	if err != nil {
 		return err
 	}
 	summary := confusion.Summary()
-	if c.JSON {
-		return writeJSON(s.out, summary)
-	}
-	return report.WriteTable(s.out, &summary, classes)
-}
-
-// pictureName makes a file name of a record's name: its folders become part of
-// the name, since two folders may hold pictures of one name.
-func pictureName(record string) string {
-	name := strings.TrimSuffix(record, filepath.Ext(record))
-	name = strings.TrimLeft(filepath.ToSlash(name), "./")
-	return strings.NewReplacer("/", "_", ":", "_").Replace(name) + ".png"
+	return c.result(s.out, summary, func(w io.Writer) error { return report.WriteTable(w, &summary, classes) })
 }

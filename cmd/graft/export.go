@@ -1,15 +1,19 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"io"
 
 	"github.com/graft-onnx/graft/export"
+	"github.com/graft-onnx/graft/onnx"
 )
 
 // exportCommand is `graft export`.
 type exportCommand struct {
-	Model      string `arg:"" help:"Checkpoint or model." type:"existingfile"`
-	Out        string `short:"o" help:"File to write." default:"deploy.onnx" type:"path"`
+	jsonFlag
+	Model      string `arg:"" help:"Checkpoint or model." predictor:"onnx"`
+	Out        string `short:"o" help:"File to write." default:"deploy.onnx" predictor:"onnx"`
 	Head       string `help:"Output: softmax (probabilities), argmax (labels), logits or logprob." enum:"softmax,argmax,logits,logprob" default:"softmax"`
 	Upsample   bool   `help:"Bring the output to the size of the input." default:"true" negatable:""`
 	FoldBN     bool   `name:"fold-bn" help:"Fold batch normalisation into the convolutions." default:"true" negatable:""`
@@ -27,27 +31,39 @@ func (exportCommand) Help() string {
   graft verify deploy.onnx --against runs/camvid/checkpoint.onnx`
 }
 
-func (c *exportCommand) Run(s streams) error {
-	if err := refuseExisting(c.Out, c.Force); err != nil {
-		return err
-	}
+// exportResult is what `graft export` made.
+type exportResult struct {
+	File       string `json:"file"`
+	Parameters int    `json:"parameters"`
+	Output     string `json:"output"`
+}
+
+func (c *exportCommand) Run(ctx context.Context, s streams) error {
 	if len(c.Shape) != 0 && len(c.Shape) != 3 {
-		return usage("--shape takes batch, height and width, such as 1,360,480")
+		return usage("--shape has %d numbers; give batch, height and width, such as 1,360,480", len(c.Shape))
 	}
-	m, err := loadModel(c.Model)
-	if err != nil {
+	if err := refuseExisting(c.Out, c.Force); err != nil {
 		return err
 	}
 	opts := export.DefaultOptions()
 	opts.Head, opts.Upsample, opts.FoldBN = export.Head(c.Head), c.Upsample, c.FoldBN
 	opts.Preprocess, opts.Labels, opts.Shape = export.Layout(c.Preprocess), export.LabelType(c.Labels), c.Shape
-	deploy, err := export.Inference(m, opts)
+	deploy, err := untilStopped(ctx, func() (*onnx.Model, error) {
+		m, err := loadModel(c.Model)
+		if err != nil {
+			return nil, err
+		}
+		return export.Inference(m, opts)
+	})
 	if err != nil {
 		return err
 	}
 	if err := deploy.Save(c.Out); err != nil {
 		return err
 	}
-	fmt.Fprintf(s.out, "%s: %d parameters, output %q\n", c.Out, parameterCount(deploy), opts.Head.OutputName())
-	return nil
+	r := exportResult{c.Out, parameterCount(deploy), opts.Head.OutputName()}
+	return c.result(s.out, r, func(w io.Writer) error {
+		_, err := fmt.Fprintf(w, "%s: %d parameters, output %q\n", r.File, r.Parameters, r.Output)
+		return err
+	})
 }

@@ -1,22 +1,25 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"io"
 
 	"github.com/graft-onnx/graft/onnx"
 )
 
 // importCommand is `graft import`.
 type importCommand struct {
-	Backbone     string `arg:"" help:"Classification network in ONNX." type:"existingfile"`
+	jsonFlag
+	Backbone     string `arg:"" help:"Classification network in ONNX." predictor:"onnx"`
 	OutputStride int    `help:"Pixels of the input per element of the last feature map: 8, 16 or 32. Strides past it become dilation." default:"8" placeholder:"N"`
-	Out          string `short:"o" help:"File to write." default:"encoder.onnx" type:"path"`
+	Out          string `short:"o" help:"File to write." default:"encoder.onnx" predictor:"onnx"`
 	Force        bool   `help:"Replace an existing file."`
 }
 
 // Help is shown by --help.
 func (importCommand) Help() string {
-	return `Example:
+	return `Examples:
   graft import resnet18.onnx --output-stride 8 -o encoder.onnx
   graft new --encoder encoder.onnx --decoder c1_deepsup --classes classes.csv
 
@@ -24,30 +27,60 @@ The classifier head is dropped, feature maps at strides 4 to 32 become outputs, 
 batch, height and width become free. Weights stay as they are.`
 }
 
-func (c *importCommand) Run(s streams) error {
+// importResult is what `graft import` made.
+type importResult struct {
+	File       string      `json:"file"`
+	Parameters int         `json:"parameters"`
+	Features   []importTap `json:"features"`
+}
+
+// importTap is a feature map that an encoder offers.
+type importTap struct {
+	Name     string `json:"name"`
+	Channels int    `json:"channels"`
+	Stride   int    `json:"stride"`
+}
+
+func (c *importCommand) Run(ctx context.Context, s streams) error {
+	switch c.OutputStride {
+	case 8, 16, 32:
+	default:
+		return usage("--output-stride is %d; give 8, 16 or 32", c.OutputStride)
+	}
 	if err := refuseExisting(c.Out, c.Force); err != nil {
 		return err
 	}
-	m, err := onnx.Load(c.Backbone)
-	if err != nil {
-		return err
-	}
-	if m, err = onnx.Sort(m); err != nil {
-		return err
-	}
-	if err := onnx.Check(m); err != nil {
-		return err
-	}
-	encoder, taps, err := onnx.Import(m, c.OutputStride)
+	r := importResult{File: c.Out}
+	encoder, err := untilStopped(ctx, func() (*onnx.Model, error) {
+		m, err := onnx.Load(c.Backbone)
+		if err != nil {
+			return nil, err
+		}
+		if m, err = onnx.Sort(m); err != nil {
+			return nil, err
+		}
+		if err := onnx.Check(m); err != nil {
+			return nil, err
+		}
+		encoder, taps, err := onnx.Import(m, c.OutputStride)
+		for _, t := range taps {
+			r.Features = append(r.Features, importTap{t.Name, t.Channels, t.Stride})
+		}
+		return encoder, err
+	})
 	if err != nil {
 		return err
 	}
 	if err := encoder.Save(c.Out); err != nil {
 		return err
 	}
-	fmt.Fprintf(s.out, "%s: %d parameters\n", c.Out, parameterCount(encoder))
-	for _, t := range taps {
-		fmt.Fprintf(s.out, "  %s: %d channels, stride %d\n", t.Name, t.Channels, t.Stride)
-	}
-	return nil
+	r.Parameters = parameterCount(encoder)
+	return c.result(s.out, r, func(w io.Writer) error {
+		fmt.Fprintf(w, "%s: %d parameters\n", r.File, r.Parameters)
+		for _, t := range r.Features {
+			fmt.Fprintf(w, "  %s: %d channels, stride %d\n", t.Name, t.Channels, t.Stride)
+		}
+		_, err := fmt.Fprintf(w, "next: graft new --encoder %s --decoder c1_deepsup --classes classes.csv\n", r.File)
+		return err
+	})
 }

@@ -1,7 +1,7 @@
 package main
 
 import (
-	"os"
+	"context"
 
 	"github.com/graft-onnx/graft/export"
 	"github.com/graft-onnx/graft/graph/kernel"
@@ -12,27 +12,41 @@ import (
 
 // inspectCommand is `graft inspect`.
 type inspectCommand struct {
-	File string `arg:"" help:"ONNX file." type:"existingfile"`
+	jsonFlag
+	File string `arg:"" help:"ONNX file." predictor:"onnx"`
 	Size string `help:"Height and width to count multiplications at." default:"224x224" placeholder:"HxW"`
-	JSON bool   `name:"json" help:"Write the description as JSON."`
 }
 
 // Help is shown by --help.
 func (inspectCommand) Help() string {
 	return `Examples:
   graft inspect backbone.onnx
-  graft inspect checkpoint.onnx --size 240x320 --json`
+  graft inspect checkpoint.onnx --size 240x320 --json
+
+A file that breaks the rules of the format is described as far as it can be, with what
+is wrong among the notes.`
 }
 
-func (c *inspectCommand) Run(s streams) error {
-	m, err := onnx.Load(c.File) // a file that fails the check is described as well
-	if err != nil {
-		return err
-	}
+func (c *inspectCommand) Run(ctx context.Context, s streams) error {
 	size, err := parseSize(c.Size)
 	if err != nil {
 		return err
 	}
+	i, err := untilStopped(ctx, func() (*export.Inspection, error) {
+		m, err := onnx.Load(c.File)
+		if err != nil {
+			return nil, err
+		}
+		return export.Inspect(m, inspectOptions(m, size)), nil
+	})
+	if err != nil {
+		return err
+	}
+	return c.result(s.out, i, i.WriteText)
+}
+
+// inspectOptions gives a size to picture inputs that have none.
+func inspectOptions(m *onnx.Model, size [2]int) export.InspectOptions {
 	opts := export.InspectOptions{
 		Inputs:    map[string][]int{},
 		Supported: func(domain, name string) bool { _, ok := op.Lookup(domain, name); return ok },
@@ -43,14 +57,7 @@ func (c *inspectCommand) Run(s streams) error {
 			opts.Inputs[in.GetName()] = []int{1, int(dims[1].GetDimValue()), size[0], size[1]}
 		}
 	}
-	i := export.Inspect(m, opts)
-	if err := onnx.Check(m); err != nil {
-		i.Notes = append(i.Notes, err.Error())
-	}
-	if c.JSON {
-		return writeJSON(s.out, i)
-	}
-	return i.WriteText(s.out)
+	return opts
 }
 
 // parameterCount counts the elements of a model's float initializers.
@@ -62,9 +69,4 @@ func parameterCount(m *onnx.Model) int {
 		}
 	}
 	return n
-}
-
-func isFile(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && !info.IsDir()
 }

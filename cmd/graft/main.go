@@ -22,18 +22,20 @@ import (
 
 // cli is the command line.
 type cli struct {
-	New     newCommand     `cmd:"" help:"Make a model: an encoder of graft or of a file, and a decoder."`
-	Import  importCommand  `cmd:"" help:"Turn a classification backbone into an encoder."`
-	Train   trainCommand   `cmd:"" help:"Train a model."`
-	Eval    evalCommand    `cmd:"" help:"Measure a model on labelled pictures: mIoU, IoU by class, pixel accuracy."`
-	Predict predictCommand `cmd:"" help:"Segment pictures: colour map, overlay, class shares."`
-	Export  exportCommand  `cmd:"" help:"Write a checkpoint as an inference model."`
-	Verify  verifyCommand  `cmd:"" help:"Compare an exported model in ONNX Runtime with graft's own evaluation."`
-	Inspect inspectCommand `cmd:"" help:"Describe an ONNX file: shapes, parameters, work, operators."`
-	Demo    demoCommand    `cmd:"" help:"Show all of it on generated data, in a few minutes."`
-	Doctor  doctorCommand  `cmd:"" help:"Check devices, libraries and data sets."`
+	New     newCommand     `cmd:"" group:"models" help:"Make a model: an encoder of graft or of a file, and a decoder."`
+	Import  importCommand  `cmd:"" group:"models" help:"Turn a classification backbone into an encoder."`
+	Inspect inspectCommand `cmd:"" group:"models" help:"Describe an ONNX file: shapes, parameters, work, operators."`
 
-	InstallCompletions kongplete.InstallCompletions `cmd:"" help:"Install shell completions."`
+	Train   trainCommand   `cmd:"" group:"training" help:"Train a model."`
+	Eval    evalCommand    `cmd:"" group:"training" help:"Measure a model on labelled pictures: mIoU, IoU by class, pixel accuracy."`
+	Predict predictCommand `cmd:"" group:"training" help:"Segment pictures: colour map, overlay, class shares."`
+
+	Export exportCommand `cmd:"" group:"deployment" help:"Write a checkpoint as an inference model."`
+	Verify verifyCommand `cmd:"" group:"deployment" help:"Compare an exported model with graft's own evaluation."`
+
+	Demo               demoCommand                  `cmd:"" group:"help" help:"Show all of it on generated data, in about a minute."`
+	Doctor             doctorCommand                `cmd:"" group:"help" help:"Check devices, libraries and data sets."`
+	InstallCompletions kongplete.InstallCompletions `cmd:"" group:"help" help:"Print what makes the shell complete graft's commands."`
 	Version            kong.VersionFlag             `help:"Print the version."`
 }
 
@@ -45,9 +47,9 @@ type streams struct {
 
 // Exit codes.
 const (
-	exitFailure = 1
-	exitUsage   = 2
-	exitStopped = 130 // asked to stop by a signal, state saved
+	exitFailure = 1   // bad input, or a check that did not pass
+	exitUsage   = 2   // a command line that cannot mean anything
+	exitStopped = 130 // stopped by a signal, nothing left half written
 )
 
 func main() { os.Exit(run(os.Args[1:], streams{os.Stdout, os.Stderr})) }
@@ -62,19 +64,81 @@ func run(args []string, s streams) (code int) {
 	}()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	// The first signal lets the command finish its step and save; the second
+	// finds the default handler again and ends the process.
+	defer context.AfterFunc(ctx, stop)()
+	if len(args) == 0 && os.Getenv("COMP_LINE") == "" {
+		args = []string{"--help"}
+	}
 	exited := -1
-	var c cli
-	parser, err := kong.New(&c,
+	parser, err := newParser(ctx, args, s, func(code int) { exited = code })
+	if err != nil {
+		fmt.Fprintf(s.err, "graft: %v\n", err)
+		return exitFailure
+	}
+	kongplete.Complete(parser, kongplete.WithPredictors(predictors()))
+	if exited >= 0 { // asked for completions
+		return exited
+	}
+	k, err := parser.Parse(args)
+	if exited >= 0 { // --help, --version
+		return exited
+	}
+	if err != nil {
+		fmt.Fprintf(s.err, "graft: %v\n", err)
+		var parse *kong.ParseError
+		if errors.As(err, &parse) && parse.Context != nil {
+			parse.Context.Stdout = s.err
+			if err := parse.Context.PrintUsage(true); err != nil {
+				fmt.Fprintf(s.err, "graft: %v\n", err)
+			}
+		}
+		return exitUsage
+	}
+	return exitCode(k.Run(), s.err)
+}
+
+// exitCode tells of an error on w.
+func exitCode(err error, w io.Writer) int {
+	var usage *usageError
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, train.ErrStopped):
+		fmt.Fprintf(w, "graft: %v\n", err)
+		return exitStopped
+	case errors.Is(err, context.Canceled):
+		fmt.Fprintln(w, "graft: stopped")
+		return exitStopped
+	case errors.As(err, &usage):
+		fmt.Fprintf(w, "graft: %v\n", err)
+		return exitUsage
+	}
+	fmt.Fprintf(w, "graft: %v\n", err)
+	return exitFailure
+}
+
+const description = `Train and export semantic segmentation models in ONNX.
+
+  graft demo                                  see all of it on generated data
+  graft new --encoder mobilenetv2dilated --decoder c1_deepsup --classes classes.csv
+  graft train --cfg config.yaml TRAIN.num_epoch 10
+  graft export run/checkpoint.onnx -o deploy.onnx`
+
+func newParser(ctx context.Context, args []string, s streams, exit func(int)) (*kong.Kong, error) {
+	return kong.New(&cli{},
 		kong.Name("graft"),
-		kong.Description("Train and export semantic segmentation models in ONNX.\n\n"+
-			"  graft demo                                   see all of it on generated data\n"+
-			"  graft new --encoder mobilenetv2dilated --decoder c1_deepsup --classes classes.csv -o model.onnx\n"+
-			"  graft train --cfg config.yaml TRAIN.num_epoch 10\n"+
-			"  graft export run/checkpoint.onnx -o deploy.onnx"),
-		kong.UsageOnError(),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.Description(description),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+		kong.ExplicitGroups([]kong.Group{
+			{Key: "models", Title: "Models"},
+			{Key: "training", Title: "Training"},
+			{Key: "deployment", Title: "Deployment"},
+			{Key: "help", Title: "Getting along"},
+			{Key: "device", Title: "Device"},
+		}),
 		kong.Writers(s.out, s.err),
-		kong.Exit(func(code int) { exited = code }),
+		kong.Exit(exit),
 		kong.Vars{
 			"version":  version(),
 			"encoders": strings.Join(models.Encoders(), ", "),
@@ -83,35 +147,6 @@ func run(args []string, s streams) (code int) {
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(s, commandLine(append([]string{"graft"}, args...))),
 	)
-	if err != nil {
-		fmt.Fprintf(s.err, "graft: %v\n", err)
-		return exitFailure
-	}
-	kongplete.Complete(parser)
-	k, err := parser.Parse(args)
-	if exited >= 0 { // --help, --version
-		return exited
-	}
-	if err != nil {
-		var parse *kong.ParseError
-		if errors.As(err, &parse) && parse.Context != nil {
-			parse.Context.PrintUsage(true)
-		}
-		fmt.Fprintf(s.err, "graft: %v\n", err)
-		return exitUsage
-	}
-	if err := k.Run(); err != nil {
-		fmt.Fprintf(s.err, "graft: %v\n", err)
-		var usage *usageError
-		switch {
-		case errors.As(err, &usage):
-			return exitUsage
-		case errors.Is(err, train.ErrStopped), errors.Is(err, context.Canceled):
-			return exitStopped
-		}
-		return exitFailure
-	}
-	return 0
 }
 
 // commandLine is the command as typed.

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"strconv"
+	"strings"
 
 	"github.com/graft-onnx/graft/models"
 	"github.com/graft-onnx/graft/onnx"
@@ -10,13 +13,14 @@ import (
 
 // newCommand is `graft new`.
 type newCommand struct {
-	Encoder string `help:"Encoder of graft (${encoders}) or an encoder file that graft import wrote." required:"" placeholder:"NAME|FILE"`
-	Decoder string `help:"Decoder (${decoders})." required:"" placeholder:"NAME"`
-	Classes string `help:"Number of classes, or a file that lists them: one name a line, or CSV with colours." required:"" placeholder:"N|FILE"`
+	jsonFlag
+	Encoder string `help:"Encoder of graft (${encoders}) or an encoder file that graft import wrote." required:"" placeholder:"NAME|FILE" predictor:"encoder"`
+	Decoder string `help:"Decoder (${decoders})." required:"" placeholder:"NAME" predictor:"decoder"`
+	Classes string `help:"Number of classes, or a file that lists them: one name a line, or CSV with colours." required:"" placeholder:"N|FILE" predictor:"file"`
 	Width   int    `help:"Divide the channels of graft's own encoders." default:"1" placeholder:"N"`
 	Random  bool   `help:"Draw the weights of an encoder file anew: the baseline that fine-tuning is compared with."`
 	Seed    int64  `help:"Seed of the random initialisation." default:"304"`
-	Out     string `short:"o" help:"File to write." default:"model.onnx" type:"path"`
+	Out     string `short:"o" help:"File to write." default:"model.onnx" predictor:"onnx"`
 	Force   bool   `help:"Replace an existing file."`
 }
 
@@ -25,39 +29,55 @@ func (newCommand) Help() string {
 	return `Examples:
   graft new --encoder mobilenetv2dilated --decoder c1_deepsup --classes 11
   graft new --encoder resnet18dilated --decoder ppm_deepsup --classes classes.csv -o model.onnx
-  graft new --encoder encoder.onnx --decoder c1_deepsup --classes classes.csv`
+  graft new --encoder encoder.onnx --decoder c1_deepsup --classes classes.csv
+
+Train it with MODEL.file model.onnx in the configuration.`
 }
 
-func (c *newCommand) Run(s streams) error {
+// newResult is what `graft new` made.
+type newResult struct {
+	File       string `json:"file"`
+	Encoder    string `json:"encoder"`
+	Decoder    string `json:"decoder"`
+	Classes    int    `json:"classes"`
+	Parameters int    `json:"parameters"`
+}
+
+func (c *newCommand) Run(ctx context.Context, s streams) error {
 	if err := refuseExisting(c.Out, c.Force); err != nil {
 		return err
 	}
-	var classes models.Classes
-	n, err := strconv.Atoi(c.Classes)
-	if err != nil {
-		if classes, err = models.LoadClasses(c.Classes); err != nil {
-			return err
+	r := newResult{File: c.Out, Encoder: c.Encoder, Decoder: c.Decoder}
+	m, err := untilStopped(ctx, func() (*onnx.Model, error) {
+		var classes models.Classes
+		var err error
+		if r.Classes, err = strconv.Atoi(c.Classes); err != nil {
+			if classes, err = models.LoadClasses(c.Classes); err != nil {
+				return nil, err
+			}
+			r.Classes = len(classes)
 		}
-		n = len(classes)
-	}
-	m, err := c.build(n)
+		m, err := c.build(r.Classes)
+		if err == nil && classes != nil {
+			err = models.SetClasses(m, classes)
+		}
+		return m, err
+	})
 	if err != nil {
 		return err
-	}
-	if classes != nil {
-		if err := models.SetClasses(m, classes); err != nil {
-			return err
-		}
 	}
 	if err := m.Save(c.Out); err != nil {
 		return err
 	}
-	fmt.Fprintf(s.out, "%s: %s + %s, %d classes, %d parameters\n", c.Out, c.Encoder, c.Decoder, n, parameterCount(m))
-	return nil
+	r.Parameters = parameterCount(m)
+	return c.result(s.out, r, func(w io.Writer) error {
+		_, err := fmt.Fprintf(w, "%s: %s + %s, %d classes, %d parameters\n", r.File, r.Encoder, r.Decoder, r.Classes, r.Parameters)
+		return err
+	})
 }
 
 func (c *newCommand) build(classes int) (*onnx.Model, error) {
-	if !isFile(c.Encoder) {
+	if !isFile(c.Encoder) && !strings.HasSuffix(c.Encoder, ".onnx") {
 		if c.Random {
 			return nil, usage("--random is for encoder files; graft's own encoders begin with random weights anyway")
 		}

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
-	"os"
+	"io"
 	"path/filepath"
 	"slices"
 
+	"github.com/graft-onnx/graft/internal/atomicfile"
 	"github.com/graft-onnx/graft/train"
 	"github.com/graft-onnx/graft/train/config"
 	"github.com/graft-onnx/graft/train/data"
@@ -17,15 +19,16 @@ import (
 
 // predictCommand is `graft predict`.
 type predictCommand struct {
+	jsonFlag
 	deviceFlags
-	Model   string  `arg:"" help:"Model of graft new, or a checkpoint." type:"existingfile"`
-	Images  string  `arg:"" help:"Picture, folder of pictures, or .odgt list." type:"path"`
-	Out     string  `short:"o" help:"Folder for the results." default:"predictions" type:"path"`
-	Sizes   []int   `help:"Short sides to evaluate at; probabilities are averaged." default:"300" placeholder:"N,..."`
-	MaxSize int     `help:"Largest long side." default:"1000" placeholder:"N"`
-	Stride  int     `help:"Sides are rounded up to a multiple of it." default:"8" placeholder:"N"`
-	Opacity float64 `help:"Of the colours in the overlay, 0 to 1." default:"0.5"`
-	JSON    bool    `name:"json" help:"Write the class shares as JSON."`
+	Model   string   `arg:"" help:"Model of graft new, or a checkpoint." predictor:"onnx"`
+	Images  []string `arg:"" name:"pictures" help:"Pictures, folders of pictures, or .odgt lists." predictor:"file"`
+	Out     string   `short:"o" help:"Folder for the results." default:"predictions" predictor:"folder"`
+	Force   bool     `help:"Replace existing results."`
+	Sizes   []int    `help:"Short sides to evaluate at; probabilities are averaged." default:"300" placeholder:"N,..."`
+	MaxSize int      `help:"Largest long side." default:"1000" placeholder:"N"`
+	Stride  int      `help:"Sides are rounded up to a multiple of it." default:"8" placeholder:"N"`
+	Opacity float64  `help:"Of the colours in the overlay, 0 to 1." default:"0.5"`
 }
 
 // Help is shown by --help.
@@ -38,9 +41,15 @@ For every picture: NAME_labels.png (class numbers), NAME_colours.png, NAME_overl
 and the share of each class on standard output.`
 }
 
-// predicted is one picture's result in JSON.
+// endings are what the files of one picture's result end in.
+var endings = []string{"_labels.png", "_colours.png", "_overlay.png"}
+
+// predicted is one picture's result.
 type predicted struct {
 	Picture string       `json:"picture"`
+	Labels  string       `json:"labels"`
+	Colours string       `json:"colours"`
+	Overlay string       `json:"overlay"`
 	Shares  []classShare `json:"classes"`
 }
 
@@ -54,14 +63,18 @@ func (c *predictCommand) Run(ctx context.Context, s streams) error {
 	if c.Opacity < 0 || c.Opacity > 1 {
 		return usage("--opacity is %g; give 0 to 1", c.Opacity)
 	}
+	if least := slices.Min(append(c.Sizes, c.MaxSize, c.Stride)); least < 1 {
+		return usage("--sizes, --max-size and --stride are 1 or more, not %d", least)
+	}
 	m, err := loadModel(c.Model)
 	if err != nil {
 		return err
 	}
-	set, err := data.OpenImages(c.Images)
+	set, err := data.OpenImages(c.Images...)
 	if err != nil {
 		return err
 	}
+	names := resultNames(set.Records)
 	dev, err := c.open(s.err)
 	if err != nil {
 		return err
@@ -78,32 +91,34 @@ func (c *predictCommand) Run(ctx context.Context, s streams) error {
 	cfg := config.Default()
 	cfg.Dataset.ImgSizes, cfg.Dataset.ImgMaxSize, cfg.Dataset.PaddingConstant = c.Sizes, c.MaxSize, c.Stride
 	cfg.Dataset.SegmDownsamplingRate, cfg.Dataset.NumClass = 1, p.Classes
-	if err := os.MkdirAll(c.Out, 0o755); err != nil {
+	if err := makeFolder(c.Out, names, endings, c.Force); err != nil {
 		return err
 	}
 	meter := progress.New(s.err, progress.Options{Label: "predict", Total: len(set.Records)})
-	var all []predicted
+	all := []predicted{}
 	opt := data.OptionsFrom(cfg)
 	opt.Orientation = data.ApplyOrientation // cameras write pictures turned
 	err = p.Predict(ctx, set, opt, func(r *train.Prediction) error {
 		meter.Step(r.Item.Index+1, "")
-		all = append(all, predicted{r.Item.Record.Name, shares(r.Classes, classes)})
-		return c.save(r, classes)
+		base := filepath.Join(c.Out, names[r.Item.Index])
+		one := predicted{r.Item.Record.Image, base + endings[0], base + endings[1], base + endings[2], shares(r.Classes, classes)}
+		all = append(all, one)
+		return c.save(r, classes, one)
 	})
 	meter.Done()
 	if err != nil {
 		return err
 	}
-	if c.JSON {
-		return writeJSON(s.out, all)
-	}
-	for _, one := range all {
-		fmt.Fprintln(s.out, one.Picture)
-		for _, k := range one.Shares {
-			fmt.Fprintf(s.out, "  %6.2f %%  %s\n", 100*k.Share, k.Name)
+	return c.result(s.out, all, func(w io.Writer) error {
+		for _, one := range all {
+			fmt.Fprintln(w, one.Picture)
+			for _, k := range one.Shares {
+				fmt.Fprintf(w, "  %6.2f %%  %s\n", 100*k.Share, k.Name)
+			}
 		}
-	}
-	return nil
+		_, err := fmt.Fprintf(w, "results in %s\n", c.Out)
+		return err
+	})
 }
 
 // shares lists the classes that occur, the largest share first.
@@ -114,39 +129,29 @@ func shares(prediction []int32, classes *data.Classes) []classShare {
 			list = append(list, classShare{i, classes.Name(i), share})
 		}
 	}
-	slices.SortStableFunc(list, func(a, b classShare) int {
-		switch {
-		case a.Share > b.Share:
-			return -1
-		case a.Share < b.Share:
-			return 1
-		}
-		return 0
-	})
+	slices.SortStableFunc(list, func(a, b classShare) int { return cmp.Compare(b.Share, a.Share) })
 	return list
 }
 
-func (c *predictCommand) save(r *train.Prediction, classes *data.Classes) error {
-	base := pictureName(r.Item.Record.Name)
-	base = filepath.Join(c.Out, base[:len(base)-len(".png")])
+func (c *predictCommand) save(r *train.Prediction, classes *data.Classes, files predicted) error {
 	w, h := r.Item.Picture.Width, r.Item.Picture.Height
 	labels, err := report.LabelPNG(r.Classes, w, h, 0)
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(base+"_labels.png", labels, 0o644); err != nil {
+	if err := atomicfile.WriteBytes(files.Labels, labels); err != nil {
 		return err
 	}
 	colours, err := report.ColorMap(r.Classes, w, h, classes)
 	if err != nil {
 		return err
 	}
-	if err := report.SavePNG(base+"_colours.png", colours); err != nil {
+	if err := report.SavePNG(files.Colours, colours); err != nil {
 		return err
 	}
 	overlay, err := report.Overlay(r.Item.Picture, r.Classes, classes, c.Opacity)
 	if err != nil {
 		return err
 	}
-	return report.SavePNG(base+"_overlay.png", overlay)
+	return report.SavePNG(files.Overlay, overlay)
 }

@@ -2,10 +2,13 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+
+	"github.com/alecthomas/kong"
 
 	"github.com/graft-onnx/graft/graph/device"
 	"github.com/graft-onnx/graft/graph/kernel"
@@ -16,8 +19,8 @@ import (
 
 // deviceFlags choose where a command computes.
 type deviceFlags struct {
-	Device  string `help:"Where to compute: auto, native or onednn. Without it: GRAFT_DEVICE, then auto." placeholder:"NAME"`
-	Threads int    `help:"Threads of the device; 0 for all processors." placeholder:"N"`
+	Device  string `group:"device" help:"Where to compute: auto, native or onednn. Without it: GRAFT_DEVICE, then auto." placeholder:"NAME" predictor:"device"`
+	Threads int    `group:"device" help:"Threads of the device; 0 for all processors." placeholder:"N"`
 }
 
 // open opens the device, and says on w how to get a faster one.
@@ -27,6 +30,10 @@ func (f deviceFlags) open(w io.Writer) (kernel.Device, error) {
 	}
 	dev, err := device.OpenThreads(f.Device, f.Threads)
 	if err != nil {
+		var unknown *device.UnknownError
+		if errors.As(err, &unknown) && unknown.From == "--device" && f.Device != "" {
+			return nil, usage("%v", err)
+		}
 		return nil, err
 	}
 	if line := device.Advice(dev); line != "" {
@@ -35,25 +42,70 @@ func (f deviceFlags) open(w io.Writer) (kernel.Device, error) {
 	return dev, nil
 }
 
+// or takes a configuration's device where neither the flag nor GRAFT_DEVICE
+// names one.
+func (f deviceFlags) or(cfg *config.Config) deviceFlags {
+	if f.Device == "" && os.Getenv(device.EnvDevice) == "" {
+		f.Device = cfg.Train.Device
+	}
+	return f
+}
+
+// jsonFlag chooses the form of the result.
+type jsonFlag struct {
+	JSON bool `name:"json" help:"Write the result as JSON."`
+}
+
+// result writes a command's result: v as JSON, or text.
+func (f jsonFlag) result(w io.Writer, v any, text func(io.Writer) error) error {
+	if !f.JSON {
+		return text(w)
+	}
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+// overrides are settings that replace a file's: KEY value, KEY value.
+type overrides []string
+
+// Decode takes the words up to the next option in pairs, so that a value may
+// begin with a hyphen: DATASET.ignore_index -1.
+func (o *overrides) Decode(ctx *kong.DecodeContext) error {
+	for {
+		key := ctx.Scan.Peek()
+		if !key.IsValue() {
+			return nil
+		}
+		ctx.Scan.Pop()
+		value := ctx.Scan.Pop()
+		if value.IsEOL() {
+			return fmt.Errorf("%v has no value; settings are pairs of KEY and VALUE, such as TRAIN.num_epoch 10", key)
+		}
+		*o = append(*o, key.String(), value.String())
+	}
+}
+
 // configFlags read a configuration.
 type configFlags struct {
-	Cfg       string   `help:"Configuration in YAML, as the reference project's." placeholder:"FILE" required:"" type:"path"`
-	Overrides []string `arg:"" optional:"" name:"KEY VALUE" help:"Settings that replace the file's, such as TRAIN.num_epoch 10."`
+	Cfg       string    `help:"Configuration in YAML, as the reference project's." placeholder:"FILE" required:"" predictor:"yaml"`
+	Overrides overrides `arg:"" optional:"" name:"KEY VALUE" help:"Settings that replace the file's, such as TRAIN.num_epoch 10."`
 }
 
 func (f configFlags) load() (*config.Config, error) {
-	if len(f.Overrides)%2 != 0 {
-		return nil, usage("%d words after the options; overrides are pairs of KEY and VALUE, such as TRAIN.num_epoch 10", len(f.Overrides))
-	}
 	return config.Load(f.Cfg, f.Overrides...)
 }
 
 // checkpointOf returns the file to evaluate: the one named, or the run's own.
-func checkpointOf(cfg *config.Config, named string) string {
+func checkpointOf(cfg *config.Config, named string) (string, error) {
 	if named != "" {
-		return named
+		return named, nil
 	}
-	return filepath.Join(cfg.Dir, train.CheckpointFile)
+	path := filepath.Join(cfg.Dir, train.CheckpointFile)
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+		return "", fmt.Errorf("%s: no checkpoint yet; train first, or name a model with --model", path)
+	}
+	return path, nil
 }
 
 // loadModel reads and checks a model.
@@ -67,14 +119,20 @@ func loadModel(path string) (*onnx.Model, error) {
 
 // refuseExisting protects a file that the user did not ask to replace.
 func refuseExisting(path string, force bool) error {
-	if _, err := os.Stat(path); err == nil && !force {
-		return fmt.Errorf("%s exists; --force replaces it", path)
+	info, err := os.Stat(path)
+	switch {
+	case err != nil: // absent, or writing will tell
+		return nil
+	case info.IsDir():
+		return fmt.Errorf("%s is a folder; name a file with -o", path)
+	case !force:
+		return fmt.Errorf("%s exists; --force replaces it, -o names another file", path)
 	}
 	return nil
 }
 
-func writeJSON(w io.Writer, v any) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	return e.Encode(v)
+// isFile reports whether path is there and no folder.
+func isFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && !info.IsDir()
 }

@@ -2,19 +2,24 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"os"
 	"path/filepath"
 
 	"github.com/graft-onnx/graft/train"
 	"github.com/graft-onnx/graft/train/config"
+	"github.com/graft-onnx/graft/train/metric"
 )
 
 // trainCommand is `graft train`.
 type trainCommand struct {
+	jsonFlag
 	configFlags
 	deviceFlags
 	Resume     bool   `help:"Continue the run in DIR from its last checkpoint, bit for bit."`
-	Checkpoint string `help:"Checkpoint to continue from, instead of DIR's." placeholder:"FILE" type:"existingfile"`
+	Checkpoint string `help:"Checkpoint to continue from, instead of DIR's." placeholder:"FILE" predictor:"onnx"`
 }
 
 // Help is shown by --help.
@@ -36,29 +41,47 @@ func (c *trainCommand) Run(ctx context.Context, s streams, line commandLine) err
 	resume := c.Checkpoint
 	if c.Resume && resume == "" {
 		resume = filepath.Join(cfg.Dir, train.CheckpointFile)
+		if _, err := os.Stat(resume); errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("%s: no checkpoint to resume from; start the run without --resume", resume)
+		}
 	}
-	return runTraining(ctx, s, cfg, c.deviceFlags, resume, line)
-}
-
-func runTraining(ctx context.Context, s streams, cfg *config.Config, d deviceFlags, resume string, line commandLine) error {
-	if d.Device == "" {
-		d.Device = cfg.Train.Device
-	}
-	dev, err := d.open(s.err)
+	result, err := runTraining(ctx, s, cfg, c.deviceFlags, resume, line)
 	if err != nil {
 		return err
+	}
+	return c.result(s.out, result, result.write)
+}
+
+// trainResult is what a run ends with.
+type trainResult struct {
+	Checkpoint string          `json:"checkpoint"`
+	Report     string          `json:"report"`
+	Iterations int             `json:"iterations"`
+	Loss       float64         `json:"loss"`
+	Evaluation *metric.Summary `json:"evaluation,omitempty"`
+}
+
+func (r *trainResult) write(w io.Writer) error {
+	fmt.Fprintf(w, "%s: %d iterations, last loss %.4f\n", r.Checkpoint, r.Iterations, r.Loss)
+	if e := r.Evaluation; e != nil {
+		fmt.Fprintf(w, "validation: mIoU %.4f, pixel accuracy %.2f %%\n", e.MeanIoU, 100*e.Accuracy)
+	}
+	_, err := fmt.Fprintf(w, "report: %s\n", r.Report)
+	return err
+}
+
+func runTraining(ctx context.Context, s streams, cfg *config.Config, d deviceFlags, resume string, line commandLine) (*trainResult, error) {
+	dev, err := d.or(cfg).open(s.err)
+	if err != nil {
+		return nil, err
 	}
 	defer dev.Close()
 	fmt.Fprintf(s.err, "training on %v\n", dev)
-	result, err := train.Run(ctx, train.Options{
+	r, err := train.Run(ctx, train.Options{
 		Config: cfg, Device: dev, Resume: resume, Command: line, Version: version(), Output: s.err,
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	fmt.Fprintf(s.out, "%s: %d iterations, last loss %.4f\n", result.Checkpoint, result.Iterations, result.Loss)
-	if e := result.Evaluation; e != nil {
-		fmt.Fprintf(s.out, "validation: mIoU %.4f, pixel accuracy %.2f %%\n", e.MeanIoU, 100*e.Accuracy)
-	}
-	return nil
+	return &trainResult{r.Checkpoint, filepath.Join(cfg.Dir, train.ReportFile), r.Iterations, r.Loss, r.Evaluation}, nil
 }

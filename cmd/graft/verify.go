@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"strconv"
 	"strings"
 
@@ -10,25 +11,27 @@ import (
 
 // verifyCommand is `graft verify`.
 type verifyCommand struct {
+	jsonFlag
 	deviceFlags
-	Model     string   `arg:"" help:"Exported model." type:"existingfile"`
-	Against   string   `help:"Checkpoint or model it was exported from." required:"" type:"existingfile" placeholder:"FILE"`
-	Runtime   string   `help:"ONNX Runtime's library. Without it: GRAFT_ONNXRUNTIME, then the system's." placeholder:"FILE" type:"path"`
+	Model     string   `arg:"" help:"Exported model." predictor:"onnx"`
+	Against   string   `help:"Checkpoint or model it was exported from." required:"" placeholder:"FILE" predictor:"onnx"`
+	Engine    string   `help:"What runs the exported model: onnxruntime, or graft where that is not installed." enum:"onnxruntime,graft" default:"onnxruntime" placeholder:"NAME"`
+	Runtime   string   `help:"ONNX Runtime's library. Without it: GRAFT_ONNXRUNTIME, then the system's." placeholder:"FILE" predictor:"file"`
 	Sizes     []string `help:"Heights and widths to compare at." placeholder:"HxW,..." default:"96x96,97x131,240x320"`
 	Tolerance float64  `help:"Largest difference of a probability that passes." default:"1e-4"`
 	Agreement float64  `help:"Least share of pixels of the same label." default:"0.9999"`
-	JSON      bool     `name:"json" help:"Write the comparison as JSON."`
 }
 
 // Help is shown by --help.
 func (verifyCommand) Help() string {
-	return `Example:
+	return `Examples:
   graft verify deploy.onnx --against runs/camvid/checkpoint.onnx
+  graft verify deploy.onnx --against runs/camvid/checkpoint.onnx --engine graft --json
 
 Fails when a probability differs by more than the tolerance or too few labels agree.`
 }
 
-func (c *verifyCommand) Run(s streams) error {
+func (c *verifyCommand) Run(ctx context.Context, s streams) error {
 	opts := export.VerifyOptions{Runtime: c.Runtime, Tolerance: c.Tolerance, Agreement: c.Agreement, Threads: c.Threads}
 	for _, text := range c.Sizes {
 		size, err := parseSize(text)
@@ -45,21 +48,24 @@ func (c *verifyCommand) Run(s streams) error {
 	if err != nil {
 		return err
 	}
+	if c.Engine == "graft" {
+		opts.Device = dev
+	}
+	report, err := untilStopped(ctx, func() (*export.Report, error) {
+		net, err := graph.NewNetwork(m, dev)
+		if err != nil {
+			return nil, err
+		}
+		return export.Verify(c.Model, export.NewNetworkEvaluator(net, ""), opts)
+	})
+	if ctx.Err() != nil {
+		return err // the device may still be at work: it ends with the process
+	}
 	defer dev.Close()
-	net, err := graph.NewNetwork(m, dev)
 	if err != nil {
 		return err
 	}
-	report, err := export.Verify(c.Model, export.NewNetworkEvaluator(net, "image"), opts)
-	if err != nil {
-		return err
-	}
-	if c.JSON {
-		err = writeJSON(s.out, report)
-	} else {
-		err = report.WriteText(s.out)
-	}
-	if err != nil {
+	if err := c.result(s.out, report, report.WriteText); err != nil {
 		return err
 	}
 	return report.Err()

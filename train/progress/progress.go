@@ -23,6 +23,7 @@ type Meter struct {
 	first int
 	start time.Time
 	shown int // last step a plain line was written for
+	spoke time.Time
 	bar   *progressbar.ProgressBar
 }
 
@@ -31,8 +32,12 @@ type Options struct {
 	Label string
 	Total int // steps of the whole task
 	Start int // steps done before, by an earlier run
-	Every int // plain output: a line every so many steps; 0: about ten lines
+	Every int // plain output: a line every so many steps; 0: every ten seconds
 }
+
+// quiet is how long plain output without a number of steps says nothing: what
+// takes less is told of once, at its end.
+const quiet = 10 * time.Second
 
 // IsTerminal reports whether w is a terminal.
 func IsTerminal(w io.Writer) bool {
@@ -46,10 +51,8 @@ func New(w io.Writer, o Options) *Meter {
 }
 
 func newMeter(w io.Writer, o Options, terminal bool) *Meter {
-	m := &Meter{out: w, label: o.Label, total: o.Total, every: o.Every, first: o.Start, start: time.Now(), shown: o.Start}
-	if m.every < 1 {
-		m.every = max(1, o.Total/10)
-	}
+	now := time.Now()
+	m := &Meter{out: w, label: o.Label, total: o.Total, every: o.Every, first: o.Start, start: now, shown: o.Start, spoke: now}
 	if terminal {
 		m.bar = progressbar.NewOptions(o.Total,
 			progressbar.OptionSetWriter(w),
@@ -85,10 +88,10 @@ func (m *Meter) Step(done int, status string) {
 		m.bar.Set(min(done, m.total)) // an error would mean a done bar; nothing to do about it
 		return
 	}
-	if done/m.every == m.shown/m.every && done != m.total {
+	if done != m.total && !m.due(done) {
 		return
 	}
-	m.shown = done
+	m.shown, m.spoke = done, time.Now()
 	line := fmt.Sprintf("%s %d/%d", m.label, done, m.total)
 	if status != "" {
 		line += "  " + status
@@ -96,15 +99,28 @@ func (m *Meter) Step(done int, status string) {
 	fmt.Fprintf(m.out, "%s%s\n", line, m.rest(done))
 }
 
-// rest is the speed and the time left, from the steps of this run.
+// due tells whether a step deserves a plain line.
+func (m *Meter) due(done int) bool {
+	if m.every > 0 {
+		return done/m.every != m.shown/m.every
+	}
+	return time.Since(m.spoke) >= quiet
+}
+
+// rest is the speed and the time left, or taken at the end, from the steps of
+// this run.
 func (m *Meter) rest(done int) string {
 	elapsed := time.Since(m.start)
 	steps := done - m.first
 	if steps < 1 || elapsed <= 0 {
 		return ""
 	}
+	speed := float64(steps) / elapsed.Seconds()
+	if done >= m.total {
+		return fmt.Sprintf("  %.2f it/s, took %s", speed, elapsed.Round(100*time.Millisecond))
+	}
 	left := time.Duration(float64(elapsed) / float64(steps) * float64(m.total-done)).Round(time.Second)
-	return fmt.Sprintf("  %.2f it/s, %s left", float64(steps)/elapsed.Seconds(), left)
+	return fmt.Sprintf("  %.2f it/s, %s left", speed, left)
 }
 
 // Printf writes a line of its own, above the bar where there is one.

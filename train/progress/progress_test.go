@@ -20,7 +20,7 @@ func TestPlainLines(t *testing.T) {
 	want := []string{
 		`^training 10/25  loss 10  [\d.]+ it/s, \S+ left$`,
 		`^training 20/25  loss 20  [\d.]+ it/s, \S+ left$`,
-		`^training 25/25  loss 25  [\d.]+ it/s, 0s left$`,
+		`^training 25/25  loss 25  [\d.]+ it/s, took \S+$`,
 		`^saved x$`,
 	}
 	if len(lines) != len(want) {
@@ -36,14 +36,22 @@ func TestPlainLines(t *testing.T) {
 	}
 }
 
-func TestAboutTenLinesByDefault(t *testing.T) {
+// A short task is one line; a long one tells of itself every ten seconds.
+func TestLinesByTime(t *testing.T) {
 	var b bytes.Buffer
 	m := New(&b, Options{Label: "x", Total: 1000})
-	for i := range 1000 {
+	for i := range 999 {
 		m.Step(i+1, "")
+		if i == 499 {
+			m.spoke = m.spoke.Add(-quiet)
+		}
 	}
-	if n := strings.Count(b.String(), "\n"); n != 10 {
-		t.Errorf("%d lines, want 10", n)
+	if got := b.String(); strings.Count(got, "\n") != 1 || !strings.HasPrefix(got, "x 501/1000 ") {
+		t.Errorf("before the end: %q", got)
+	}
+	m.Step(1000, "")
+	if got := b.String(); strings.Count(got, "\n") != 2 || !strings.Contains(got, "\nx 1000/1000 ") {
+		t.Errorf("at the end: %q", got)
 	}
 }
 
