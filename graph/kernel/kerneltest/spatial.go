@@ -139,6 +139,19 @@ func testPool(t *testing.T, dev kernel.Device) {
 		}
 	}
 	testPoolNaN(t, dev)
+	testPoolEmpty(t, dev)
+}
+
+// testPoolEmpty has windows that see nothing but padding.
+func testPoolEmpty(t *testing.T, dev kernel.Device) {
+	g := pooled(1, 1, 1, 1, 1, 1, 1, 1, 1, 1, same(1), 0, 0) // 1x1 to 3x3
+	dy := []float64{1, 2, 3, 4, 5, 6, 7, 8, 9}
+	for op, outside := range []float64{kernel.MaxPool: math.Inf(-1), kernel.AveragePool: 0} {
+		d := kernel.Pool{Geometry: g, Op: kernel.PoolOp(op)}
+		want := []float64{outside, outside, outside, outside, 7, outside, outside, outside, outside}
+		(&spec{name: fmt.Sprintf("empty windows %d", op), desc: d, in: [][]float64{{7}, nil}, want: []value{{want: want}}}).test(t, dev)
+		(&spec{name: fmt.Sprintf("empty windows %d backward", op), desc: kernel.PoolBackward{Pool: d}, in: [][]float64{{7}, dy, nil}, want: []value{{want: []float64{5}}}}).test(t, dev)
+	}
 }
 
 // testPoolNaN checks that a NaN is the maximum wherever it stands.
