@@ -1,6 +1,7 @@
 package export
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 
@@ -143,12 +144,11 @@ func fixShape(m *onnx.Model, opts Options) (*onnx.Model, error) {
 	return m, err
 }
 
-// describe records the classes and the normalisation in the metadata and
-// returns the latter.
+// describe records the normalisation in the metadata and returns it. The
+// class list goes along as it is, if it can be read at all.
 func describe(m *onnx.Model, opts Options) (mean, std []float32, err error) {
-	if opts.Classes != nil {
-		SetClasses(m, opts.Classes)
-	} else if _, err := ReadClasses(m); err != nil {
+	var classes []json.RawMessage
+	if _, err := readJSON(m, onnx.ClassesKey, &classes); err != nil {
 		return nil, nil, err
 	}
 	if mean, std, err = ReadNormalisation(m); err != nil {

@@ -149,8 +149,7 @@ func TestTrainingIsStripped(t *testing.T) {
 	if v, _ := out.Metadata("author"); v != "someone" {
 		t.Error("another tool's metadata is gone")
 	}
-	classes, err := export.ReadClasses(out)
-	if err != nil || len(classes) != 1 || classes[0].Name != "road" || classes[0].Label != 4 || classes[0].Colour != "#804080" {
+	if classes, err := models.ClassesOf(out); err != nil || !slices.Equal(classes, road) {
 		t.Errorf("classes are %v, %v", classes, err)
 	}
 	for _, init := range out.GetGraph().GetInitializer() {
@@ -367,7 +366,7 @@ func TestInferenceRefuses(t *testing.T) {
 		{"picture", func(m *onnx.Model, o *export.Options) {
 			m.GetGraph().GetInput()[0].GetType().GetTensorType().ElemType = int32(pb.TensorProto_DOUBLE)
 		}, "not a float32 picture"},
-		{"metadata", func(m *onnx.Model, o *export.Options) { m.SetMetadata(export.ClassesKey, "{") }, export.ClassesKey},
+		{"metadata", func(m *onnx.Model, o *export.Options) { m.SetMetadata(onnx.ClassesKey, "{") }, onnx.ClassesKey},
 		{"normalisation", func(m *onnx.Model, o *export.Options) { m.SetMetadata(export.StdKey, "[1]") }, "1 values"},
 	}
 	for _, tt := range tests {

@@ -9,31 +9,21 @@ import (
 	"github.com/graft-onnx/graft/onnx/pb"
 )
 
-// Keys of a deployed file's metadata. Every value is JSON. A training graph
-// has its classes under the same key in the same form.
+// Keys that export adds to a deployed file's metadata. Every value is JSON.
 const (
-	ClassesKey = "graft.classes" // list of Class, in the order of the channels
-	MeanKey    = "graft.mean"    // three numbers: red, green, blue
-	StdKey     = "graft.std"     // three numbers: red, green, blue
-	DeployKey  = "graft.deploy"  // Deployment
+	MeanKey   = "graft.mean"   // three numbers: red, green, blue
+	StdKey    = "graft.std"    // three numbers: red, green, blue
+	DeployKey = "graft.deploy" // Deployment
 )
 
 // deployedKeys are the keys of graft's own that stay in a deployed file.
 var deployedKeys = map[string]bool{
-	ClassesKey: true, MeanKey: true, StdKey: true,
-	"graft.encoder": true, "graft.decoder": true, // what the network is made of
+	onnx.ClassesKey: true, MeanKey: true, StdKey: true, onnx.EncoderKey: true, onnx.DecoderKey: true,
 }
 
 // metadataPrefix begins the keys of graft's own metadata. Those that are not
 // of a deployed file are state of training.
 const metadataPrefix = "graft."
-
-// Class is one class that a network tells apart.
-type Class struct {
-	Name   string `json:"name"`
-	Label  int    `json:"label"`            // value of its pixels in a mask
-	Colour string `json:"colour,omitempty"` // "#rrggbb"
-}
 
 // Deployment records how a file was exported.
 type Deployment struct {
@@ -52,17 +42,6 @@ func ReadDeployment(m *onnx.Model) (Deployment, bool, error) {
 	found, err := readJSON(m, DeployKey, &d)
 	return d, found, err
 }
-
-// ReadClasses returns the classes recorded in a model, nil where there are
-// none.
-func ReadClasses(m *onnx.Model) ([]Class, error) {
-	var c []Class
-	_, err := readJSON(m, ClassesKey, &c)
-	return c, err
-}
-
-// SetClasses records classes in a model.
-func SetClasses(m *onnx.Model, classes []Class) { writeJSON(m, ClassesKey, classes) }
 
 // ReadNormalisation returns the mean and standard deviation recorded in a
 // model, or ImageNet's where there are none.

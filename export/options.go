@@ -78,8 +78,6 @@ type Options struct {
 	// that want them so: shape arithmetic is computed and gone from the file.
 	// nil leaves all three symbolic.
 	Shape []int
-	// Classes are recorded in the metadata; nil keeps those of the model.
-	Classes []Class
 	// Mean and Std are the normalisation of the input, one value for each of
 	// red, green and blue, on pixels scaled to 0..1: (pixel/255 - Mean) / Std.
 	// They are recorded in the metadata, and applied where Preprocess asks for

@@ -23,8 +23,8 @@ const (
 
 // Metadata keys of a network's file.
 const (
-	EncoderKey = "graft.encoder" // name of the encoder's graph
-	DecoderKey = "graft.decoder" // name of the decoder
+	EncoderKey = onnx.EncoderKey // name of the encoder's graph
+	DecoderKey = onnx.DecoderKey // name of the decoder
 )
 
 // Attach puts a decoder behind an encoder: a model with one input, the

@@ -63,9 +63,50 @@ func (e *ClassesError) Unwrap() error { return e.Err }
 func NamedClasses(names ...string) Classes {
 	c := make(Classes, len(names))
 	for i, name := range names {
-		c[i] = Class{Name: name, Label: i + 1, Colour: Colour(i + 1)}
+		c[i] = Class{Name: name, Label: i + 1}
+	}
+	return c.coloured()
+}
+
+// NumberedClasses returns n classes that are called by their number, for want
+// of a list. The label of the first is given.
+func NumberedClasses(n, first int) Classes {
+	c := make(Classes, n)
+	for i := range c {
+		c[i] = Class{Name: numbered(i), Label: first + i}
+	}
+	return c.coloured()
+}
+
+func numbered(channel int) string { return fmt.Sprintf("class %d", channel) }
+
+// coloured makes up the colours that are not given: a class's place decides,
+// black is left out.
+func (c Classes) coloured() Classes {
+	for i := range c {
+		if c[i].Colour.A == 0 {
+			c[i].Colour = Colour(i + 1)
+		}
 	}
 	return c
+}
+
+// Name returns the name of the class of an output channel; beyond the list,
+// its number.
+func (c Classes) Name(channel int) string {
+	if channel >= 0 && channel < len(c) {
+		return c[channel].Name
+	}
+	return numbered(channel)
+}
+
+// Colour returns the colour of the class of an output channel; black for what
+// is none, such as -1.
+func (c Classes) Colour(channel int) color.RGBA {
+	if channel >= 0 && channel < len(c) {
+		return c[channel].Colour
+	}
+	return color.RGBA{A: 0xFF}
 }
 
 // CamVid names the eleven classes commonly trained on the Cambridge driving
@@ -91,13 +132,33 @@ func (c Classes) Palette() color.Palette {
 	return p
 }
 
-// LoadClasses reads a class list. A .csv file has a header that names the
-// columns: name (the only one needed), label (or idx) and the colour as r, g,
-// b; a row named ignore, void, unlabeled or unlabelled is not a class. Any
-// other file has one name a line; empty lines and lines that begin with # are
-// skipped. Labels that are not given count from 1. The classes come sorted by
-// label. Errors are *ClassesError.
+// LoadClasses reads a class list. A .csv file, or one that begins like it, has
+// a header that names the columns: name (the only one needed), label (or idx
+// or id) and the colour as r, g, b; a row named ignore, void, unlabeled or
+// unlabelled is not a class. Any other file has one name a line; empty lines
+// and lines that begin with # are skipped. Labels that are not given count
+// from 1. The classes come sorted by label. Errors are *ClassesError.
 func LoadClasses(path string) (Classes, error) {
+	data, err := readClasses(path)
+	if err != nil {
+		return nil, err
+	}
+	return ParseClasses(data, path)
+}
+
+// LoadDataClasses reads the list of a data set that has n classes, the first
+// of them drawn with the mask value first: labels that are not given count
+// from there, and lower ones, such as that of an ignored background, are left
+// out. The file is as LoadClasses has it. Errors are *ClassesError.
+func LoadDataClasses(path string, n, first int) (Classes, error) {
+	data, err := readClasses(path)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDataClasses(data, path, n, first)
+}
+
+func readClasses(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, &ClassesError{File: path, Msg: "cannot be read", Err: err}
@@ -107,29 +168,62 @@ func LoadClasses(path string) (Classes, error) {
 	if err != nil {
 		return nil, &ClassesError{File: path, Msg: "cannot be read", Err: err}
 	}
-	return ParseClasses(data, path)
+	return data, nil
 }
 
 // ParseClasses reads the contents of a class list; see LoadClasses. The path
 // gives the format and is for errors.
 func ParseClasses(data []byte, path string) (Classes, error) {
-	if len(data) > maxClassFile {
-		return nil, &ClassesError{File: path, Msg: fmt.Sprintf("longer than the %d MiB a class list may have", maxClassFile>>20)}
-	}
-	if !utf8.Valid(data) {
-		return nil, &ClassesError{File: path, Msg: "is not UTF-8 text", Remedy: "save the class list as UTF-8"}
-	}
-	data = bytes.TrimPrefix(data, []byte("\uFEFF"))
-	parse := parseLines
-	if strings.EqualFold(filepath.Ext(path), ".csv") {
-		parse = parseCSV
-	}
-	classes, lines, err := parse(data, path)
+	classes, lines, err := parse(data, path, 1)
 	if err != nil {
 		return nil, err
 	}
+	if first := classes[0].Label; first > 1 {
+		return nil, &ClassesError{File: path, Line: lines[0], Msg: fmt.Sprintf("the first label is %d", first),
+			Remedy: "labels count from 1, or from 0 where no label is ignored"}
+	}
+	return classes, nil
+}
+
+// ParseDataClasses reads the contents of a class list; see LoadDataClasses.
+// The path gives the format and is for errors.
+func ParseDataClasses(data []byte, path string, n, first int) (Classes, error) {
+	classes, lines, err := parse(data, path, first)
+	if err != nil {
+		return nil, err
+	}
+	for len(classes) > 0 && classes[0].Label < first {
+		classes, lines = classes[1:], lines[1:]
+	}
+	switch {
+	case len(classes) != n:
+		return nil, &ClassesError{File: path, Msg: fmt.Sprintf("names %d classes from label %d on, but there are %d", len(classes), first, n)}
+	case n > 0 && classes[0].Label > first:
+		return nil, &ClassesError{File: path, Line: lines[0], Msg: fmt.Sprintf("the first label is %d, but the masks' first class has %d", classes[0].Label, first)}
+	}
+	return classes, nil
+}
+
+// parse reads a class list whose labels, where they are not given, count from
+// first. The classes, at least one, come sorted; lines are where they stand.
+func parse(data []byte, path string, first int) (_ Classes, lines []int, _ error) {
+	if len(data) > maxClassFile {
+		return nil, nil, &ClassesError{File: path, Msg: fmt.Sprintf("longer than the %d MiB a class list may have", maxClassFile>>20)}
+	}
+	if !utf8.Valid(data) {
+		return nil, nil, &ClassesError{File: path, Msg: "is not UTF-8 text", Remedy: "save the class list as UTF-8"}
+	}
+	data = bytes.TrimPrefix(data, []byte("\uFEFF"))
+	parse := parseLines
+	if strings.EqualFold(filepath.Ext(path), ".csv") || hasHeader(data) {
+		parse = parseCSV
+	}
+	classes, lines, err := parse(data, path, first)
+	if err != nil {
+		return nil, nil, err
+	}
 	if len(classes) == 0 {
-		return nil, &ClassesError{File: path, Msg: "names no class", Remedy: "write one class name a line"}
+		return nil, nil, &ClassesError{File: path, Msg: "names no class", Remedy: "write one class name a line"}
 	}
 	return inOrder(classes, lines, path)
 }
@@ -137,32 +231,28 @@ func ParseClasses(data []byte, path string) (Classes, error) {
 // inOrder sorts the classes by label, so that a class's channel is its label
 // less the first one's, and refuses labels that occur twice or leave a gap.
 // (Names may occur twice: the 150 classes of ADE20K have two screens.)
-func inOrder(classes Classes, lines []int, path string) (Classes, error) {
+func inOrder(classes Classes, lines []int, path string) (Classes, []int, error) {
 	order := make([]int, len(classes))
 	for i := range order {
 		order[i] = i
 	}
 	slices.SortStableFunc(order, func(a, b int) int { return classes[a].Label - classes[b].Label })
-	sorted := make(Classes, len(classes))
+	sorted, places := make(Classes, len(classes)), make([]int, len(classes))
 	for i, from := range order {
-		sorted[i] = classes[from]
-		first := sorted[0].Label
-		switch want := first + i; {
-		case first > 1:
-			return nil, &ClassesError{File: path, Line: lines[from], Msg: fmt.Sprintf("the first label is %d", first),
-				Remedy: "labels count from 1, or from 0 where no label is ignored"}
+		sorted[i], places[i] = classes[from], lines[from]
+		switch want := sorted[0].Label + i; {
 		case sorted[i].Label < want:
-			return nil, &ClassesError{File: path, Line: lines[from], Msg: fmt.Sprintf("label %d is already on line %d", sorted[i].Label, lines[order[i-1]])}
+			return nil, nil, &ClassesError{File: path, Line: lines[from], Msg: fmt.Sprintf("label %d is already on line %d", sorted[i].Label, lines[order[i-1]])}
 		case sorted[i].Label > want:
-			return nil, &ClassesError{File: path, Line: lines[from], Msg: fmt.Sprintf("no class has label %d, but one has %d", want, sorted[i].Label),
+			return nil, nil, &ClassesError{File: path, Line: lines[from], Msg: fmt.Sprintf("no class has label %d, but one has %d", want, sorted[i].Label),
 				Remedy: "number the classes without gaps"}
 		}
 	}
-	return sorted, nil
+	return sorted.coloured(), places, nil
 }
 
-func parseLines(data []byte, path string) (Classes, []int, error) {
-	var names []string
+func parseLines(data []byte, path string, first int) (Classes, []int, error) {
+	var classes Classes
 	var lines []int
 	s := bufio.NewScanner(bytes.NewReader(data))
 	s.Buffer(nil, maxClassFile+1)
@@ -171,13 +261,13 @@ func parseLines(data []byte, path string) (Classes, []int, error) {
 		if name == "" || strings.HasPrefix(name, "#") {
 			continue
 		}
-		if len(names) == maxLabel {
+		if len(classes) == maxLabel {
 			return nil, nil, &ClassesError{File: path, Line: line, Msg: fmt.Sprintf("more than %d classes", maxLabel)}
 		}
-		names, lines = append(names, name), append(lines, line)
+		classes, lines = append(classes, Class{Name: name, Label: first + len(classes)}), append(lines, line)
 	}
 	if err := s.Err(); err != nil {
 		return nil, nil, &ClassesError{File: path, Msg: "cannot be read", Err: err}
 	}
-	return NamedClasses(names...), lines, nil
+	return classes, lines, nil
 }

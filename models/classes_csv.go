@@ -14,7 +14,28 @@ import (
 // ignored are names of what is no class.
 var ignored = map[string]bool{"ignore": true, "void": true, "unlabeled": true, "unlabelled": true}
 
-func parseCSV(data []byte, path string) (Classes, []int, error) {
+// hasHeader tells whether text begins with a header of several columns.
+func hasHeader(data []byte) bool {
+	first, _, _ := bytes.Cut(data, []byte("\n"))
+	columns, err := headerColumns(csv.NewReader(bytes.NewReader(first)))
+	_, named := columns["name"]
+	return err == nil && named && len(columns) > 1
+}
+
+// headerColumns maps the titles of the first row to positions.
+func headerColumns(r *csv.Reader) (map[string]int, error) {
+	header, err := r.Read()
+	if err != nil {
+		return nil, err
+	}
+	columns := map[string]int{}
+	for i, title := range header {
+		columns[strings.ToLower(strings.TrimSpace(title))] = i
+	}
+	return columns, nil
+}
+
+func parseCSV(data []byte, path string, first int) (Classes, []int, error) {
 	r := csv.NewReader(bytes.NewReader(data))
 	r.TrimLeadingSpace = true
 	r.Comment = '#'
@@ -25,16 +46,12 @@ func parseCSV(data []byte, path string) (Classes, []int, error) {
 		}
 		return nil, nil, &ClassesError{File: path, Line: line, Msg: "is not a row of classes", Err: err}
 	}
-	header, err := r.Read()
+	columns, err := headerColumns(r)
 	if errors.Is(err, io.EOF) {
 		return nil, nil, nil
 	}
 	if err != nil {
 		return fail(1, err)
-	}
-	columns := map[string]int{}
-	for i, title := range header {
-		columns[strings.ToLower(strings.TrimSpace(title))] = i
 	}
 	row := csvRow{columns: columns}
 	if _, ok := columns["name"]; !ok {
@@ -55,7 +72,7 @@ func parseCSV(data []byte, path string) (Classes, []int, error) {
 		if ignored[strings.ToLower(row.text("name"))] {
 			continue
 		}
-		class, err := row.class(len(classes))
+		class, err := row.class(first + len(classes))
 		if err != nil {
 			return fail(line, err)
 		}
@@ -92,20 +109,21 @@ func (r csvRow) number(max int, titles ...string) (n int, found bool, err error)
 	return 0, false, nil
 }
 
-// class reads the row of the class that has the given place in the list.
-func (r csvRow) class(place int) (Class, error) {
+// class reads a row; next is its label where it gives none. A colour that it
+// does not give stays zero.
+func (r csvRow) class(next int) (Class, error) {
 	c := Class{Name: r.text("name")}
 	if c.Name == "" {
 		return c, errors.New("the name is empty")
 	}
-	label, found, err := r.number(maxLabel, "label", "idx")
+	label, found, err := r.number(maxLabel, "label", "idx", "id")
 	if err != nil {
 		return c, err
 	}
 	if !found {
-		label = place + 1
+		label = next
 	}
-	c.Label, c.Colour = label, Colour(label)
+	c.Label = label
 	var rgb [3]uint8
 	for i, title := range []string{"r", "g", "b"} {
 		v, found, err := r.number(255, title)
@@ -119,4 +137,22 @@ func (r csvRow) class(place int) (Class, error) {
 	}
 	c.Colour = color.RGBA{R: rgb[0], G: rgb[1], B: rgb[2], A: 0xFF}
 	return c, nil
+}
+
+// WriteCSV writes the classes as LoadClasses reads them. Where a label below
+// the first is left, it is written as ignored.
+func (c Classes) WriteCSV(w io.Writer) error {
+	out := csv.NewWriter(w) // Flush and Error tell the first error
+	out.Write([]string{"label", "name", "r", "g", "b"})
+	if len(c) > 0 && c[0].Label > 0 {
+		out.Write([]string{strconv.Itoa(c[0].Label - 1), "ignore", "0", "0", "0"})
+	}
+	for _, k := range c {
+		out.Write([]string{strconv.Itoa(k.Label), k.Name, strconv.Itoa(int(k.Colour.R)), strconv.Itoa(int(k.Colour.G)), strconv.Itoa(int(k.Colour.B))})
+	}
+	out.Flush()
+	if err := out.Error(); err != nil {
+		return fmt.Errorf("class list: %w", err)
+	}
+	return nil
 }

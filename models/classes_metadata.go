@@ -8,9 +8,6 @@ import (
 	"github.com/graft-onnx/graft/onnx"
 )
 
-// ClassesKey is the metadata key under which a model carries its class list.
-const ClassesKey = "graft.classes"
-
 // storedClass is a class in a model's metadata.
 type storedClass struct {
 	Name   string `json:"name"`
@@ -29,19 +26,19 @@ func SetClasses(m *onnx.Model, classes Classes) error {
 	if err != nil {
 		return fmt.Errorf("class list: %w", err)
 	}
-	m.SetMetadata(ClassesKey, string(text))
+	m.SetMetadata(onnx.ClassesKey, string(text))
 	return nil
 }
 
 // ClassesOf returns the class list that the model carries, nil if it has none.
 // Errors are *ClassesError.
 func ClassesOf(m *onnx.Model) (Classes, error) {
-	text, ok := m.Metadata(ClassesKey)
+	text, ok := m.Metadata(onnx.ClassesKey)
 	if !ok {
 		return nil, nil
 	}
 	fail := func(msg string, err error) (Classes, error) {
-		return nil, &ClassesError{File: m.Path, Msg: "metadata " + ClassesKey + " " + msg, Err: err}
+		return nil, &ClassesError{File: m.Path, Msg: "metadata " + onnx.ClassesKey + " " + msg, Err: err}
 	}
 	var stored []storedClass
 	if err := json.Unmarshal([]byte(text), &stored); err != nil {

@@ -1,6 +1,7 @@
 package models_test
 
 import (
+	"bytes"
 	"errors"
 	"image/color"
 	"os"
@@ -67,6 +68,83 @@ func TestParseClassesErrors(t *testing.T) {
 	}
 }
 
+func TestParseDataClasses(t *testing.T) {
+	rgb := func(r, g, b uint8) color.RGBA { return color.RGBA{r, g, b, 255} }
+	const table = "label,name,r,g,b\n0,ground,0,0,0\n2,tree,1,2,3\n1,\"sky, blue\",4,5,6\n"
+	for name, tc := range map[string]struct {
+		file, text string
+		n, first   int
+		want       models.Classes
+	}{
+		"lower labels are left out": {"c.csv", table, 2, 1, models.Classes{{"sky, blue", 1, rgb(4, 5, 6)}, {"tree", 2, rgb(1, 2, 3)}}},
+		"all of them":               {"c.csv", table, 3, 0, models.Classes{{"ground", 0, rgb(0, 0, 0)}, {"sky, blue", 1, rgb(4, 5, 6)}, {"tree", 2, rgb(1, 2, 3)}}},
+		"a header is enough":        {"c", "Name,Id\nsky,7\n", 1, 7, models.Classes{{"sky", 7, models.Colour(1)}}},
+		"names from 0":              {"c.txt", "# names\nsky\n\ntree\n", 2, 0, models.Classes{{"sky", 0, models.Colour(1)}, {"tree", 1, models.Colour(2)}}},
+		"names below 0":             {"c.txt", "sky\ntree\n", 2, -1, models.Classes{{"sky", -1, models.Colour(1)}, {"tree", 0, models.Colour(2)}}},
+		"a table without labels":    {"c.csv", "name\nsky\ntree\n", 2, 3, models.Classes{{"sky", 3, models.Colour(1)}, {"tree", 4, models.Colour(2)}}},
+	} {
+		got, err := models.ParseDataClasses([]byte(tc.text), tc.file, tc.n, tc.first)
+		if err != nil || !reflect.DeepEqual(got, tc.want) {
+			t.Errorf("%s: %v, %v; want %v", name, got, err, tc.want)
+		}
+	}
+	for text, want := range map[string]string{
+		"label,name\n1,a\n":           "c: names 1 classes from label 1 on, but there are 2",
+		"label,name\n1,a\n1,b\n":      "c:3: label 1 is already on line 2",
+		"label,name\nx,a\n2,b\n":      `c:2: is not a row of classes: label is "x", not a whole number from 0 to 65535`,
+		"label,name\n1,a\n2,b\n3,c\n": "c: names 3 classes from label 1 on, but there are 2",
+		"label,name\n3,b\n2,a\n":      "c:3: the first label is 2, but the masks' first class has 1",
+		"a\nb\nc\n":                   "c: names 3 classes from label 1 on, but there are 2",
+		"a\n":                         "c: names 1 classes from label 1 on, but there are 2",
+		"label,name\n0,a\n":           "c: names 0 classes from label 1 on, but there are 2",
+	} {
+		_, err := models.ParseDataClasses([]byte(text), "c", 2, 1)
+		var e *models.ClassesError
+		if !errors.As(err, &e) || err.Error() != want {
+			t.Errorf("error %v\nwant  %s", err, want)
+		}
+	}
+	missing := filepath.Join(t.TempDir(), "none.txt")
+	if _, err := models.LoadDataClasses(missing, 1, 1); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), missing) {
+		t.Errorf("missing file: %v", err)
+	}
+}
+
+func TestWrittenClassesReadBack(t *testing.T) {
+	for _, want := range []models.Classes{
+		{{"sky, blue", 1, color.RGBA{1, 2, 3, 255}}, {`"tree"`, 2, color.RGBA{4, 5, 6, 255}}},
+		{{"ground", 0, color.RGBA{0, 0, 0, 255}}, {"tree", 1, color.RGBA{4, 5, 6, 255}}},
+	} {
+		var b bytes.Buffer
+		if err := want.WriteCSV(&b); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := models.ParseClasses(b.Bytes(), "c.csv"); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%q reads as %v, %v; want %v", b.String(), got, err, want)
+		}
+	}
+}
+
+func TestNumberedClasses(t *testing.T) {
+	c := models.NumberedClasses(150, 1)
+	seen := map[color.RGBA]int{{A: 255}: -1}
+	for i, k := range c {
+		if j, twice := seen[k.Colour]; twice {
+			t.Errorf("classes %d and %d share the colour %v", j, i, k.Colour)
+		}
+		seen[k.Colour] = i
+		if k.Label != i+1 {
+			t.Errorf("class %d has label %d", i, k.Label)
+		}
+	}
+	if c.Name(7) != "class 7" || c.Name(200) != "class 200" || models.Classes(nil).Name(1) != "class 1" || models.CamVid.Name(3) != "Road" {
+		t.Error("names are wrong")
+	}
+	if c.Colour(2) != models.Colour(3) || c.Colour(-1) != (color.RGBA{A: 255}) || c.Colour(150) != (color.RGBA{A: 255}) {
+		t.Error("colours are wrong")
+	}
+}
+
 func FuzzParseClasses(f *testing.F) {
 	for _, text := range []string{"a\nb\n", "label,name,r,g,b\n0,ignore,0,0,0\n1,Sky,128,128,129\n", "name\n\"a\"\"\"", "idx,name\n2,b\n1,a"} {
 		f.Add([]byte(text), true)
@@ -128,7 +206,7 @@ func TestClassesTravelWithTheModel(t *testing.T) {
 		`{`, `{"name":"a"}`, `[{"name":"a","label":1,"colour":"red"}]`, `[{"name":"a","label":1,"colour":"#1234567"}]`,
 		`[{"name":"a","label":-1,"colour":"#000000"}]`, `[{"name":"a","label":70000,"colour":"#000000"}]`,
 	} {
-		m.SetMetadata(models.ClassesKey, damaged)
+		m.SetMetadata(onnx.ClassesKey, damaged)
 		_, err := models.ClassesOf(m)
 		var e *models.ClassesError
 		if !errors.As(err, &e) || e.File != "m.onnx" {

@@ -2,6 +2,13 @@ package onnx
 
 import "github.com/graft-onnx/graft/onnx/pb"
 
+// Metadata keys that describe a network, in training and deployed.
+const (
+	ClassesKey = "graft.classes" // JSON list of name, label and colour (#rrggbb), by channel
+	EncoderKey = "graft.encoder" // name of the encoder
+	DecoderKey = "graft.decoder" // name of the decoder
+)
+
 // Metadata returns the value of a key in the model's metadata.
 func (m *Model) Metadata(key string) (string, bool) {
 	for _, e := range m.GetMetadataProps() {

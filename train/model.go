@@ -14,7 +14,8 @@ import (
 const encoderPrefix = "encoder."
 
 // InitialModel builds or loads the model that a configuration asks for, with
-// the weights of MODEL.weights_encoder and MODEL.weights_decoder, if given.
+// the weights of MODEL.weights_encoder and MODEL.weights_decoder and the class
+// list of DATASET.classes, if given.
 func InitialModel(cfg *config.Config) (*onnx.Model, error) {
 	var m *onnx.Model
 	var err error
@@ -27,6 +28,9 @@ func InitialModel(cfg *config.Config) (*onnx.Model, error) {
 		})
 	}
 	if err != nil {
+		return nil, err
+	}
+	if err := keepClasses(cfg, m); err != nil {
 		return nil, err
 	}
 	for _, w := range []struct{ key, file, prefix string }{

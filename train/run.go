@@ -264,12 +264,9 @@ func (r *run) save() error {
 // report writes the HTML report of a finished run.
 func (r *run) report() error {
 	cfg := r.Config
-	classes := data.DefaultClasses(cfg.Dataset.NumClass)
-	if cfg.Dataset.Classes != "" {
-		var err error
-		if classes, err = data.LoadClasses(cfg.Dataset.Classes, cfg.Dataset.NumClass, cfg.Dataset.LabelShift); err != nil {
-			return err
-		}
+	classes, err := ClassesOf(cfg, r.trainer.model)
+	if err != nil {
+		return err
 	}
 	page := report.Report{
 		Title: filepath.Base(cfg.Dir), Command: r.Command, Config: cfg.String(),

@@ -122,7 +122,7 @@ func (c *demoCommand) prepare(ctx context.Context, s streams) (*config.Config, e
 	cfg := config.Default()
 	d := &cfg.Dataset
 	d.RootDataset, d.ListTrain, d.ListVal, d.Classes = files.Root, files.ListTrain, files.ListVal, files.Classes
-	d.NumClass, d.ImgSizes, d.ImgMaxSize = len(data.SynthClasses().Names), []int{synth.Height}, synth.Width
+	d.NumClass, d.ImgSizes, d.ImgMaxSize = len(data.SynthClasses()), []int{synth.Height}, synth.Width
 	d.CacheMB = 64
 	cfg.Model = config.Model{ArchEncoder: "mobilenetv2dilated", ArchDecoder: "c1_deepsup", FcDim: 320, Width: width}
 	t := &cfg.Train

@@ -51,7 +51,7 @@ func (c *evalCommand) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
-	classes, err := classesOf(cfg, m)
+	classes, err := train.ClassesOf(cfg, m)
 	if err != nil {
 		return err
 	}

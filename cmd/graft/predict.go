@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/graft-onnx/graft/internal/atomicfile"
+	"github.com/graft-onnx/graft/models"
 	"github.com/graft-onnx/graft/train"
 	"github.com/graft-onnx/graft/train/config"
 	"github.com/graft-onnx/graft/train/data"
@@ -84,13 +85,13 @@ func (c *predictCommand) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
-	classes, err := classesOfModel(m, p.Classes)
-	if err != nil {
-		return err
-	}
 	cfg := config.Default()
 	cfg.Dataset.ImgSizes, cfg.Dataset.ImgMaxSize, cfg.Dataset.PaddingConstant = c.Sizes, c.MaxSize, c.Stride
 	cfg.Dataset.SegmDownsamplingRate, cfg.Dataset.NumClass = 1, p.Classes
+	classes, err := train.ClassesOf(cfg, m)
+	if err != nil {
+		return err
+	}
 	if err := makeFolder(c.Out, names, endings, c.Force); err != nil {
 		return err
 	}
@@ -122,9 +123,9 @@ func (c *predictCommand) Run(ctx context.Context, s streams) error {
 }
 
 // shares lists the classes that occur, the largest share first.
-func shares(prediction []int32, classes *data.Classes) []classShare {
+func shares(prediction []int32, classes models.Classes) []classShare {
 	var list []classShare
-	for i, share := range metric.Shares(prediction, len(classes.Names)) {
+	for i, share := range metric.Shares(prediction, len(classes)) {
 		if share > 0 {
 			list = append(list, classShare{i, classes.Name(i), share})
 		}
@@ -133,7 +134,7 @@ func shares(prediction []int32, classes *data.Classes) []classShare {
 	return list
 }
 
-func (c *predictCommand) save(r *train.Prediction, classes *data.Classes, files predicted) error {
+func (c *predictCommand) save(r *train.Prediction, classes models.Classes, files predicted) error {
 	w, h := r.Item.Picture.Width, r.Item.Picture.Height
 	labels, err := report.LabelPNG(r.Classes, w, h, 0)
 	if err != nil {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"image"
-	"image/color"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -156,55 +155,5 @@ func TestOpenByConfig(t *testing.T) {
 		if err != nil || len(set.Records) != 1 || set.Records[0].Width != 6 || set.Records[0].Mask != filepath.Join(dir, "m", "a.png") {
 			t.Errorf("%s: %+v, %v", split, set, err)
 		}
-	}
-}
-
-func TestClasses(t *testing.T) {
-	c, err := ParseClasses([]byte("label,name,r,g,b\n0,ignore,0,0,0\n2,tree,1,2,3\n1,\"sky, blue\",4,5,6\n"), "c.csv", 2, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := &Classes{[]string{"sky, blue", "tree"}, []color.RGBA{{4, 5, 6, 255}, {1, 2, 3, 255}}}
-	if !reflect.DeepEqual(c, want) {
-		t.Errorf("got %+v", c)
-	}
-	var b bytes.Buffer
-	if err := c.Write(&b, 1); err != nil {
-		t.Fatal(err)
-	}
-	if back, err := ParseClasses(b.Bytes(), "w.csv", 2, 1); err != nil || !reflect.DeepEqual(back, want) {
-		t.Errorf("written and read: %+v, %v", back, err)
-	}
-	c, err = ParseClasses([]byte("# names\nsky\n\ntree\n"), "c.txt", 2, 1)
-	if err != nil || !reflect.DeepEqual(c.Names, []string{"sky", "tree"}) || c.Colors[0] == c.Colors[1] {
-		t.Errorf("lines: %+v, %v", c, err)
-	}
-	if c.Name(7) != "class 7" || c.Color(-1) != (color.RGBA{A: 255}) || (*Classes)(nil).Name(1) != "class 1" {
-		t.Error("classes out of range")
-	}
-	for text, part := range map[string]string{
-		"label,name\n1,a\n":                    "names 1 classes, but there are 2",
-		"label,name\n1,a\n1,b\n":               "class 0 again",
-		"label,name\nx,a\n2,b\n":               `label "x" is not a number`,
-		"label,name\n1,a\n2,b\n3,c\n":          "c.csv:4: c is class 2, but there are 2 classes",
-		"label,name\n1,\n2,b\n":                "c.csv:2: the name is missing",
-		"label,name,r,g,b\n1,a,1,2,300\n2,b\n": `b "300"`,
-		"a\nb\nc\n":                            "c.csv:3: c is class 2",
-		"a\n":                                  "names 1 classes",
-	} {
-		if _, err := ParseClasses([]byte(text), "c.csv", 2, 1); err == nil || !strings.Contains(err.Error(), part) {
-			t.Errorf("%q: %v", text, err)
-		}
-	}
-}
-
-func TestDefaultColoursDiffer(t *testing.T) {
-	c := DefaultClasses(150)
-	seen := map[color.RGBA]int{}
-	for i, k := range c.Colors {
-		if j, twice := seen[k]; twice {
-			t.Errorf("classes %d and %d share the colour %v", j, i, k)
-		}
-		seen[k] = i
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/graft-onnx/graft/internal/testutil"
+	"github.com/graft-onnx/graft/models"
 )
 
 // TestSharedSets inspects real data sets whole.
@@ -26,9 +27,9 @@ func TestSharedSets(t *testing.T) {
 			root := testutil.SharedDir(t, "data", tc.name)
 			o := options()
 			o.Labels.Classes = tc.classes
-			if c, err := LoadClasses(filepath.Join(root, "classes.csv"), tc.classes, 1); err != nil {
+			if c, err := models.LoadDataClasses(filepath.Join(root, "classes.csv"), tc.classes, 1); err != nil {
 				t.Error(err)
-			} else if c.Names[0] == "ignore" {
+			} else if c[0].Name == "ignore" {
 				t.Error("the first class is the ignored one")
 			}
 			for split, n := range map[string]int{"train.odgt": tc.train, "val.odgt": tc.val} {

@@ -13,6 +13,8 @@ import (
 	"runtime"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/graft-onnx/graft/models"
 )
 
 // SynthOptions says what Synthesize generates.
@@ -32,11 +34,13 @@ type SynthFiles struct {
 }
 
 // SynthClasses are the classes of generated pictures.
-func SynthClasses() *Classes {
-	return &Classes{
-		Names: []string{"background", "disc", "square", "triangle", "stripes"},
-		Colors: []color.RGBA{{70, 70, 80, 255}, {220, 60, 50, 255}, {60, 130, 220, 255},
-			{80, 180, 70, 255}, {235, 190, 50, 255}},
+func SynthClasses() models.Classes {
+	return models.Classes{
+		{Name: "background", Label: 1, Colour: color.RGBA{70, 70, 80, 255}},
+		{Name: "disc", Label: 2, Colour: color.RGBA{220, 60, 50, 255}},
+		{Name: "square", Label: 3, Colour: color.RGBA{60, 130, 220, 255}},
+		{Name: "triangle", Label: 4, Colour: color.RGBA{80, 180, 70, 255}},
+		{Name: "stripes", Label: 5, Colour: color.RGBA{235, 190, 50, 255}},
 	}
 }
 
@@ -83,7 +87,7 @@ func Synthesize(ctx context.Context, root string, o SynthOptions) (*SynthFiles, 
 		return nil, err
 	}
 	var b bytes.Buffer
-	if err := SynthClasses().Write(&b, 1); err != nil {
+	if err := SynthClasses().WriteCSV(&b); err != nil {
 		return nil, err
 	}
 	if err := os.WriteFile(out.Classes, b.Bytes(), 0o644); err != nil {

@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"slices"
 	"testing"
+
+	"github.com/graft-onnx/graft/models"
 )
 
 func TestSynthesize(t *testing.T) {
@@ -19,7 +21,7 @@ func TestSynthesize(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := SynthClasses()
-	if got, err := LoadClasses(files.Classes, len(c.Names), 1); err != nil || !reflect.DeepEqual(got, c) {
+	if got, err := models.LoadDataClasses(files.Classes, len(c), 1); err != nil || !reflect.DeepEqual(got, c) {
 		t.Errorf("classes %+v, %v", got, err)
 	}
 	opt := options("DATASET.num_class", "5")

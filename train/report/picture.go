@@ -9,6 +9,7 @@ import (
 	"image/png"
 
 	"github.com/graft-onnx/graft/internal/atomicfile"
+	"github.com/graft-onnx/graft/models"
 	"github.com/graft-onnx/graft/train/data"
 )
 
@@ -22,13 +23,13 @@ func (e *ShapeError) Error() string {
 
 // ColorMap draws labels, (height,width) class numbers, in the classes'
 // colours; what is no class, such as -1, is black.
-func ColorMap(labels []int32, width, height int, classes *data.Classes) (*image.RGBA, error) {
+func ColorMap(labels []int32, width, height int, classes models.Classes) (*image.RGBA, error) {
 	if width < 1 || height < 1 || len(labels) != width*height {
 		return nil, &ShapeError{len(labels), width, height}
 	}
 	img := image.NewRGBA(image.Rect(0, 0, width, height))
 	for i, l := range labels {
-		c := classes.Color(int(l))
+		c := classes.Colour(int(l))
 		img.Pix[4*i], img.Pix[4*i+1], img.Pix[4*i+2], img.Pix[4*i+3] = c.R, c.G, c.B, 255
 	}
 	return img, nil
@@ -36,7 +37,7 @@ func ColorMap(labels []int32, width, height int, classes *data.Classes) (*image.
 
 // Overlay lays the colour map over the picture; opacity 1 hides the picture,
 // 0 the colours. Pixels that are no class keep the picture's colour.
-func Overlay(p *data.Picture, labels []int32, classes *data.Classes, opacity float64) (*image.RGBA, error) {
+func Overlay(p *data.Picture, labels []int32, classes models.Classes, opacity float64) (*image.RGBA, error) {
 	if len(labels) != p.Width*p.Height {
 		return nil, &ShapeError{len(labels), p.Width, p.Height}
 	}
@@ -45,7 +46,7 @@ func Overlay(p *data.Picture, labels []int32, classes *data.Classes, opacity flo
 	for i, l := range labels {
 		r, g, b := p.Pix[3*i], p.Pix[3*i+1], p.Pix[3*i+2]
 		if l >= 0 {
-			c := classes.Color(int(l))
+			c := classes.Colour(int(l))
 			r, g, b = blend(r, c.R, opacity), blend(g, c.G, opacity), blend(b, c.B, opacity)
 		}
 		img.Pix[4*i], img.Pix[4*i+1], img.Pix[4*i+2], img.Pix[4*i+3] = r, g, b, 255
@@ -81,7 +82,7 @@ func SideBySide(gap int, pictures ...image.Image) *image.RGBA {
 
 // Comparison is picture, truth and prediction side by side; truth is left
 // out when nil.
-func Comparison(p *data.Picture, truth, prediction []int32, classes *data.Classes) (*image.RGBA, error) {
+func Comparison(p *data.Picture, truth, prediction []int32, classes models.Classes) (*image.RGBA, error) {
 	parts := []image.Image{p}
 	for _, labels := range [][]int32{truth, prediction} {
 		if labels == nil {

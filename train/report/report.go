@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/image/draw"
 
+	"github.com/graft-onnx/graft/models"
 	"github.com/graft-onnx/graft/train/data"
 	"github.com/graft-onnx/graft/train/history"
 	"github.com/graft-onnx/graft/train/metric"
@@ -41,7 +42,7 @@ type Report struct {
 	Model       []Fact
 	Environment []Fact
 	Config      string // YAML
-	Classes     *data.Classes
+	Classes     models.Classes
 	History     *history.History
 	Summary     *metric.Summary
 	Samples     []Sample
@@ -181,10 +182,10 @@ func percent(v float64) string {
 	return fmt.Sprintf("%.2f %%", 100*v)
 }
 
-func classRows(s *metric.Summary, classes *data.Classes) []classRow {
+func classRows(s *metric.Summary, classes models.Classes) []classRow {
 	rows := make([]classRow, len(s.PerClass))
 	for i, k := range s.PerClass {
-		c := classes.Color(k.Class)
+		c := classes.Colour(k.Class)
 		width := k.IoU
 		if math.IsNaN(width) {
 			width = 0
@@ -200,7 +201,7 @@ func classRows(s *metric.Summary, classes *data.Classes) []classRow {
 	return rows
 }
 
-func sample(s Sample, classes *data.Classes) (sampleView, error) {
+func sample(s Sample, classes models.Classes) (sampleView, error) {
 	if len(s.Prediction) != s.Picture.Width*s.Picture.Height {
 		return sampleView{}, fmt.Errorf("%w (%s)", &ShapeError{len(s.Prediction), s.Picture.Width, s.Picture.Height}, s.Name)
 	}

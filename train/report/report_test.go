@@ -16,12 +16,13 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/graft-onnx/graft/models"
 	"github.com/graft-onnx/graft/train/data"
 	"github.com/graft-onnx/graft/train/history"
 	"github.com/graft-onnx/graft/train/metric"
 )
 
-var two = &data.Classes{Names: []string{"sky <b>", "road"}, Colors: []color.RGBA{{10, 20, 30, 255}, {200, 100, 50, 255}}}
+var two = models.Classes{{Name: "sky <b>", Label: 1, Colour: color.RGBA{10, 20, 30, 255}}, {Name: "road", Label: 2, Colour: color.RGBA{200, 100, 50, 255}}}
 
 func example(t *testing.T) *Report {
 	t.Helper()

@@ -6,12 +6,12 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"github.com/graft-onnx/graft/train/data"
+	"github.com/graft-onnx/graft/models"
 	"github.com/graft-onnx/graft/train/metric"
 )
 
 // WriteTable writes the figures of an evaluation as plain text.
-func WriteTable(w io.Writer, s *metric.Summary, classes *data.Classes) error {
+func WriteTable(w io.Writer, s *metric.Summary, classes models.Classes) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "class\tIoU\trecall\tprecision\tlabels\tpredicted\t") // Flush tells the first error
 	for _, r := range classRows(s, classes) {
