@@ -227,7 +227,7 @@ func (d *Device) gathers(p *program, gs []gather, src, filter, bias, dst int, ac
 	if work == 0 || packs == 0 {
 		return
 	}
-	p.split(packs, packs/threads+1, func(lo, hi int) {
+	p.split(packs, grain/max(gs[0].panel, 1)+1, func(lo, hi int) {
 		for i := range gs {
 			g := &gs[i]
 			n := g.groups * g.panels
