@@ -14,7 +14,7 @@ import (
 // demoCommand is `graft demo`.
 type demoCommand struct {
 	deviceFlags
-	Dir   string `help:"Folder for everything the demo makes." default:"graft-demo" placeholder:"DIR" predictor:"folder"`
+	Dir   string `help:"Folder for everything the demo makes." default:"graft-demo" predictor:"folder"`
 	Force bool   `help:"Replace what an earlier demo left."`
 	Seed  uint64 `help:"Seed of data, weights and order." default:"1"`
 	Quick bool   `help:"Smaller pictures and a shorter training: a look at the steps, not at the result."`

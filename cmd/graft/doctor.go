@@ -20,9 +20,9 @@ import (
 
 // doctorCommand is `graft doctor`.
 type doctorCommand struct {
-	jsonFlag
 	Cfg       string    `help:"Check the data sets of this configuration as well." placeholder:"FILE" predictor:"yaml"`
-	Overrides overrides `arg:"" optional:"" name:"KEY VALUE" help:"Settings that replace the file's."`
+	Overrides overrides `arg:"" optional:"" name:"KEY VALUE ..." help:"Settings that replace the file's."`
+	jsonFlag
 }
 
 // Help is shown by --help.

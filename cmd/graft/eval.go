@@ -14,12 +14,12 @@ import (
 
 // evalCommand is `graft eval`.
 type evalCommand struct {
-	jsonFlag
 	configFlags
 	deviceFlags
 	Model     string `help:"Model or checkpoint to measure, instead of DIR's checkpoint." placeholder:"FILE" predictor:"onnx"`
 	Visualize string `help:"Folder for pictures beside truth and prediction." placeholder:"DIR" predictor:"folder"`
 	Force     bool   `help:"Replace existing pictures."`
+	jsonFlag
 }
 
 // Help is shown by --help.

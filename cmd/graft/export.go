@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strconv"
+	"strings"
 
 	"github.com/graft-onnx/graft/export"
 	"github.com/graft-onnx/graft/onnx"
@@ -11,7 +13,6 @@ import (
 
 // exportCommand is `graft export`.
 type exportCommand struct {
-	jsonFlag
 	Model      string `arg:"" help:"Checkpoint or model." predictor:"onnx"`
 	Out        string `short:"o" help:"File to write." default:"deploy.onnx" predictor:"onnx"`
 	Head       string `help:"Output: softmax (probabilities), argmax (labels), logits or logprob." enum:"softmax,argmax,logits,logprob" default:"softmax"`
@@ -19,8 +20,9 @@ type exportCommand struct {
 	FoldBN     bool   `name:"fold-bn" help:"Fold batch normalisation into the convolutions." default:"true" negatable:""`
 	Preprocess string `help:"Take uint8 pictures and normalise them inside: nchw or nhwc." enum:",nchw,nhwc" default:""`
 	Labels     string `help:"Element type of argmax: uint8 or int64." enum:",uint8,int64" default:""`
-	Shape      []int  `help:"Fix batch, height and width, for targets that need it." placeholder:"N,H,W"`
+	Shape      string `help:"Fix batch, height and width, for targets that need it." placeholder:"N,H,W"`
 	Force      bool   `help:"Replace an existing file."`
+	jsonFlag
 }
 
 // Help is shown by --help.
@@ -39,19 +41,25 @@ type exportResult struct {
 }
 
 func (c *exportCommand) Run(ctx context.Context, s streams) error {
-	if len(c.Shape) != 0 && len(c.Shape) != 3 {
-		return usage("--shape has %d numbers; give batch, height and width, such as 1,360,480", len(c.Shape))
+	shape, err := parseShape(c.Shape)
+	if err != nil {
+		return err
 	}
 	if err := refuseExisting(c.Out, c.Force); err != nil {
 		return err
 	}
 	opts := export.DefaultOptions()
 	opts.Head, opts.Upsample, opts.FoldBN = export.Head(c.Head), c.Upsample, c.FoldBN
-	opts.Preprocess, opts.Labels, opts.Shape = export.Layout(c.Preprocess), export.LabelType(c.Labels), c.Shape
+	opts.Preprocess, opts.Labels, opts.Shape = export.Layout(c.Preprocess), export.LabelType(c.Labels), shape
 	deploy, err := untilStopped(ctx, func() (*onnx.Model, error) {
 		m, err := loadModel(c.Model)
 		if err != nil {
 			return nil, err
+		}
+		if _, done, err := export.ReadDeployment(m); err != nil {
+			return nil, err
+		} else if done {
+			return nil, fmt.Errorf("%s is an exported file already; export the checkpoint it came from", c.Model)
 		}
 		return export.Inference(m, opts)
 	})
@@ -66,4 +74,23 @@ func (c *exportCommand) Run(ctx context.Context, s streams) error {
 		_, err := fmt.Fprintf(w, "%s: %d parameters, output %q\n", r.File, r.Parameters, r.Output)
 		return err
 	})
+}
+
+// parseShape reads "1,360,480" as batch, height and width; "" fixes nothing.
+func parseShape(text string) ([]int, error) {
+	if text == "" {
+		return nil, nil
+	}
+	var shape []int
+	for _, part := range strings.Split(text, ",") {
+		n, err := strconv.Atoi(strings.TrimSpace(part))
+		if err != nil || n < 1 {
+			return nil, usage("--shape %q; give batch, height and width, such as 1,360,480", text)
+		}
+		shape = append(shape, n)
+	}
+	if len(shape) != 3 {
+		return nil, usage("--shape %q has %d numbers; give batch, height and width, such as 1,360,480", text, len(shape))
+	}
+	return shape, nil
 }

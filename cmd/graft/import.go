@@ -10,11 +10,11 @@ import (
 
 // importCommand is `graft import`.
 type importCommand struct {
-	jsonFlag
 	Backbone     string `arg:"" help:"Classification network in ONNX." predictor:"onnx"`
-	OutputStride int    `help:"Pixels of the input per element of the last feature map: 8, 16 or 32. Strides past it become dilation." default:"8" placeholder:"N"`
+	OutputStride int    `help:"Pixels of the input per element of the last feature map: 8, 16 or 32. Strides past it become dilation." default:"8"`
 	Out          string `short:"o" help:"File to write." default:"encoder.onnx" predictor:"onnx"`
 	Force        bool   `help:"Replace an existing file."`
+	jsonFlag
 }
 
 // Help is shown by --help.

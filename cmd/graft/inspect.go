@@ -12,9 +12,9 @@ import (
 
 // inspectCommand is `graft inspect`.
 type inspectCommand struct {
-	jsonFlag
 	File string `arg:"" help:"ONNX file." predictor:"onnx"`
-	Size string `help:"Height and width to count multiplications at." default:"224x224" placeholder:"HxW"`
+	Size string `help:"Height and width to count multiplications at." default:"224x224"`
+	jsonFlag
 }
 
 // Help is shown by --help.

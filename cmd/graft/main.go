@@ -18,6 +18,7 @@ import (
 
 	"github.com/graft-onnx/graft/models"
 	"github.com/graft-onnx/graft/train"
+	"github.com/graft-onnx/graft/train/config"
 )
 
 // cli is the command line.
@@ -85,14 +86,12 @@ func run(args []string, s streams) (code int) {
 		return exited
 	}
 	if err != nil {
-		fmt.Fprintf(s.err, "graft: %v\n", err)
+		command := "graft"
 		var parse *kong.ParseError
-		if errors.As(err, &parse) && parse.Context != nil {
-			parse.Context.Stdout = s.err
-			if err := parse.Context.PrintUsage(true); err != nil {
-				fmt.Fprintf(s.err, "graft: %v\n", err)
-			}
+		if errors.As(err, &parse) && parse.Context != nil && parse.Context.Selected() != nil {
+			command += " " + parse.Context.Selected().Name
 		}
+		fmt.Fprintf(s.err, "graft: %v; see %s --help\n", err, command)
 		return exitUsage
 	}
 	return exitCode(k.Run(), s.err)
@@ -101,6 +100,7 @@ func run(args []string, s streams) (code int) {
 // exitCode tells of an error on w.
 func exitCode(err error, w io.Writer) int {
 	var usage *usageError
+	var settings *config.Errors
 	switch {
 	case err == nil:
 		return 0
@@ -110,11 +110,11 @@ func exitCode(err error, w io.Writer) int {
 	case errors.Is(err, context.Canceled):
 		fmt.Fprintln(w, "graft: stopped")
 		return exitStopped
-	case errors.As(err, &usage):
-		fmt.Fprintf(w, "graft: %v\n", err)
-		return exitUsage
 	}
 	fmt.Fprintf(w, "graft: %v\n", err)
+	if errors.As(err, &usage) || errors.As(err, &settings) && settings.OnCommandLine() {
+		return exitUsage
+	}
 	return exitFailure
 }
 

@@ -13,15 +13,15 @@ import (
 
 // newCommand is `graft new`.
 type newCommand struct {
-	jsonFlag
 	Encoder string `help:"Encoder of graft (${encoders}) or an encoder file that graft import wrote." required:"" placeholder:"NAME|FILE" predictor:"encoder"`
 	Decoder string `help:"Decoder (${decoders})." required:"" placeholder:"NAME" predictor:"decoder"`
 	Classes string `help:"Number of classes, or a file that lists them: one name a line, or CSV with colours." required:"" placeholder:"N|FILE" predictor:"file"`
-	Width   int    `help:"Divide the channels of graft's own encoders." default:"1" placeholder:"N"`
+	Width   int    `help:"Divide the channels of graft's own encoders." default:"1"`
 	Random  bool   `help:"Draw the weights of an encoder file anew: the baseline that fine-tuning is compared with."`
 	Seed    int64  `help:"Seed of the random initialisation." default:"304"`
 	Out     string `short:"o" help:"File to write." default:"model.onnx" predictor:"onnx"`
 	Force   bool   `help:"Replace an existing file."`
+	jsonFlag
 }
 
 // Help is shown by --help.
@@ -44,6 +44,9 @@ type newResult struct {
 }
 
 func (c *newCommand) Run(ctx context.Context, s streams) error {
+	if c.Width < 1 {
+		return usage("--width is %d; give 1 or more", c.Width)
+	}
 	if err := refuseExisting(c.Out, c.Force); err != nil {
 		return err
 	}

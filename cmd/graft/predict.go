@@ -20,16 +20,16 @@ import (
 
 // predictCommand is `graft predict`.
 type predictCommand struct {
-	jsonFlag
 	deviceFlags
 	Model   string   `arg:"" help:"Model of graft new, or a checkpoint." predictor:"onnx"`
 	Images  []string `arg:"" name:"pictures" help:"Pictures, folders of pictures, or .odgt lists." predictor:"file"`
 	Out     string   `short:"o" help:"Folder for the results." default:"predictions" predictor:"folder"`
 	Force   bool     `help:"Replace existing results."`
-	Sizes   []int    `help:"Short sides to evaluate at; probabilities are averaged." default:"300" placeholder:"N,..."`
-	MaxSize int      `help:"Largest long side." default:"1000" placeholder:"N"`
-	Stride  int      `help:"Sides are rounded up to a multiple of it." default:"8" placeholder:"N"`
+	Sizes   []int    `help:"Short sides to evaluate at; probabilities are averaged." default:"300"`
+	MaxSize int      `help:"Largest long side." default:"1000"`
+	Stride  int      `help:"Sides are rounded up to a multiple of it." default:"8"`
 	Opacity float64  `help:"Of the colours in the overlay, 0 to 1." default:"0.5"`
+	jsonFlag
 }
 
 // Help is shown by --help.

@@ -89,7 +89,7 @@ func (o *overrides) Decode(ctx *kong.DecodeContext) error {
 // configFlags read a configuration.
 type configFlags struct {
 	Cfg       string    `help:"Configuration in YAML, as the reference project's." placeholder:"FILE" required:"" predictor:"yaml"`
-	Overrides overrides `arg:"" optional:"" name:"KEY VALUE" help:"Settings that replace the file's, such as TRAIN.num_epoch 10."`
+	Overrides overrides `arg:"" optional:"" name:"KEY VALUE ..." help:"Settings that replace the file's, such as TRAIN.num_epoch 10."`
 }
 
 func (f configFlags) load() (*config.Config, error) {

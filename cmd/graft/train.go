@@ -15,11 +15,11 @@ import (
 
 // trainCommand is `graft train`.
 type trainCommand struct {
-	jsonFlag
 	configFlags
 	deviceFlags
 	Resume     bool   `help:"Continue the run in DIR from its last checkpoint, bit for bit."`
 	Checkpoint string `help:"Checkpoint to continue from, instead of DIR's." placeholder:"FILE" predictor:"onnx"`
+	jsonFlag
 }
 
 // Help is shown by --help.

@@ -11,15 +11,15 @@ import (
 
 // verifyCommand is `graft verify`.
 type verifyCommand struct {
-	jsonFlag
 	deviceFlags
 	Model     string   `arg:"" help:"Exported model." predictor:"onnx"`
 	Against   string   `help:"Checkpoint or model it was exported from." required:"" placeholder:"FILE" predictor:"onnx"`
-	Engine    string   `help:"What runs the exported model: onnxruntime, or graft where that is not installed." enum:"onnxruntime,graft" default:"onnxruntime" placeholder:"NAME"`
+	Engine    string   `help:"What runs the exported model: onnxruntime, or graft where that is not installed." enum:"onnxruntime,graft" default:"onnxruntime"`
 	Runtime   string   `help:"ONNX Runtime's library. Without it: GRAFT_ONNXRUNTIME, then the system's." placeholder:"FILE" predictor:"file"`
-	Sizes     []string `help:"Heights and widths to compare at." placeholder:"HxW,..." default:"96x96,97x131,240x320"`
+	Sizes     []string `help:"Heights and widths to compare at." default:"96x96,97x131,240x320"`
 	Tolerance float64  `help:"Largest difference of a probability that passes." default:"1e-4"`
 	Agreement float64  `help:"Least share of pixels of the same label." default:"0.9999"`
+	jsonFlag
 }
 
 // Help is shown by --help.

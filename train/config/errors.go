@@ -52,6 +52,11 @@ func (e *Errors) Unwrap() []error {
 	return out
 }
 
+// OnCommandLine reports whether every finding is about an override.
+func (e *Errors) OnCommandLine() bool {
+	return len(e.List) > 0 && !slices.ContainsFunc(e.List, func(one *Error) bool { return one.File != commandLine })
+}
+
 // asError returns nil for an empty list, so that callers get a nil error.
 func (e *Errors) asError() error {
 	if len(e.List) == 0 {

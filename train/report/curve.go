@@ -3,8 +3,10 @@ package report
 import (
 	"bytes"
 	"fmt"
+	"html"
 	"image/color"
 	"math"
+	"regexp"
 	"strconv"
 
 	"gonum.org/v1/plot"
@@ -59,7 +61,25 @@ func Curve(c Chart) (string, error) {
 	}
 	// Other faces for readers without this one.
 	svg = bytes.ReplaceAll(svg, []byte("font-family:Liberation Sans;"), []byte("font-family:Liberation Sans,Arial,sans-serif;"))
-	return string(svg), nil
+	return string(fitText(svg)), nil
+}
+
+var textElement = regexp.MustCompile(`(?s)<text (.*?font-size:([\d.]+)px.*?)>(.*?)</text>`)
+
+// fitText writes into every text element how long it is in the face that the
+// chart was laid out with, so that a reader's other face does not run over its
+// neighbours.
+func fitText(svg []byte) []byte {
+	return textElement.ReplaceAllFunc(svg, func(element []byte) []byte {
+		m := textElement.FindSubmatch(element)
+		size, err := strconv.ParseFloat(string(m[2]), 64)
+		if err != nil {
+			return element
+		}
+		face := font.DefaultCache.Lookup(font.Font{Typeface: "Liberation", Variant: "Sans"}, font.Length(size))
+		width := face.Width(html.UnescapeString(string(m[3]))).Points()
+		return fmt.Appendf(nil, `<text textLength="%.2f" lengthAdjust="spacingAndGlyphs" %s>%s</text>`, width, m[1], m[3])
+	})
 }
 
 const (
