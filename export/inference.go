@@ -151,7 +151,7 @@ func describe(m *onnx.Model, opts Options) (mean, std []float32, err error) {
 	if _, err := readJSON(m, onnx.ClassesKey, &classes); err != nil {
 		return nil, nil, err
 	}
-	if mean, std, err = ReadNormalisation(m); err != nil {
+	if mean, std, err = onnx.Normalisation(m); err != nil {
 		return nil, nil, err
 	}
 	if opts.Mean != nil {
@@ -160,6 +160,6 @@ func describe(m *onnx.Model, opts Options) (mean, std []float32, err error) {
 	if opts.Std != nil {
 		std = opts.Std
 	}
-	SetNormalisation(m, mean, std)
+	onnx.SetNormalisation(m, mean, std)
 	return mean, std, nil
 }

@@ -272,7 +272,7 @@ func TestPreprocess(t *testing.T) {
 		if got := out.GetGraph().GetInput()[0].GetName(); got != name {
 			t.Errorf("input is called %q, want %q", got, name)
 		}
-		gotMean, gotStd, err := export.ReadNormalisation(out)
+		gotMean, gotStd, err := onnx.Normalisation(out)
 		if err != nil || !slices.Equal(gotMean, mean) || !slices.Equal(gotStd, std) {
 			t.Errorf("recorded normalisation is %v %v, %v", gotMean, gotStd, err)
 		}
@@ -367,7 +367,7 @@ func TestInferenceRefuses(t *testing.T) {
 			m.GetGraph().GetInput()[0].GetType().GetTensorType().ElemType = int32(pb.TensorProto_DOUBLE)
 		}, "not a float32 picture"},
 		{"metadata", func(m *onnx.Model, o *export.Options) { m.SetMetadata(onnx.ClassesKey, "{") }, onnx.ClassesKey},
-		{"normalisation", func(m *onnx.Model, o *export.Options) { m.SetMetadata(export.StdKey, "[1]") }, "1 values"},
+		{"normalisation", func(m *onnx.Model, o *export.Options) { m.SetMetadata(onnx.StdKey, "[1]") }, "1 values"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -9,16 +9,13 @@ import (
 	"github.com/graft-onnx/graft/onnx/pb"
 )
 
-// Keys that export adds to a deployed file's metadata. Every value is JSON.
-const (
-	MeanKey   = "graft.mean"   // three numbers: red, green, blue
-	StdKey    = "graft.std"    // three numbers: red, green, blue
-	DeployKey = "graft.deploy" // Deployment
-)
+// DeployKey is the metadata key under which a deployed file carries its
+// Deployment, as JSON.
+const DeployKey = "graft.deploy"
 
 // deployedKeys are the keys of graft's own that stay in a deployed file.
 var deployedKeys = map[string]bool{
-	onnx.ClassesKey: true, MeanKey: true, StdKey: true, onnx.EncoderKey: true, onnx.DecoderKey: true,
+	onnx.ClassesKey: true, onnx.MeanKey: true, onnx.StdKey: true, onnx.EncoderKey: true, onnx.DecoderKey: true,
 }
 
 // metadataPrefix begins the keys of graft's own metadata. Those that are not
@@ -41,42 +38,6 @@ func ReadDeployment(m *onnx.Model) (Deployment, bool, error) {
 	var d Deployment
 	found, err := readJSON(m, DeployKey, &d)
 	return d, found, err
-}
-
-// ReadNormalisation returns the mean and standard deviation recorded in a
-// model, or ImageNet's where there are none.
-func ReadNormalisation(m *onnx.Model) (mean, std []float32, err error) {
-	mean, std = ImageNetMean, ImageNetStd
-	for _, v := range []struct {
-		key string
-		dst *[]float32
-	}{{MeanKey, &mean}, {StdKey, &std}} {
-		var values []float32
-		found, err := readJSON(m, v.key, &values)
-		if err != nil {
-			return nil, nil, err
-		}
-		if !found {
-			continue
-		}
-		if len(values) != 3 {
-			return nil, nil, &onnx.Error{File: m.Path, Msg: fmt.Sprintf("metadata %s has %d values, not 3", v.key, len(values)), Err: onnx.ErrInvalid}
-		}
-		*v.dst = values
-	}
-	for _, s := range std {
-		if !(s > 0) {
-			return nil, nil, &onnx.Error{File: m.Path, Msg: fmt.Sprintf("metadata %s holds %v", StdKey, s), Err: onnx.ErrInvalid}
-		}
-	}
-	return mean, std, nil
-}
-
-// SetNormalisation records the normalisation of the input: three numbers each
-// for red, green and blue, on pixels scaled to 0..1.
-func SetNormalisation(m *onnx.Model, mean, std []float32) {
-	writeJSON(m, MeanKey, mean)
-	writeJSON(m, StdKey, std)
 }
 
 func readJSON(m *onnx.Model, key string, into any) (bool, error) {

@@ -81,20 +81,12 @@ type Options struct {
 	// Mean and Std are the normalisation of the input, one value for each of
 	// red, green and blue, on pixels scaled to 0..1: (pixel/255 - Mean) / Std.
 	// They are recorded in the metadata, and applied where Preprocess asks for
-	// it. Nil keeps those of the model or, without any, takes ImageNetMean and
-	// ImageNetStd.
+	// it. Nil keeps those of the model or, without any, takes ImageNet's.
 	Mean, Std []float32
 }
 
 // DefaultOptions returns a full-size softmax with BatchNormalization folded.
 func DefaultOptions() Options { return Options{Head: Softmax, Upsample: true, FoldBN: true} }
-
-// The mean and standard deviation of ImageNet's pixels, red, green, blue, on
-// the scale 0..1: the normalisation that published backbones expect.
-var (
-	ImageNetMean = []float32{0.485, 0.456, 0.406}
-	ImageNetStd  = []float32{0.229, 0.224, 0.225}
-)
 
 // check fills in defaults and refuses what makes no sense.
 func (o Options) check(file string) (Options, error) {

@@ -81,7 +81,7 @@ func Verify(path string, reference Evaluator, opts VerifyOptions) (*Report, erro
 		return nil, &onnx.Error{File: path, Msg: "was not exported by graft: metadata " + DeployKey + " is missing",
 			Remedy: "export the training file first, then verify what that wrote", Err: onnx.ErrUnsupported}
 	}
-	mean, std, err := ReadNormalisation(m)
+	mean, std, err := onnx.Normalisation(m)
 	if err != nil {
 		return nil, err
 	}

@@ -68,7 +68,7 @@ func (c *Checkpoint) Save(path string) error {
 
 // LoadCheckpoint reads a file that Save wrote.
 func LoadCheckpoint(path string) (*Checkpoint, error) {
-	m, err := onnx.Load(path)
+	m, err := loadChecked(path)
 	if err != nil {
 		return nil, err
 	}

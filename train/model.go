@@ -20,7 +20,7 @@ func InitialModel(cfg *config.Config) (*onnx.Model, error) {
 	var m *onnx.Model
 	var err error
 	if cfg.Model.File != "" {
-		m, err = onnx.Load(cfg.Model.File)
+		m, err = loadChecked(cfg.Model.File)
 	} else {
 		m, err = models.New(models.Spec{
 			Encoder: cfg.Model.ArchEncoder, Decoder: cfg.Model.ArchDecoder,
@@ -33,6 +33,7 @@ func InitialModel(cfg *config.Config) (*onnx.Model, error) {
 	if err := keepClasses(cfg, m); err != nil {
 		return nil, err
 	}
+	onnx.SetNormalisation(m, singles(cfg.Dataset.Mean), singles(cfg.Dataset.Std))
 	for _, w := range []struct{ key, file, prefix string }{
 		{"MODEL.weights_encoder", cfg.Model.WeightsEncoder, encoderPrefix},
 		{"MODEL.weights_decoder", cfg.Model.WeightsDecoder, DecoderPrefix},
@@ -43,7 +44,7 @@ func InitialModel(cfg *config.Config) (*onnx.Model, error) {
 		if _, err := os.Stat(w.file); err != nil {
 			return nil, fmt.Errorf("%s: %w; name an .onnx file with %s* parameters, or leave it empty", w.key, err, w.prefix)
 		}
-		from, err := onnx.Load(w.file)
+		from, err := loadChecked(w.file)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", w.key, err)
 		}
@@ -52,6 +53,23 @@ func InitialModel(cfg *config.Config) (*onnx.Model, error) {
 		}
 	}
 	return m, nil
+}
+
+// loadChecked reads a model that the passes can rely on.
+func loadChecked(path string) (*onnx.Model, error) {
+	m, err := onnx.Load(path)
+	if err != nil {
+		return nil, err
+	}
+	return m, onnx.Check(m)
+}
+
+func singles(values []float64) []float32 {
+	out := make([]float32, len(values))
+	for i, v := range values {
+		out[i] = float32(v)
+	}
+	return out
 }
 
 // copyInitializers replaces the float initializers of m whose names start with
