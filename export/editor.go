@@ -11,52 +11,11 @@ import (
 type editor struct {
 	m     *onnx.Model
 	g     *pb.GraphProto
-	names map[string]bool // of values and nodes
+	names onnx.Names // of values and nodes
 }
 
 func newEditor(m *onnx.Model) *editor {
-	e := &editor{m: m, g: m.GetGraph(), names: map[string]bool{}}
-	e.collect(e.g)
-	return e
-}
-
-func (e *editor) collect(g *pb.GraphProto) {
-	for _, v := range g.GetInput() {
-		e.names[v.GetName()] = true
-	}
-	for _, t := range g.GetInitializer() {
-		e.names[t.GetName()] = true
-	}
-	for _, n := range g.GetNode() {
-		e.names[n.GetName()] = true
-		for _, o := range n.GetOutput() {
-			e.names[o] = true
-		}
-		for _, sub := range subgraphs(n) {
-			e.collect(sub)
-		}
-	}
-}
-
-func subgraphs(n *pb.NodeProto) []*pb.GraphProto {
-	var out []*pb.GraphProto
-	for _, a := range n.GetAttribute() {
-		if a.GetG() != nil {
-			out = append(out, a.GetG())
-		}
-		out = append(out, a.GetGraphs()...)
-	}
-	return out
-}
-
-// fresh reserves an unused name: want itself where it is free.
-func (e *editor) fresh(want string) string {
-	name := want
-	for i := 2; e.names[name]; i++ {
-		name = fmt.Sprintf("%s_%d", want, i)
-	}
-	e.names[name] = true
-	return name
+	return &editor{m: m, g: m.GetGraph(), names: onnx.AllNames(m.GetGraph())}
 }
 
 // fail makes an error about a node.
@@ -95,7 +54,7 @@ func countUses(nodes []*pb.NodeProto, uses map[string]int) {
 				uses[in]++
 			}
 		}
-		for _, sub := range subgraphs(n) {
+		for _, sub := range onnx.Subgraphs(n) {
 			for _, v := range sub.GetOutput() {
 				uses[v.GetName()]++
 			}
@@ -125,7 +84,7 @@ func (e *editor) rename(to map[string]string) {
 			for i, in := range n.GetInput() {
 				n.Input[i] = last(in)
 			}
-			for _, sub := range subgraphs(n) {
+			for _, sub := range onnx.Subgraphs(n) {
 				for _, v := range sub.GetOutput() {
 					v.Name = last(v.GetName())
 				}
@@ -158,7 +117,7 @@ func (e *editor) move(from, to string) {
 func (e *editor) claim(name string) string {
 	moved := name
 	if e.names[name] {
-		moved = e.fresh(name + "_inner")
+		moved = e.names.Fresh(name + "_inner")
 		e.move(name, moved)
 	}
 	e.names[name] = true
@@ -172,12 +131,12 @@ func (e *editor) add(op, output string, inputs []string, attrs ...*pb.AttributeP
 }
 
 func (e *editor) node(op, output string, inputs []string, attrs ...*pb.AttributeProto) *pb.NodeProto {
-	return &pb.NodeProto{Name: e.fresh("export/" + output), OpType: op, Input: inputs, Output: []string{output}, Attribute: attrs}
+	return &pb.NodeProto{Name: e.names.Fresh("export/" + output), OpType: op, Input: inputs, Output: []string{output}, Attribute: attrs}
 }
 
 // constant adds an initializer under an unused name like t's and returns it.
 func (e *editor) constant(t *pb.TensorProto) string {
-	t.Name = e.fresh(t.GetName())
+	t.Name = e.names.Fresh(t.GetName())
 	e.g.Initializer = append(e.g.Initializer, t)
 	return t.Name
 }
@@ -246,7 +205,7 @@ func (e *editor) pruneFunctions() {
 				called[key] = true
 				visit(f.GetNode())
 			}
-			for _, sub := range subgraphs(n) {
+			for _, sub := range onnx.Subgraphs(n) {
 				visit(sub.GetNode())
 			}
 		}

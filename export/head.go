@@ -162,17 +162,17 @@ func (h *headBuilder) preprocess(mean, std []float32) *pb.ValueInfoProto {
 		factor[c] = float32(1 / (255 * float64(std[c])))
 		offset[c] = float32(-float64(mean[c]) / float64(std[c]))
 	}
-	name := h.fresh("pixels")
+	name := h.names.Fresh("pixels")
 	body := h.g.Node
 	h.g.Node = nil
-	x := h.add("Cast", h.fresh("pixels_float"), []string{name}, onnx.IntAttr("to", int64(pb.TensorProto_FLOAT)))
+	x := h.add("Cast", h.names.Fresh("pixels_float"), []string{name}, onnx.IntAttr("to", int64(pb.TensorProto_FLOAT)))
 	dims := shapeOf(h.input)
 	shape := []*pb.TensorShapeProto_Dimension{dims[0], dims[1], dims[2], dims[3]}
 	if h.opts.Preprocess == PixelsNHWC {
-		x = h.add("Transpose", h.fresh("pixels_planar"), []string{x}, onnx.IntsAttr("perm", 0, 3, 1, 2))
+		x = h.add("Transpose", h.names.Fresh("pixels_planar"), []string{x}, onnx.IntsAttr("perm", 0, 3, 1, 2))
 		shape = []*pb.TensorShapeProto_Dimension{dims[0], dims[2], dims[3], dims[1]}
 	}
-	x = h.add("Mul", h.fresh("pixels_scaled"), []string{x, h.constant(onnx.NewFloats("pixels_factor", []int{1, 3, 1, 1}, factor))})
+	x = h.add("Mul", h.names.Fresh("pixels_scaled"), []string{x, h.constant(onnx.NewFloats("pixels_factor", []int{1, 3, 1, 1}, factor))})
 	h.add("Add", h.input.GetName(), []string{x, h.constant(onnx.NewFloats("pixels_offset", []int{1, 3, 1, 1}, offset))})
 	h.g.Node = append(h.g.Node, body...)
 	picture := tensorValue(name, pb.TensorProto_UINT8, shape)
@@ -188,12 +188,12 @@ func (h *headBuilder) preprocess(mean, std []float32) *pb.ValueInfoProto {
 // pixel centres at the halves (PyTorch's align_corners=False).
 func (h *headBuilder) upsample(scores, picture string, spatial int64) string {
 	at := func(name string, v int64) string { return h.constant(onnx.NewInts(name, []int{1}, []int64{v})) }
-	pictureShape := h.add("Shape", h.fresh("picture_shape"), []string{picture})
-	size := h.add("Slice", h.fresh("picture_size"), []string{pictureShape, at("picture_size_from", spatial), at("picture_size_to", spatial+2)})
-	scoresShape := h.add("Shape", h.fresh("scores_shape"), []string{scores})
-	planes := h.add("Slice", h.fresh("scores_planes"), []string{scoresShape, at("scores_planes_from", 0), at("scores_planes_to", 2)})
-	target := h.add("Concat", h.fresh("target_shape"), []string{planes, size}, onnx.IntAttr("axis", 0))
-	return h.add("Resize", h.fresh("scores_full"), []string{scores, "", "", target},
+	pictureShape := h.add("Shape", h.names.Fresh("picture_shape"), []string{picture})
+	size := h.add("Slice", h.names.Fresh("picture_size"), []string{pictureShape, at("picture_size_from", spatial), at("picture_size_to", spatial+2)})
+	scoresShape := h.add("Shape", h.names.Fresh("scores_shape"), []string{scores})
+	planes := h.add("Slice", h.names.Fresh("scores_planes"), []string{scoresShape, at("scores_planes_from", 0), at("scores_planes_to", 2)})
+	target := h.add("Concat", h.names.Fresh("target_shape"), []string{planes, size}, onnx.IntAttr("axis", 0))
+	return h.add("Resize", h.names.Fresh("scores_full"), []string{scores, "", "", target},
 		onnx.StringAttr("coordinate_transformation_mode", "half_pixel"), onnx.StringAttr("mode", "linear"))
 }
 
@@ -221,7 +221,7 @@ func (h *headBuilder) output(t trunk, scores string, shape []*pb.TensorShapeProt
 		dtype = pb.TensorProto_INT64
 		index := name
 		if h.deploy.Labels == LabelUint8 {
-			index = h.fresh(name + "_index")
+			index = h.names.Fresh(name + "_index")
 		}
 		h.add("ArgMax", index, []string{scores}, onnx.IntAttr("axis", 1), onnx.IntAttr("keepdims", 0))
 		if index != name {

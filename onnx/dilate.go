@@ -29,7 +29,7 @@ func Dilate(m *Model, outputStride int) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &dilater{flow: f, limit: outputStride, lost: map[string]int{}, flexible: map[string]bool{}, taken: valueNames(flat.Graph)}
+	d := &dilater{flow: f, limit: outputStride, lost: map[string]int{}, flexible: map[string]bool{}, taken: ValueNames(flat.Graph)}
 	for _, n := range f.nodes {
 		if err := d.node(n); err != nil {
 			return nil, err
@@ -63,7 +63,7 @@ type dilater struct {
 	// flexible values have the size of some map, and fit it whatever it lost
 	flexible map[string]bool
 	nodes    []*pb.NodeProto
-	taken    map[string]bool
+	taken    Names
 }
 
 func (d *dilater) fail(n *pb.NodeProto, format string, args ...any) error {
@@ -215,7 +215,7 @@ func (d *dilater) window(n *pb.NodeProto) error {
 func (d *dilater) pad(n *pb.NodeProto, w *window) {
 	pads := []int64{0, 0, w.begin[0], w.begin[1], 0, 0, w.end[0], w.end[1]}
 	base := NodeName(n)
-	name := func(what string) string { return freshName(d.taken, base+"/"+what) }
+	name := func(what string) string { return d.taken.Fresh(base + "/" + what) }
 	padded := &pb.NodeProto{OpType: "Pad", Name: name("pad"), Input: []string{n.Input[0]}, Output: []string{name("padded")}}
 	const lowest = -math.MaxFloat32
 	if d.m.Opset("") < 11 {

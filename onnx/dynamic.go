@@ -62,7 +62,7 @@ func freed(m *Model) (*Model, map[string]error, error) {
 	for k, o := range flat.Graph.Output {
 		flat.Graph.Output[k] = declare(o.GetName(), Info{DType: baked.value(o.GetName()).DType})
 	}
-	f := &freer{m: flat, baked: baked, image: name, taken: valueNames(flat.Graph), stuck: map[string]error{}}
+	f := &freer{m: flat, baked: baked, image: name, taken: ValueNames(flat.Graph), stuck: map[string]error{}}
 	return flat, f.stuck, f.run()
 }
 
@@ -72,7 +72,7 @@ type freer struct {
 	m     *Model
 	baked *analysis // at the size the exporter saw
 	image string
-	taken map[string]bool
+	taken Names
 	nodes []*pb.NodeProto
 	stuck map[string]error // by first output
 }
@@ -285,7 +285,7 @@ func (f *freer) resize(a *analysis, n *pb.NodeProto, from []int) (*pb.NodeProto,
 	if from[2] < 1 || from[3] < 1 || int(sizes[2])%from[2] != 0 || int(sizes[3])%from[3] != 0 {
 		return nil, f.failure(n, "it resizes a map of %v to %v, which is neither the size of another map nor a whole multiple", from[2:], sizes[2:])
 	}
-	scales := NewFloats(freshName(f.taken, NodeName(n)+"/scales"), []int{4},
+	scales := NewFloats(f.taken.Fresh(NodeName(n)+"/scales"), []int{4},
 		[]float32{1, 1, float32(int(sizes[2]) / from[2]), float32(int(sizes[3]) / from[3])})
 	f.m.Graph.Initializer = append(f.m.Graph.Initializer, scales)
 	if err := a.store(scales); err != nil {
@@ -293,7 +293,7 @@ func (f *freer) resize(a *analysis, n *pb.NodeProto, from []int) (*pb.NodeProto,
 	}
 	n.Input = []string{n.Input[0], n.Input[1], scales.GetName()}
 	if f.m.Opset("") < 13 && n.Input[1] == "" {
-		roi := NewFloats(freshName(f.taken, NodeName(n)+"/roi"), []int{0}, nil)
+		roi := NewFloats(f.taken.Fresh(NodeName(n)+"/roi"), []int{0}, nil)
 		f.m.Graph.Initializer = append(f.m.Graph.Initializer, roi)
 		if err := a.store(roi); err != nil {
 			return nil, err
@@ -330,7 +330,7 @@ func (f *freer) slice(a *analysis, n *pb.NodeProto, of string, start, end int64)
 
 // store adds a constant list for node n and returns its name.
 func (f *freer) store(a *analysis, n *pb.NodeProto, list []int64) string {
-	t := NewInts(freshName(f.taken, NodeName(n)+"/constant"), []int{len(list)}, list)
+	t := NewInts(f.taken.Fresh(NodeName(n)+"/constant"), []int{len(list)}, list)
 	f.m.Graph.Initializer = append(f.m.Graph.Initializer, t)
 	a.values[t.GetName()] = &value{proto: t, Info: Info{DType: pb.TensorProto_INT64, Dims: dimsOf(t.GetDims()), Known: true}}
 	return t.GetName()
@@ -338,7 +338,7 @@ func (f *freer) store(a *analysis, n *pb.NodeProto, list []int64) string {
 
 // add adds a node for node n and returns its output.
 func (f *freer) add(n *pb.NodeProto, op, what string, inputs []string, attrs ...*pb.AttributeProto) string {
-	name := freshName(f.taken, NodeName(n)+"/"+what)
+	name := f.taken.Fresh(NodeName(n) + "/" + what)
 	f.nodes = append(f.nodes, &pb.NodeProto{OpType: op, Name: name, Input: slices.Clone(inputs), Output: []string{name}, Attribute: attrs})
 	return name
 }

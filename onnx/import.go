@@ -156,14 +156,14 @@ func encoderNames(m *Model, image string, taps []string) error {
 		}
 	}
 	// Whatever else has one of the names that the encoder gives makes way.
-	taken := valueNames(m.Graph)
+	taken := ValueNames(m.Graph)
 	want := map[string]string{image: ImageName}
 	for k, name := range taps {
 		want[name] = fmt.Sprint(FeaturePrefix, k)
 	}
 	for from, to := range want {
 		if taken[to] && want[to] == "" && from != to {
-			names[to] = freshName(taken, to+"_inner")
+			names[to] = taken.Fresh(to + "_inner")
 		}
 		names[from] = to
 	}

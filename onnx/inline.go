@@ -19,7 +19,7 @@ const maxInlinedNodes = 1 << 18
 // another version of an operator than the one that the model imports.
 func Inline(m *Model, keep func(domain, name string) bool) (*Model, error) {
 	out := shell(m)
-	in := &inliner{m: out, functions: map[string]*pb.FunctionProto{}, used: map[string]bool{}}
+	in := &inliner{m: out, functions: map[string]*pb.FunctionProto{}}
 	kept := map[string]bool{}
 	for _, f := range m.GetFunctions() {
 		key := functionKey(f.GetDomain(), f.GetName(), f.GetOverload())
@@ -32,7 +32,7 @@ func Inline(m *Model, keep func(domain, name string) bool) (*Model, error) {
 	if len(in.functions) == 0 {
 		return out, nil
 	}
-	in.collect(out.Graph)
+	in.used = AllNames(out.Graph)
 	nodes, err := in.expand(out.Graph.Node, nil)
 	if err != nil {
 		return nil, err
@@ -95,29 +95,8 @@ func functionKey(domain, name, overload string) string {
 type inliner struct {
 	m         *Model
 	functions map[string]*pb.FunctionProto
-	used      map[string]bool // names of values and nodes
+	used      Names // of values and nodes
 	nodes     int
-}
-
-// collect notes every name of the graph.
-func (in *inliner) collect(g *pb.GraphProto) {
-	for _, v := range g.GetInput() {
-		in.used[v.GetName()] = true
-	}
-	for _, t := range g.GetInitializer() {
-		in.used[t.GetName()] = true
-	}
-	for _, n := range g.GetNode() {
-		in.used[n.GetName()] = true
-		for _, o := range n.GetOutput() {
-			in.used[o] = true
-		}
-		for _, a := range n.GetAttribute() {
-			if a.GetG() != nil {
-				in.collect(a.GetG())
-			}
-		}
-	}
 }
 
 // prefix returns a name that no value begins with yet.
@@ -267,8 +246,8 @@ type substitution struct {
 	prefix string
 	names  map[string]string
 	attrs  map[string]*pb.AttributeProto
-	used   map[string]bool // names taken in the model
-	keep   bool            // only rename what names lists, keep everything else
+	used   Names // taken in the model
+	keep   bool  // only rename what names lists, keep everything else
 	err    error
 }
 

@@ -25,7 +25,7 @@ func Join(encoder, decoder *Model, wire map[string]string) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	taken := valueNames(encoder.Graph)
+	taken := ValueNames(encoder.Graph)
 	names := map[string]string{}
 	for _, in := range slices.Sorted(maps.Keys(wire)) {
 		if !isInput(decoder.Graph, in) {
@@ -36,7 +36,7 @@ func Join(encoder, decoder *Model, wire map[string]string) (*Model, error) {
 		}
 		names[in] = wire[in]
 	}
-	inner := valueNames(decoder.Graph)
+	inner := ValueNames(decoder.Graph)
 	for name := range taken {
 		inner[name] = true
 	}
@@ -53,7 +53,7 @@ func Join(encoder, decoder *Model, wire map[string]string) (*Model, error) {
 	for _, n := range decoder.Graph.Node {
 		for _, o := range n.GetOutput() {
 			if o != "" && taken[o] {
-				names[o] = freshName(inner, "decoder/"+o)
+				names[o] = inner.Fresh("decoder/" + o)
 			}
 		}
 	}
@@ -69,13 +69,13 @@ func Join(encoder, decoder *Model, wire map[string]string) (*Model, error) {
 	}
 
 	out := shell(encoder)
-	nodeNames := map[string]bool{}
+	nodeNames := Names{}
 	for _, n := range out.Graph.Node {
 		nodeNames[n.GetName()] = true
 	}
 	for _, n := range dec.Graph.Node {
 		if n.Name != "" {
-			n.Name = freshName(nodeNames, n.Name)
+			n.Name = nodeNames.Fresh(n.Name)
 		}
 		out.Graph.Node = append(out.Graph.Node, n)
 	}

@@ -11,7 +11,7 @@ import (
 // a new name is taken already.
 func renameValues(m *Model, names map[string]string) error {
 	g := m.Graph
-	taken := valueNames(g)
+	taken := ValueNames(g)
 	for from, to := range names {
 		if _, moved := names[to]; from != to && taken[to] && !moved {
 			return &Error{File: m.Path, Msg: fmt.Sprintf("%q cannot be called %q, which is the name of another value", from, to), Err: ErrInvalid}
@@ -53,36 +53,4 @@ func renameValues(m *Model, names map[string]string) error {
 		}
 	}
 	return nil
-}
-
-// valueNames is the set of names that values of the graph have, those of
-// subgraphs included.
-func valueNames(g *pb.GraphProto) map[string]bool {
-	names := map[string]bool{}
-	for _, v := range g.GetInput() {
-		names[v.GetName()] = true
-	}
-	for _, t := range g.GetInitializer() {
-		names[t.GetName()] = true
-	}
-	for _, t := range g.GetSparseInitializer() {
-		names[t.GetValues().GetName()] = true
-	}
-	eachNode(g.GetNode(), func(n *pb.NodeProto) {
-		for _, o := range n.GetOutput() {
-			names[o] = true
-		}
-	})
-	return names
-}
-
-// freshName returns base, or base with a number where that is taken, and takes
-// it.
-func freshName(taken map[string]bool, base string) string {
-	name := base
-	for i := 2; taken[name]; i++ {
-		name = fmt.Sprintf("%s_%d", base, i)
-	}
-	taken[name] = true
-	return name
 }

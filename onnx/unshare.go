@@ -27,7 +27,7 @@ func Unshare(m *Model) (*Model, error) {
 	for _, o := range g.Output {
 		outputs[o.GetName()] = true
 	}
-	taken := valueNames(g)
+	taken := ValueNames(g)
 	var added []*pb.TensorProto
 	order, cycle := topological(g.Node)
 	if cycle != nil {
@@ -53,7 +53,7 @@ func Unshare(m *Model) (*Model, error) {
 				used[name] = true
 				continue
 			}
-			c := renameTensor(t, freshName(taken, name))
+			c := renameTensor(t, taken.Fresh(name))
 			n.Input[k] = c.GetName()
 			added = append(added, c)
 		}

@@ -28,13 +28,12 @@ func Upgrade(m *Model, opset int64) (*Model, error) {
 		return nil, &Error{File: m.Path, Err: ErrUnsupported,
 			Msg: fmt.Sprintf("cannot be brought to opset %d, at most to %d", opset, maxUpgrade)}
 	}
-	u := &upgrader{from: from, to: opset, names: map[string]bool{}}
+	u := &upgrader{from: from, to: opset, names: AllNames(out.Graph)}
 	report := &CheckError{File: m.Path}
 	if len(m.GetFunctions()) > 0 {
 		report.Findings = append(report.Findings, &Error{File: m.Path, Err: ErrUnsupported,
 			Msg: "a model with functions cannot be brought to a later opset", Remedy: "inline the functions first"})
 	}
-	u.collect(out.Graph)
 	for _, n := range out.Graph.Node {
 		if err := u.upgrade(n); err != nil {
 			report.Findings = append(report.Findings, &Error{File: m.Path, Node: NodeName(n), Op: OpName(n), Err: ErrUnsupported,
@@ -54,48 +53,22 @@ func Upgrade(m *Model, opset int64) (*Model, error) {
 type upgrader struct {
 	from, to int64
 	nodes    []*pb.NodeProto
-	names    map[string]bool
-}
-
-// collect notes every name of the graph.
-func (u *upgrader) collect(g *pb.GraphProto) {
-	for _, v := range g.GetInput() {
-		u.names[v.GetName()] = true
-	}
-	for _, t := range g.GetInitializer() {
-		u.names[t.GetName()] = true
-	}
-	for _, n := range g.GetNode() {
-		u.names[n.GetName()] = true
-		for _, o := range n.GetOutput() {
-			u.names[o] = true
-		}
-	}
-}
-
-// fresh returns an unused name that starts with prefix.
-func (u *upgrader) fresh(prefix string) string {
-	name := prefix
-	for i := 1; u.names[name]; i++ {
-		name = fmt.Sprintf("%s_%d", prefix, i)
-	}
-	u.names[name] = true
-	return name
+	names    Names
 }
 
 // add writes a node of one output before the one at work.
 func (u *upgrader) add(op string, inputs []string, output string, attrs ...*pb.AttributeProto) string {
-	u.nodes = append(u.nodes, &pb.NodeProto{OpType: op, Name: u.fresh(output + "_node"), Input: inputs, Output: []string{output}, Attribute: attrs})
+	u.nodes = append(u.nodes, &pb.NodeProto{OpType: op, Name: u.names.Fresh(output + "_node"), Input: inputs, Output: []string{output}, Attribute: attrs})
 	return output
 }
 
 // scalar and list write constants for node n.
 func (u *upgrader) scalar(n *pb.NodeProto, what string, v float32) string {
-	return u.add("Constant", nil, u.fresh(NodeName(n)+"_"+what), TensorAttr("value", NewFloats("", []int{}, []float32{v})))
+	return u.add("Constant", nil, u.names.Fresh(NodeName(n)+"_"+what), TensorAttr("value", NewFloats("", []int{}, []float32{v})))
 }
 
 func (u *upgrader) list(n *pb.NodeProto, what string, v []int64) string {
-	return u.add("Constant", nil, u.fresh(NodeName(n)+"_"+what), TensorAttr("value", NewInts("", []int{len(v)}, v)))
+	return u.add("Constant", nil, u.names.Fresh(NodeName(n)+"_"+what), TensorAttr("value", NewInts("", []int{len(v)}, v)))
 }
 
 // upgrade writes the node, changed where it has to be.
@@ -218,9 +191,9 @@ func upgradeSoftmax(u *upgrader, n *pb.NodeProto, _ int64) error {
 		return nil
 	}
 	name, out := NodeName(n), n.Output[0]
-	shape := u.add("Shape", n.Input[:1:1], u.fresh(name+"_shape"))
-	flat := u.add("Flatten", n.Input[:1:1], u.fresh(name+"_flat"), IntAttr("axis", axis))
-	result := u.fresh(name + "_flat_result")
+	shape := u.add("Shape", n.Input[:1:1], u.names.Fresh(name+"_shape"))
+	flat := u.add("Flatten", n.Input[:1:1], u.names.Fresh(name+"_flat"), IntAttr("axis", axis))
+	result := u.names.Fresh(name + "_flat_result")
 	n.Input, n.Output = []string{flat}, []string{result}
 	u.nodes = append(u.nodes, n)
 	u.add("Reshape", []string{result, shape}, out)
@@ -266,7 +239,7 @@ func upgradeUpsample(u *upgrader, n *pb.NodeProto, old int64) error {
 	scales := ""
 	if old == 7 {
 		a := AttrFloats(n, "scales", nil)
-		scales = u.add("Constant", nil, u.fresh(NodeName(n)+"_scales"), TensorAttr("value", NewFloats("", []int{len(a)}, a)))
+		scales = u.add("Constant", nil, u.names.Fresh(NodeName(n)+"_scales"), TensorAttr("value", NewFloats("", []int{len(a)}, a)))
 	} else if len(n.Input) == 2 {
 		scales = n.Input[1]
 	}
@@ -275,7 +248,7 @@ func upgradeUpsample(u *upgrader, n *pb.NodeProto, old int64) error {
 	}
 	roi := ""
 	if u.to < 13 { // obligatory until 13, unread in this mode
-		roi = u.add("Constant", nil, u.fresh(NodeName(n)+"_roi"), TensorAttr("value", NewFloats("", []int{0}, nil)))
+		roi = u.add("Constant", nil, u.names.Fresh(NodeName(n)+"_roi"), TensorAttr("value", NewFloats("", []int{0}, nil)))
 	}
 	mode := AttrString(n, "mode", "nearest")
 	if mode == "bilinear" {
