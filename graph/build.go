@@ -93,33 +93,17 @@ func (n *Network) buildOnce(spec Spec) (*expression, error) {
 
 // supported reports all operators without builder at once.
 func supported(m *onnx.Model) error {
-	var missing []NodeRef
+	missing := &onnx.UnsupportedError{File: m.Path}
 	for _, node := range m.GetGraph().GetNode() {
 		if _, ok := op.Lookup(node.GetDomain(), node.GetOpType()); !ok {
-			missing = append(missing, NodeRef{nodeName(node), opName(node)})
+			missing.Nodes = append(missing.Nodes, &onnx.Error{File: m.Path, Node: onnx.NodeName(node), Op: onnx.OpName(node),
+				Msg: "the operator is not supported", Err: onnx.ErrUnsupported})
 		}
 	}
-	if len(missing) > 0 {
-		return &UnsupportedError{File: m.Path, Nodes: missing}
+	if len(missing.Nodes) > 0 {
+		return missing
 	}
 	return nil
-}
-
-func nodeName(n *pb.NodeProto) string {
-	if n.GetName() != "" {
-		return n.GetName()
-	}
-	if len(n.GetOutput()) > 0 {
-		return n.GetOutput()[0]
-	}
-	return "unnamed"
-}
-
-func opName(n *pb.NodeProto) string {
-	if d := n.GetDomain(); d != "" && d != "ai.onnx" {
-		return d + "." + n.GetOpType()
-	}
-	return n.GetOpType()
 }
 
 // builder holds the state of one build.
@@ -153,7 +137,7 @@ func (b *builder) addLeaves() error {
 			b.values[name] = b.addLeaf("parameter "+name, tensor.Float32, p.Shape, leaf{param: p})
 			continue
 		}
-		if !isFloat(t) {
+		if !onnx.IsFloat(pb.TensorProto_DataType(t.GetDataType())) {
 			continue
 		}
 		data, err := onnx.Floats(t)
@@ -172,7 +156,7 @@ func (b *builder) addLeaves() error {
 			return fmt.Errorf("%s: %w: no shape for input %q", b.model.Path, ErrShape, name)
 		}
 		if t := in.GetType().GetTensorType().GetElemType(); t != int32(pb.TensorProto_FLOAT) {
-			return &NodeError{b.model.Path, name, "input", fmt.Errorf("element type %v, want FLOAT", pb.TensorProto_DataType(t))}
+			return &onnx.Error{File: b.model.Path, Node: name, Op: "input", Msg: fmt.Sprintf("element type %v, want FLOAT", pb.TensorProto_DataType(t)), Err: onnx.ErrUnsupported}
 		}
 		b.values[name] = b.addLeaf("input "+name, tensor.Float32, shape, leaf{input: name})
 		b.inputs[name] = b.values[name]
@@ -194,9 +178,11 @@ func (b *builder) addNodes(rec *recorder) error {
 	}
 	for i, r := range rec.ops {
 		node := b.model.GetGraph().GetNode()[i]
-		fail := func(err error) error { return &NodeError{b.model.Path, nodeName(node), opName(node), err} }
+		fail := func(err error) error {
+			return &onnx.Error{File: b.model.Path, Node: onnx.NodeName(node), Op: onnx.OpName(node), Err: err}
+		}
 		src := &op.Source{
-			Name: nodeName(node), Type: node.GetOpType(), Domain: node.GetDomain(),
+			Name: onnx.NodeName(node), Type: node.GetOpType(), Domain: node.GetDomain(),
 			Opset: int(b.model.Opset(node.GetDomain())), Outputs: len(node.GetOutput()), Env: env,
 		}
 		src.Attr = attributes(r.Attributes, node)

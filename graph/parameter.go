@@ -2,7 +2,6 @@ package graph
 
 import (
 	"fmt"
-	"unsafe"
 
 	"github.com/graft-onnx/graft/graph/kernel"
 	"github.com/graft-onnx/graft/onnx"
@@ -94,7 +93,7 @@ func newParameters(m *onnx.Model, dev kernel.Device) ([]*Parameter, error) {
 	found := roles(m)
 	var params []*Parameter
 	for _, t := range m.GetGraph().GetInitializer() {
-		if !isFloat(t) {
+		if !onnx.IsFloat(pb.TensorProto_DataType(t.GetDataType())) {
 			continue
 		}
 		data, err := onnx.Floats(t)
@@ -109,8 +108,6 @@ func newParameters(m *onnx.Model, dev kernel.Device) ([]*Parameter, error) {
 	}
 	return params, nil
 }
-
-func isFloat(t *pb.TensorProto) bool { return onnx.IsFloat(pb.TensorProto_DataType(t.GetDataType())) }
 
 // upload copies a row-major tensor into new device memory.
 func upload(dev kernel.Device, shape []int, data []float32) (kernel.Buffer, error) {
@@ -134,7 +131,7 @@ func store(dev kernel.Device, b kernel.Buffer, shape []int, data []float32) erro
 		toChannelsLast(physical, data, shape)
 		data = physical
 	}
-	return dev.Upload(b, floatBytes(data))
+	return dev.Upload(b, kernel.Bytes(data))
 }
 
 // load copies a buffer into a row-major tensor.
@@ -143,7 +140,7 @@ func load(dev kernel.Device, b kernel.Buffer, shape []int) ([]float32, error) {
 	if len(data) == 0 {
 		return data, nil
 	}
-	if err := dev.Download(floatBytes(data), b); err != nil {
+	if err := dev.Download(kernel.Bytes(data), b); err != nil {
 		return nil, err
 	}
 	if len(shape) == 4 && shape[1] > 1 && shape[2]*shape[3] > 1 {
@@ -181,20 +178,4 @@ func fromChannelsLast(dst, src []float32, shape []int) {
 			}
 		}
 	}
-}
-
-// floatBytes views float32 values as bytes in the machine's order.
-func floatBytes(v []float32) []byte {
-	if len(v) == 0 {
-		return nil
-	}
-	return unsafe.Slice((*byte)(unsafe.Pointer(&v[0])), 4*len(v))
-}
-
-// intBytes views int32 values as bytes in the machine's order.
-func intBytes(v []int32) []byte {
-	if len(v) == 0 {
-		return nil
-	}
-	return unsafe.Slice((*byte)(unsafe.Pointer(&v[0])), 4*len(v))
 }

@@ -5,7 +5,6 @@ import (
 	"maps"
 	"math"
 	"slices"
-	"unsafe"
 
 	"gorgonia.org/gorgonia"
 
@@ -113,7 +112,7 @@ func (p *Plan) SetInput(name string, data []float32) error {
 		toChannelsLast(p.staging[:len(data)], data, s.shape)
 		data = p.staging[:len(data)]
 	}
-	return p.network.dev.Upload(s.buffer(p.network.arena), floatBytes(data))
+	return p.network.dev.Upload(s.buffer(p.network.arena), kernel.Bytes(data))
 }
 
 // SetLabels uploads the labels (N,H,W) of one output of the loss.
@@ -128,7 +127,7 @@ func (p *Plan) SetLabels(output string, labels []int32) error {
 	if err := p.bind(); err != nil {
 		return err
 	}
-	return p.network.dev.Upload(s.buffer(p.network.arena), intBytes(labels))
+	return p.network.dev.Upload(s.buffer(p.network.arena), kernel.Bytes(labels))
 }
 
 // SetStep sets the number of the step, which random operators depend on.
@@ -140,7 +139,7 @@ func (p *Plan) RunAll() error {
 		return err
 	}
 	dev := p.network.dev
-	if err := dev.Upload(p.network.rng, uintBytes(p.seedStep[:])); err != nil {
+	if err := dev.Upload(p.network.rng, kernel.Bytes(p.seedStep[:])); err != nil {
 		return err
 	}
 	return dev.Do(p.run)
@@ -202,12 +201,12 @@ func (p *Plan) Loss() (LossValue, error) {
 	}
 	var v LossValue
 	var buf [3]float32
-	if err := p.network.dev.Download(floatBytes(buf[:]), p.total.buffer(p.network.arena)); err != nil {
+	if err := p.network.dev.Download(kernel.Bytes(buf[:]), p.total.buffer(p.network.arena)); err != nil {
 		return v, err
 	}
 	v.Total = float64(buf[0])
 	for i, a := range p.losses {
-		if err := p.network.dev.Download(floatBytes(buf[:]), a.buffer(p.network.arena)); err != nil {
+		if err := p.network.dev.Download(kernel.Bytes(buf[:]), a.buffer(p.network.arena)); err != nil {
 			return v, err
 		}
 		v.Outputs = append(v.Outputs, float64(buf[0]))
@@ -216,9 +215,4 @@ func (p *Plan) Loss() (LossValue, error) {
 		}
 	}
 	return v, nil
-}
-
-// uintBytes views uint64 values as bytes in the machine's order.
-func uintBytes(v []uint64) []byte {
-	return unsafe.Slice((*byte)(unsafe.Pointer(&v[0])), 8*len(v))
 }

@@ -48,8 +48,8 @@ func (i Info) String() string {
 	return DataTypeName(i.DType) + "(" + strings.Join(dims, ",") + ")"
 }
 
-// UnsupportedError lists every node of a model whose operator has no shape
-// rule, so that one run shows all that is missing.
+// UnsupportedError lists every node of a model whose operator is not known, to
+// shape inference or to training, so that one run shows all that is missing.
 type UnsupportedError struct {
 	File  string
 	Nodes []*Error // one a node, in graph order
@@ -82,6 +82,7 @@ func (e *UnsupportedError) Error() string {
 		}
 		b.WriteString(op + " (node " + strings.Join(names, ", ") + more + ")")
 	}
+	b.WriteString("; `graft inspect FILE` lists what a file needs")
 	return b.String()
 }
 

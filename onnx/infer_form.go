@@ -47,12 +47,8 @@ func newAlgebra() *algebra {
 	return &algebra{forms: map[string]form{}, floors: map[string]floor{}}
 }
 
-func constant(c int64) form { return form{c: c, den: 1} }
-
 // isConst reports whether f is an integer, and which.
 func (f form) isConst() (int64, bool) { return f.c, len(f.terms) == 0 && f.den == 1 }
-
-func (f form) integral() bool { return f.den == 1 }
 
 // text writes the form for people; equal forms have equal text.
 func (f form) text() string {
@@ -80,10 +76,6 @@ func (f form) text() string {
 		return "(" + s + ")/" + strconv.FormatInt(f.den, 10)
 	}
 	return s
-}
-
-func equalForms(a, b form) bool {
-	return a.c == b.c && a.den == b.den && slices.Equal(a.terms, b.terms)
 }
 
 // reduce brings a form into its canonical shape; nil if a number is too large.

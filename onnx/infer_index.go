@@ -450,9 +450,10 @@ func topKRule(c *call) error {
 		return err
 	}
 	dims := slices.Clone(x.Dims)
+	length := dims[axis].Size
 	dims[axis] = Dim{Size: -1}
 	if list, _, known := c.listed("k", 1); known && len(list) == 1 {
-		if list[0] < 0 || dims[axis].Size >= 0 && list[0] > dims[axis].Size || list[0] > sizeLimit {
+		if list[0] < 0 || length >= 0 && list[0] > length || list[0] > sizeLimit {
 			return fmt.Errorf("%w: k is %d", ErrInvalid, list[0])
 		}
 		dims[axis] = Dim{Size: list[0]}

@@ -14,10 +14,6 @@ import (
 // returns its float outputs; the test is skipped where there is no runtime.
 func runORT(t testing.TB, m *Model, inputs map[string]ort.Tensor) map[string]ort.Tensor {
 	t.Helper()
-	rt, err := ort.Open(testutil.OnnxRuntime(t))
-	if err != nil {
-		t.Fatal(err)
-	}
 	if err := Check(m); err != nil {
 		t.Fatalf("check: %v", err)
 	}
@@ -25,16 +21,7 @@ func runORT(t testing.TB, m *Model, inputs map[string]ort.Tensor) map[string]ort
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := rt.SessionBytes(data, t.Name(), ort.Options{Threads: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	out, err := s.Run(inputs)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out
+	return testutil.RunORTBytes(t, data, t.Name(), inputs)
 }
 
 // noise fills a slice with numbers in [-1, 1) that depend on nothing but seed.

@@ -154,7 +154,7 @@ func TestSpecializeListsEverythingUnsupported(t *testing.T) {
 	if !errors.As(err, &missing) || !errors.Is(err, ErrUnsupported) || len(missing.Nodes) != 3 {
 		t.Fatalf("got %v", err)
 	}
-	if want := `file.onnx: operators not supported: f.First (node "call_Firsta", "call_Firsty"); f.Second (node "call_Secondc")`; err.Error() != want {
+	if want := `file.onnx: operators not supported: f.First (node "call_Firsta", "call_Firsty"); f.Second (node "call_Secondc"); ` + "`graft inspect FILE` lists what a file needs"; err.Error() != want {
 		t.Errorf("got  %s\nwant %s", err, want)
 	}
 	infos, err := Infer(m)
@@ -184,6 +184,9 @@ func TestShapeErrorsNameTheNode(t *testing.T) {
 		"too large": {func(b *Builder) {
 			b.Op("Expand", "y", []string{"x", b.Initializer(NewInts("s", []int{4}, []int64{1, 3, 8, 1 << 50}))})
 		}, "too large"},
+		"more than there is": {func(b *Builder) {
+			b.Node("TopK", []string{"x", b.Initializer(NewInts("k", []int{1}, []int64{9}))}, []string{"y", "i"})
+		}, "k is 9"},
 		"range": {func(b *Builder) {
 			i := func(name string, v int64) string { return b.Initializer(NewInts(name, nil, []int64{v})) }
 			b.Op("Range", "y", []string{i("a", 0), i("b", 1<<60), i("c", 1)})

@@ -3,7 +3,6 @@ package train
 import (
 	"fmt"
 	"strings"
-	"unsafe"
 
 	"github.com/graft-onnx/graft/graph"
 	"github.com/graft-onnx/graft/graph/kernel"
@@ -85,7 +84,7 @@ func (o *SGD) Step(lrEncoder, lrDecoder float64) error {
 		if g.decay {
 			h[2] = float32(o.decay)
 		}
-		if err := dev.Upload(b, unsafe.Slice((*byte)(unsafe.Pointer(&h[0])), 12)); err != nil {
+		if err := dev.Upload(b, kernel.Bytes(h[:])); err != nil {
 			return err
 		}
 	}

@@ -25,7 +25,10 @@
 // same arguments: work is split by a fixed rule, never by who is free first.
 package kernel
 
-import "errors"
+import (
+	"errors"
+	"unsafe"
+)
 
 // ErrUnsupported is wrapped by Device.Compile for a description that the
 // device has no kernel for.
@@ -145,6 +148,15 @@ type Desc interface {
 // counting (a multiplication and an addition are two).
 type Coster interface {
 	FLOPs() float64
+}
+
+// Bytes views numbers as bytes in the machine's order, as Device.Upload and
+// Device.Download take them.
+func Bytes[T float32 | int32 | uint64](v []T) []byte {
+	if len(v) == 0 {
+		return nil
+	}
+	return unsafe.Slice((*byte)(unsafe.Pointer(&v[0])), len(v)*int(unsafe.Sizeof(v[0])))
 }
 
 // Len returns the number of elements of a shape: 1 for a scalar.

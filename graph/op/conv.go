@@ -76,7 +76,7 @@ func (c ConvData) SymDiff(in gorgonia.Nodes, _, grad *Node) (gorgonia.Nodes, err
 		func() (*Node, error) {
 			return apply(Conv{kernel.Conv{Geometry: c.Geometry}}, c.Y(), grad, in[1])
 		},
-		func() (*Node, error) { return apply(ConvFilter{c.Geometry}, c.Filter(), grad, in[0]) },
+		func() (*Node, error) { return apply(ConvFilter(c), c.Filter(), grad, in[0]) },
 	)
 }
 
@@ -99,7 +99,7 @@ func (c ConvFilter) Lower(b *Block) error {
 // SymDiff implements Spec: the map is linear in both inputs.
 func (c ConvFilter) SymDiff(in gorgonia.Nodes, _, grad *Node) (gorgonia.Nodes, error) {
 	return both(
-		func() (*Node, error) { return apply(ConvData{c.Geometry}, c.X(), in[1], grad) },
+		func() (*Node, error) { return apply(ConvData(c), c.X(), in[1], grad) },
 		func() (*Node, error) {
 			return apply(Conv{kernel.Conv{Geometry: c.Geometry}}, c.Y(), in[0], grad)
 		},

@@ -101,7 +101,6 @@ func buildMatMul(s *Source) ([]*Node, error) {
 		return nil, fmt.Errorf("scalars cannot be multiplied as matrices")
 	}
 	// Vectors are a row on the left and a column on the right.
-	out := []int{}
 	m, n := []int{}, []int{}
 	if len(as) == 1 {
 		as = []int{1, as[0]}
@@ -121,7 +120,7 @@ func buildMatMul(s *Source) ([]*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	out = slices.Concat(batch, m, n)
+	out := slices.Concat(batch, m, n)
 	if a, err = reshape(a, as); err != nil {
 		return nil, err
 	}

@@ -112,7 +112,7 @@ func (t *nodeTest) run(dev kernel.Device) error {
 		spec.Mode = graph.Train
 	}
 	plan, err := makePlan(m, dev, spec)
-	var missing *graph.UnsupportedError
+	var missing *onnx.UnsupportedError
 	switch {
 	case errors.As(err, &missing):
 		return unsupported("operator %s", missing.Nodes[0].Op)

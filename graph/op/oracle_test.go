@@ -54,11 +54,6 @@ func (p *program) leaf(name string, a array) *op.Node {
 	return n
 }
 
-// constant is op.Env.Constant.
-func (p *program) constant(shape []int, data []float32) (*op.Node, error) {
-	return p.leaf(fmt.Sprintf("constant%d", len(p.values)), array{shape, data}), nil
-}
-
 // set gives an input a value.
 func (p *program) set(n *op.Node, data []float32) {
 	if len(n.Shape()) == 0 {

@@ -83,11 +83,6 @@ func normalisation(o Options) (t [3][256]float32) {
 	return t
 }
 
-// IterationsPerPass returns how many iterations one pass over the set takes, about.
-func (l *TrainLoader) IterationsPerPass() float64 {
-	return float64(len(l.set.Records)) / float64(l.opt.BatchSize)
-}
-
 // Draw tells what batch number iteration is made of, without making it.
 func (l *TrainLoader) Draw(iteration int) Draw { return l.order.Draw(iteration) }
 

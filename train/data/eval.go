@@ -57,9 +57,6 @@ func NewEvalLoader(set *Set, o Options) (*EvalLoader, error) {
 	return l, nil
 }
 
-// Len returns the number of items.
-func (l *EvalLoader) Len() int { return len(l.set.Records) }
-
 // Item makes one item.
 func (l *EvalLoader) Item(index int) (*EvalItem, error) {
 	rec := l.set.Records[index]

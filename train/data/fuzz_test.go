@@ -12,41 +12,9 @@ import (
 	"strconv"
 	"testing"
 	"time"
-)
 
-// mutate changes a copy of b in one to five ways.
-func mutate(r *rand.Rand, b []byte) []byte {
-	b = bytes.Clone(b)
-	for range 1 + r.IntN(5) {
-		if len(b) == 0 {
-			return b
-		}
-		at := r.IntN(len(b))
-		switch r.IntN(7) {
-		case 0:
-			b[at] ^= 1 << r.IntN(8)
-		case 1:
-			b[at] = byte(r.Uint32())
-		case 2: // a number at its extremes
-			n := min(4, len(b)-at)
-			fill := []byte{0, 0xff, 0x7f, 0x80}[r.IntN(4)]
-			for i := range n {
-				b[at+i] = fill
-			}
-		case 3:
-			b = b[:at]
-		case 4:
-			b = append(b[:at:at], b[min(len(b), at+1+r.IntN(16)):]...)
-		case 5:
-			end := min(len(b), at+1+r.IntN(32))
-			b = append(b[:end:end], b[at:]...)
-		case 6:
-			n := min(1+r.IntN(16), len(b)-at)
-			copy(b[at:at+n], b[r.IntN(len(b)):])
-		}
-	}
-	return b
-}
+	"github.com/graft-onnx/graft/internal/testutil"
+)
 
 // repairPNG sets the checksums of chunks right, so that mutations reach what
 // lies behind them.
@@ -94,7 +62,7 @@ func TestMutatedFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i := range mutations(t, 60) {
-			b := mutate(r, whole)
+			b := testutil.Mutate(r, whole)
 			if filepath.Ext(seed) == ".png" && i%4 != 0 {
 				repairPNG(b)
 			}
@@ -149,7 +117,7 @@ func TestMutatedLists(t *testing.T) {
 	r := rand.New(rand.NewPCG(2, 2))
 	read := 0
 	for range mutations(t, 3000) {
-		set, err := ReadList(bytes.NewReader(mutate(r, list)), "l", "root")
+		set, err := ReadList(bytes.NewReader(testutil.Mutate(r, list)), "l", "root")
 		if err == nil {
 			read++
 			for _, rec := range set.Records {
