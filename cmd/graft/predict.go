@@ -10,6 +10,7 @@ import (
 
 	"github.com/graft-onnx/graft/internal/atomicfile"
 	"github.com/graft-onnx/graft/models"
+	"github.com/graft-onnx/graft/onnx"
 	"github.com/graft-onnx/graft/train"
 	"github.com/graft-onnx/graft/train/config"
 	"github.com/graft-onnx/graft/train/data"
@@ -97,7 +98,12 @@ func (c *predictCommand) Run(ctx context.Context, s streams) error {
 	}
 	meter := progress.New(s.err, progress.Options{Label: "predict", Total: len(set.Records)})
 	all := []predicted{}
+	mean, std, err := onnx.Normalisation(m)
+	if err != nil {
+		return err
+	}
 	opt := data.OptionsFrom(cfg)
+	opt.Mean, opt.Std = [3]float32(mean), [3]float32(std)
 	opt.Orientation = data.ApplyOrientation // cameras write pictures turned
 	err = p.Predict(ctx, set, opt, func(r *train.Prediction) error {
 		meter.Step(r.Item.Index+1, "")
