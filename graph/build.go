@@ -69,6 +69,9 @@ func (n *Network) buildOnce(spec Spec) (*expression, error) {
 	if err := supported(m); err != nil {
 		return nil, err
 	}
+	if err := n.checkValues(m, shapes); err != nil {
+		return nil, err
+	}
 	rec, err := record(m)
 	if err != nil {
 		return nil, err

@@ -161,8 +161,8 @@ DIR: %q
 `, files.Root, files.ListTrain, files.ListVal, files.Classes, dir)
 }
 
-// binary builds the program once, for tests that send it signals.
-var binary = sync.OnceValues(func() (string, error) {
+// program builds the program once, for tests that send it signals.
+var program = sync.OnceValues(func() (string, error) {
 	path := filepath.Join(scratch, "graft")
 	out, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput()
 	if err != nil {

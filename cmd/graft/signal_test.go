@@ -45,7 +45,7 @@ func (o *output) String() string {
 
 func start(t testing.TB, dir string, args ...string) *process {
 	t.Helper()
-	path, err := binary()
+	path, err := program()
 	if err != nil {
 		t.Fatal(err)
 	}
