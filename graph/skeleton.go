@@ -34,12 +34,8 @@ func skeleton(m *onnx.Model) ([]byte, error) {
 				unused++
 			}
 		}
-		opType := n.GetOpType()
-		if d := n.GetDomain(); d != "" && d != "ai.onnx" {
-			opType = d + "." + opType
-		}
 		g.Node = append(g.Node, &pb.NodeProto{
-			Name: n.GetName(), OpType: opType, Input: n.GetInput(), Output: outputs, Attribute: n.GetAttribute(),
+			Name: n.GetName(), OpType: onnx.OpName(n), Input: n.GetInput(), Output: outputs, Attribute: n.GetAttribute(),
 		})
 	}
 	return proto.Marshal(&pb.ModelProto{IrVersion: m.GetIrVersion(), OpsetImport: m.GetOpsetImport(), Graph: g})

@@ -123,15 +123,6 @@ func (c Classes) Names() []string {
 	return names
 }
 
-// Palette returns the classes' colours.
-func (c Classes) Palette() color.Palette {
-	p := make(color.Palette, len(c))
-	for i := range c {
-		p[i] = c[i].Colour
-	}
-	return p
-}
-
 // LoadClasses reads a class list. A .csv file, or one that begins like it, has
 // a header that names the columns: name (the only one needed), label (or idx
 // or id) and the colour as r, g, b; a row named ignore, void, unlabeled or

@@ -16,13 +16,3 @@ func Colour(i int) color.RGBA {
 	}
 	return color.RGBA{R: r, G: g, B: b, A: 0xFF}
 }
-
-// Palette returns colours for n classes. Black is left out: it marks what is
-// ignored.
-func Palette(n int) color.Palette {
-	p := make(color.Palette, n)
-	for i := range p {
-		p[i] = Colour(i + 1)
-	}
-	return p
-}

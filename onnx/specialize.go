@@ -288,7 +288,7 @@ func (s *specializer) explicit(n *pb.NodeProto) (*pb.NodeProto, error) {
 	default:
 		return n, nil
 	}
-	if n.GetDomain() != "" && n.GetDomain() != "ai.onnx" {
+	if NormalDomain(n.GetDomain()) != "" {
 		return n, nil
 	}
 	n = copyNode(n)

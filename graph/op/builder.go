@@ -6,6 +6,7 @@ import (
 
 	"gorgonia.org/gorgonia"
 
+	"github.com/graft-onnx/graft/onnx"
 	"github.com/graft-onnx/graft/onnx/pb"
 )
 
@@ -67,7 +68,7 @@ func register(key string, b Builder) {
 
 // Lookup returns the builder of an operator.
 func Lookup(domain, opType string) (Builder, bool) {
-	if domain != "" && domain != "ai.onnx" {
+	if domain = onnx.NormalDomain(domain); domain != "" {
 		opType = domain + "." + opType
 	}
 	b, ok := builders[opType]
