@@ -32,7 +32,8 @@ const (
 // as onnx.Import makes of a backbone. The decoder's widths follow the channels
 // of the last taps. The input is called image from then on, the encoder's
 // parameters begin with encoder. and the decoder's with decoder.; an encoder
-// of an operator set before 15 is brought to 15.
+// of an operator set before 15 is brought to 15. Layers behind the last tap
+// that the decoder reads are left out.
 //
 // Errors are *SpecError where the choice cannot be had, *onnx.Error or
 // *onnx.CheckError where the encoder is unfit.
@@ -41,12 +42,9 @@ func Attach(encoder *onnx.Model, decoder string, classes int, seed int64) (*onnx
 }
 
 func attach(encoder *onnx.Model, decoderName string, classes int, seed int64, width int) (*onnx.Model, error) {
-	d, err := findDecoder(decoderName)
+	d, err := checkDecoder(decoderName, classes)
 	if err != nil {
 		return nil, err
-	}
-	if classes < 1 || classes > maxClasses {
-		return nil, &SpecError{Setting: "classes", Msg: fmt.Sprintf("is %d, not 1 to %d", classes, maxClasses)}
 	}
 	enc, err := onnx.Upgrade(encoder, opset)
 	if err != nil {
@@ -59,10 +57,9 @@ func attach(encoder *onnx.Model, decoderName string, classes int, seed int64, wi
 	if err != nil {
 		return nil, err
 	}
-	if len(taps) < d.taps() {
-		return nil, &SpecError{Setting: "decoder", Msg: fmt.Sprintf("%s reads the last %d taps, the encoder %q has %d", d.name, d.taps(), enc.GetGraph().GetName(), len(taps))}
+	if taps, err = d.reads(taps, enc.GetGraph().GetName()); err != nil {
+		return nil, err
 	}
-	taps = taps[len(taps)-d.taps():]
 	dec, err := d.model(taps, enc.Opset(""), classes, seed, width)
 	if err != nil {
 		return nil, fmt.Errorf("decoder %s: %w", d.name, err)
@@ -73,6 +70,11 @@ func attach(encoder *onnx.Model, decoderName string, classes int, seed int64, wi
 	}
 	m, err := onnx.Join(enc, dec, wire)
 	if err != nil {
+		return nil, err
+	}
+	// Layers of the encoder that lead to no tap the decoder reads are left out:
+	// nothing would train them.
+	if m, err = onnx.Extract(m, []string{InputName}, d.outputs()); err != nil {
 		return nil, err
 	}
 	m.Graph.Name = enc.GetGraph().GetName() + "-" + d.name

@@ -49,6 +49,7 @@ func foreignOpset(t testing.TB, opset int64, change func(b *onnx.Builder)) *onnx
 func TestAttach(t *testing.T) {
 	enc := foreign(t, nil)
 	before := marshal(t, enc)
+	levels := map[string]int{"upernet_lite": 256, "upernet": 512}
 	for _, decoder := range models.Decoders() {
 		m, err := models.Attach(enc, decoder, 3, 1)
 		if err != nil {
@@ -70,6 +71,11 @@ func TestAttach(t *testing.T) {
 		for name, want := range map[string]string{
 			"decoder.cbr.0.weight": "[2 10 3 3]", "decoder.cbr_deepsup.0.weight": "[2 6 3 3]",
 			"decoder.ppm.3.1.weight": "[512 10 1 1]", "decoder.conv_last.0.weight": "[512 2058 3 3]",
+			// UPerNet reads all three taps, whatever their number.
+			"decoder.fpn_in.0.1.weight":    fmt.Sprintf("[%d]", levels[decoder]),
+			"decoder.fpn_in.1.0.weight":    fmt.Sprintf("[%d 6 1 1]", levels[decoder]),
+			"decoder.fpn_in.2.0.weight":    "none",
+			"decoder.conv_last.0.0.weight": fmt.Sprintf("[%d %d 3 3]", levels[decoder], 3*levels[decoder]),
 		} {
 			if p := m.Initializer(name); p != nil && fmt.Sprint(onnx.Dims(p)) != want {
 				t.Errorf("%s: %s is %v, want %s", decoder, name, onnx.Dims(p), want)
@@ -107,12 +113,13 @@ func TestAttachErrors(t *testing.T) {
 		says    string
 		kind    any
 	}{
-		"decoder": {foreign(t, nil), "fcn", 2, "known are c1,", new(*models.SpecError)},
-		"classes": {foreign(t, nil), "c1", -1, "classes: is -1", new(*models.SpecError)},
-		"one tap": {one(t, "features_0", 4), "c1_deepsup", 2, "reads the last 2 taps, the encoder \"one\" has 1", new(*models.SpecError)},
-		"no taps": {one(t, "y", 4), "c1", 2, "import the backbone first", new(*onnx.Error)},
-		"gap":     {one(t, "features_1", 4), "c1", 2, "none features_0", new(*onnx.Error)},
-		"rank":    {one(t, "features_0", 2), "c1", 2, `output "features_0" is`, new(*onnx.Error)},
+		"decoder":         {foreign(t, nil), "fcn", 2, "known are c1,", new(*models.SpecError)},
+		"classes":         {foreign(t, nil), "c1", -1, "classes: is -1", new(*models.SpecError)},
+		"one tap":         {one(t, "features_0", 4), "c1_deepsup", 2, "reads the last 2 taps, the encoder \"one\" has 1", new(*models.SpecError)},
+		"one tap for all": {one(t, "features_0", 4), "upernet", 2, "upernet reads at least 2 taps, the encoder \"one\" has 1", new(*models.SpecError)},
+		"no taps":         {one(t, "y", 4), "c1", 2, "import the backbone first", new(*onnx.Error)},
+		"gap":             {one(t, "features_1", 4), "c1", 2, "none features_0", new(*onnx.Error)},
+		"rank":            {one(t, "features_0", 2), "c1", 2, `output "features_0" is`, new(*onnx.Error)},
 		"inputs": {foreign(t, func(b *onnx.Builder) {
 			b.Input("mask", pb.TensorProto_FLOAT, 1)
 		}), "c1", 2, `inputs ["data" "mask"]`, new(*onnx.Error)},

@@ -9,7 +9,11 @@
 //
 // The feature maps are the encoder's taps, one behind each of its stages of
 // stride 4, 8, 16 and 32 (as the stages are before dilation: a dilated encoder
-// keeps stride 8 from the second on). Encoders come from this package (New) or
+// keeps stride 8 from the second on, and HRNetV2 has all four at stride 4). C1
+// and PPM work on the last, and give classes at its resolution; their deep
+// supervision also reads the one before; UPerNet reads all and gives classes at
+// the resolution of the first, so its labels for training have stride 4.
+// Encoders come from this package (New) or
 // from any ONNX backbone (Attach, on what onnx.Import makes). Either way the
 // decoder is fitted to the channels that the taps turn out to have.
 //

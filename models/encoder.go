@@ -21,6 +21,9 @@ type encoder struct {
 	// build adds the layers behind the picture. Channels are divided by
 	// width. It returns the values of the taps in order.
 	build func(n *network, image value, width int) []value
+	init  initialisation
+	// momentum is the weight of the old running value in training.
+	momentum float32
 }
 
 // encoders are the architectures in the order Encoders lists them.
@@ -32,6 +35,8 @@ var encoders = []encoder{
 	resNet("resnet50dilated", bottleneck, [4]int{3, 4, 6, 3}, true),
 	resNet("resnet101", bottleneck, [4]int{3, 4, 23, 3}, false),
 	resNet("resnet101dilated", bottleneck, [4]int{3, 4, 23, 3}, true),
+	resNeXt("resnext101", [4]int{3, 4, 23, 3}),
+	highResolution("hrnetv2", highResolutionStagesW48),
 }
 
 // tapName is the name of the value and output of the i-th tap.
@@ -41,7 +46,7 @@ func tapName(i int) string { return onnx.FeaturePrefix + strconv.Itoa(i) }
 // features_0 ...
 func (e encoder) model(seed int64, width int) (*onnx.Model, error) {
 	b := onnx.NewBuilder(e.name, opset)
-	n := &network{b: b, opset: opset, part: "encoder", seed: seed, init: encoderInit, as: map[string]string{}}
+	n := &network{b: b, opset: opset, part: "encoder", seed: seed, init: e.init, momentum: e.momentum, as: map[string]string{}}
 	for i, path := range e.taps {
 		n.as[path] = tapName(i)
 	}
@@ -56,7 +61,7 @@ func (e encoder) model(seed int64, width int) (*onnx.Model, error) {
 		return nil, err
 	}
 	b.Metadata(onnx.TapsKey, string(text))
-	return b.Model()
+	return n.model()
 }
 
 // strides are those of the four taps: dilated encoders stay at 8.
@@ -75,7 +80,10 @@ func narrow(channels, width int) int { return max(channels/width, 1) }
 // kernels are spread by d so as to see as far as before; the convolution that
 // lost its stride still works on the finer grid's neighbours and is spread by
 // half as much.
-type stage struct{ dilate int }
+type stage struct {
+	dilate int
+	groups int // of the 3x3 convolutions; 0 means 1
+}
 
 // layout returns stride and dilation of a 3x3 convolution of the stage that
 // would have the given stride.

@@ -28,12 +28,19 @@ var backbones = []string{
 func TestAttachToImportedBackbones(t *testing.T) {
 	for i, file := range backbones {
 		names := []string{"c1_deepsup"}
-		if i == 0 {
-			names = append(names, "ppm") // wide, so slow: once
+		switch i { // wide, so slow: once
+		case 0:
+			names = append(names, "ppm")
+		case 3:
+			names = append(names, "upernet_lite")
 		}
 		for _, decoder := range names {
+			stride := 8
+			if decoder == "upernet_lite" {
+				stride = 32
+			}
 			t.Run(strings.ReplaceAll(file, "/", "-")+"-"+decoder, func(t *testing.T) {
-				enc, taps, err := onnx.Import(load(t, testutil.SharedDir(t, file)), 8)
+				enc, taps, err := onnx.Import(load(t, testutil.SharedDir(t, file)), stride)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -46,15 +53,22 @@ func TestAttachToImportedBackbones(t *testing.T) {
 						t.Errorf("parameter %q is neither encoder's nor decoder's", name)
 					}
 				}
-				if decoder == "c1_deepsup" {
-					last, before := taps[len(taps)-1], taps[len(taps)-2]
-					for name, want := range map[string][]int{
+				last, before := taps[len(taps)-1], taps[len(taps)-2]
+				for name, want := range map[string]map[string][]int{
+					"c1_deepsup": {
 						"decoder.cbr.0.weight":         {last.Channels / 4, last.Channels, 3, 3},
 						"decoder.cbr_deepsup.0.weight": {last.Channels / 4, before.Channels, 3, 3},
-					} {
-						if got := onnx.Dims(m.Initializer(name)); fmt.Sprint(got) != fmt.Sprint(want) {
-							t.Errorf("%s is %v, want %v", name, got, want)
-						}
+					},
+					"ppm": {"decoder.ppm.2.1.weight": {512, last.Channels, 1, 1}},
+					"upernet_lite": {
+						"decoder.ppm_conv.2.0.weight":  {512, last.Channels, 1, 1},
+						"decoder.fpn_in.0.0.weight":    {256, taps[0].Channels, 1, 1},
+						"decoder.fpn_in.2.0.weight":    {256, before.Channels, 1, 1},
+						"decoder.conv_last.0.0.weight": {256, 4 * 256, 3, 3},
+					},
+				}[decoder] {
+					if got := onnx.Dims(m.Initializer(name)); fmt.Sprint(got) != fmt.Sprint(want) {
+						t.Errorf("%s is %v, want %v", name, got, want)
 					}
 				}
 				// The untrained MobileNetV2 is badly conditioned: ONNX Runtime's

@@ -59,12 +59,27 @@ func TestConvolutionSpread(t *testing.T) {
 		got  float64
 		want float64
 	}{
-		{"encoder, by outputs", encoderInit.convStd(144, 288), 0.08333333333333333},
-		{"decoder, by inputs", decoderInit.convStd(144, 288), 0.11785113019775793},
+		{"encoder, by outputs", encoderInit.convStd(144, 288, 1), 0.08333333333333333},
+		{"decoder, by inputs", decoderInit.convStd(144, 288, 1), 0.11785113019775793},
+		{"ResNeXt, by outputs of a group", groupInit.convStd(144, 288, 32), 0.47140452079103168},
+		{"HRNet, as PyTorch by itself", highResolutionInit.convStd(144, 288, 1), 1 / math.Sqrt(3) / 12},
 		{"bias", biasBound(144), 1.0 / 12},
 	} {
 		if math.Abs(tc.got-tc.want) > 1e-15 {
 			t.Errorf("%s: %v, want %v", tc.name, tc.got, tc.want)
+		}
+	}
+}
+
+// Evenly spread weights have the standard deviation asked for, within five
+// standard errors.
+func TestWeightsKeepTheSpread(t *testing.T) {
+	const n = 1 << 16
+	for name, init := range map[string]initialisation{"normal": encoderInit, "uniform": highResolutionInit} {
+		want := init.convStd(144, 288, 1)
+		v := init.weights(stream(1, "w"), n, 144, 288, 1)
+		if mean, std := moments(v); math.Abs(mean) > 5*want/math.Sqrt(n) || math.Abs(std-want) > 5*want/math.Sqrt(n) {
+			t.Errorf("%s weights have mean %g and standard deviation %g, want 0 and %g", name, mean, std, want)
 		}
 	}
 }

@@ -2,13 +2,16 @@ package models
 
 import (
 	"fmt"
+	"runtime"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/graft-onnx/graft/onnx"
 	"github.com/graft-onnx/graft/onnx/pb"
 )
 
-// Batch normalisation as the reference trains it: ONNX's momentum is the
-// weight of the old running value, one minus PyTorch's.
+// Batch normalisation as the reference trains most networks: ONNX's momentum is
+// the weight of the old running value, one minus PyTorch's.
 const (
 	normEpsilon  = 1e-5
 	normMomentum = 0.999
@@ -28,10 +31,29 @@ type network struct {
 	part  string // "encoder" or "decoder"
 	seed  int64
 	init  initialisation
+	// momentum is that of batch normalisation: the weight of the old running
+	// value.
+	momentum float32
 	// as renames the value of the layer of some paths: the taps.
 	as map[string]string
 	// six are the bounds of ReLU6, made when first needed.
 	six []string
+	// fills draw the parameters' values, each from a stream of its own.
+	fills []func() error
+}
+
+// model finishes the graph: the parameters get their values, several at a
+// time.
+func (n *network) model() (*onnx.Model, error) {
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for _, fill := range n.fills {
+		group.Go(fill)
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	return n.b.Model()
 }
 
 // valueName is the name of the value that the layer of the path puts out.
@@ -42,14 +64,17 @@ func (n *network) valueName(path string) string {
 	return n.part + "." + path
 }
 
-// parameter adds an initializer to the layer of the path.
+// parameter adds an initializer to the layer of the path; fill is called when
+// the graph is finished, beside that of other parameters.
 func (n *network) parameter(path, name string, dims []int, fill func(size int, full string) []float32) string {
 	full := n.part + "." + path + "." + name
 	size := 1
 	for _, d := range dims {
 		size *= d
 	}
-	return n.b.Initializer(onnx.NewFloats(full, dims, fill(size, full)))
+	t := onnx.NewFloats(full, dims, nil)
+	n.fills = append(n.fills, func() error { return onnx.SetFloats(t, fill(size, full)) })
+	return n.b.Initializer(t)
 }
 
 // convolution describes a square convolution without change of size but by
@@ -66,7 +91,7 @@ func (n *network) conv(path string, x value, c convolution) value {
 	dims := []int{c.outputs, x.channels / groups, c.kernel, c.kernel}
 	fanIn, fanOut := dims[1]*c.kernel*c.kernel, c.outputs*c.kernel*c.kernel
 	inputs := []string{x.name, n.parameter(path, "weight", dims, func(size int, full string) []float32 {
-		return normal(stream(n.seed, full), size, n.init.convStd(fanIn, fanOut))
+		return n.init.weights(stream(n.seed, full), size, fanIn, fanOut, groups)
 	})}
 	if c.bias {
 		inputs = append(inputs, n.parameter(path, "bias", []int{c.outputs}, func(size int, full string) []float32 {
@@ -88,7 +113,7 @@ func (n *network) norm(path string, x value) value {
 	}
 	inputs := []string{x.name, per("weight", 1), per("bias", n.init.shift), per("running_mean", 0), per("running_var", 1)}
 	out := n.b.Op("BatchNormalization", n.valueName(path), inputs,
-		onnx.FloatAttr("epsilon", normEpsilon), onnx.FloatAttr("momentum", normMomentum))
+		onnx.FloatAttr("epsilon", normEpsilon), onnx.FloatAttr("momentum", n.momentum))
 	return value{out, x.channels}
 }
 

@@ -61,12 +61,20 @@ func Decoders() []string {
 // New builds a network with randomly initialised parameters. The same Spec
 // gives the same file. Errors about the Spec are *SpecError.
 func New(spec Spec) (*onnx.Model, error) {
+	e, err := findEncoder(spec.Encoder)
+	if err != nil {
+		return nil, err
+	}
+	return e.network(spec)
+}
+
+// network builds the encoder and what else the Spec asks for.
+func (e encoder) network(spec Spec) (*onnx.Model, error) {
 	width := max(spec.Width, 1)
 	if spec.Width < 0 || width > maxWidth {
 		return nil, &SpecError{Setting: "width", Msg: fmt.Sprintf("is %d, not 1 to %d", spec.Width, maxWidth)}
 	}
-	e, err := findEncoder(spec.Encoder)
-	if err != nil {
+	if _, err := checkDecoder(spec.Decoder, spec.Classes); err != nil {
 		return nil, err
 	}
 	enc, err := e.model(spec.Seed, width)
@@ -83,6 +91,15 @@ func findEncoder(name string) (encoder, error) {
 		}
 	}
 	return encoder{}, &SpecError{Setting: "encoder", Msg: fmt.Sprintf("%q is not one of graft's", name), Known: Encoders()}
+}
+
+// checkDecoder finds a decoder and checks the number of its outputs.
+func checkDecoder(name string, classes int) (decoder, error) {
+	d, err := findDecoder(name)
+	if err == nil && (classes < 1 || classes > maxClasses) {
+		err = &SpecError{Setting: "classes", Msg: fmt.Sprintf("is %d, not 1 to %d", classes, maxClasses)}
+	}
+	return d, err
 }
 
 func findDecoder(name string) (decoder, error) {

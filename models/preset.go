@@ -38,8 +38,7 @@ type Preset struct {
 	Seed            int64
 }
 
-// Presets returns the recipes of the reference project that this package has
-// the architectures for.
+// Presets returns the recipes of the reference project.
 func Presets() []Preset {
 	presets := []Preset{
 		ade20k("mobilenetv2dilated", "c1_deepsup", 320),
@@ -47,8 +46,12 @@ func Presets() []Preset {
 		ade20k("resnet50dilated", "ppm_deepsup", 2048),
 		ade20k("resnet101dilated", "ppm_deepsup", 2048),
 		ade20k("resnet50dilated", "ppm_deepsup", 2048),
+		stride4("resnet50", "upernet", 2048, 30),
+		stride4("resnet101", "upernet", 2048, 40),
+		stride4("hrnetv2", "c1", 720, 30),
 	}
 	presets[0].Batch = 3
+	presets[3].Epochs = 25
 	city := &presets[4]
 	city.Name = "cityscapes-resnet50dilated-ppm_deepsup"
 	city.Classes, city.ShortSides, city.LongSide = 19, []int{600}, 1280
@@ -65,6 +68,15 @@ func ade20k(encoder, decoder string, channels int) Preset {
 		EncoderRate: 0.02, DecoderRate: 0.02, RatePower: 0.9, Momentum: 0.9, WeightDecay: 1e-4,
 		DeepSupervision: 0.4, Seed: 304,
 	}
+}
+
+// stride4 is the recipe for networks that put out classes at stride 4: labels
+// keep a quarter of the picture's sides, and pictures are padded to the 32 that
+// the coarsest feature map has.
+func stride4(encoder, decoder string, channels, epochs int) Preset {
+	p := ade20k(encoder, decoder, channels)
+	p.Padding, p.LabelStride, p.Epochs = 32, 4, epochs
+	return p
 }
 
 // FindPreset returns the recipe of the name, case aside; a *SpecError lists

@@ -2,10 +2,12 @@ package models_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/graft-onnx/graft/models"
+	"github.com/graft-onnx/graft/onnx"
 )
 
 func TestPresetsCanBeBuilt(t *testing.T) {
@@ -25,10 +27,19 @@ func TestPresetsCanBeBuilt(t *testing.T) {
 		spec.Width = 16
 		m := build(t, spec)
 		// The decoder's first convolution reads the features.
-		for _, name := range []string{"decoder.cbr.0.weight", "decoder.ppm.0.1.weight"} {
+		for _, name := range []string{"decoder.cbr.0.weight", "decoder.ppm.0.1.weight", "decoder.ppm_conv.0.0.weight"} {
 			if w := m.Initializer(name); w != nil && int(w.Dims[1]) != p.FeatureChannels/16 {
 				t.Errorf("%s: %s reads %d channels, want %d/16", p.Name, name, w.Dims[1], p.FeatureChannels)
 			}
+		}
+		// Labels lie on the network's output.
+		_, shapes, err := onnx.Specialize(m, map[string][]int{models.InputName: {1, 3, 2 * p.Padding, 3 * p.Padding}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := []int{1, p.Classes, 2 * p.Padding / p.LabelStride, 3 * p.Padding / p.LabelStride}
+		if got := shapes[models.OutputName]; !slices.Equal(got, want) {
+			t.Errorf("%s: the output is %v, want %v", p.Name, got, want)
 		}
 	}
 }

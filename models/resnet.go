@@ -3,18 +3,20 @@ package models
 import "fmt"
 
 // Paper: He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition",
-// 2015. The stem is the deep one of the reference project: three 3x3
-// convolutions where the paper has one 7x7.
+// 2015; Xie, Girshick, Dollar, Tu, He, "Aggregated Residual Transformations for
+// Deep Neural Networks", 2016. The stem is the deep one of the reference
+// project: three 3x3 convolutions where the papers have one 7x7.
 
 // residualBlock adds one block of a ResNet stage behind x; planes is its inner
-// width. Its last value is called path.relu.
+// width. The block's last value is called path.relu.
 type residualBlock struct {
-	expansion int // outputs / planes
-	build     func(n *network, path string, x value, planes, stride int, s stage) value
+	planes int // inner width in the first stage; it doubles from stage to stage
+	groups int // of the 3x3 convolution
+	build  func(n *network, path string, x value, planes, stride int, s stage) value
 }
 
 // basicBlock is two 3x3 convolutions.
-var basicBlock = residualBlock{expansion: 1, build: func(n *network, path string, x value, planes, stride int, s stage) value {
+var basicBlock = residualBlock{planes: 64, groups: 1, build: func(n *network, path string, x value, planes, stride int, s stage) value {
 	step, dilation := s.layout(stride)
 	y := n.conv(path+".conv1", x, convolution{outputs: planes, kernel: 3, stride: step, dilation: dilation})
 	y = n.relu(path+".relu1", n.norm(path+".bn1", y))
@@ -23,21 +25,36 @@ var basicBlock = residualBlock{expansion: 1, build: func(n *network, path string
 	return n.norm(path+".bn2", y)
 }}
 
-// bottleneck narrows, convolves 3x3 and widens again.
-var bottleneck = residualBlock{expansion: 4, build: func(n *network, path string, x value, planes, stride int, s stage) value {
-	y := n.conv(path+".conv1", x, convolution{outputs: planes, kernel: 1})
-	y = n.relu(path+".relu1", n.norm(path+".bn1", y))
-	step, dilation := s.layout(stride)
-	y = n.conv(path+".conv2", y, convolution{outputs: planes, kernel: 3, stride: step, dilation: dilation})
-	y = n.relu(path+".relu2", n.norm(path+".bn2", y))
-	y = n.conv(path+".conv3", y, convolution{outputs: planes * 4, kernel: 1})
-	return n.norm(path+".bn3", y)
-}}
+// bottleneck is the block of the deep ResNets, groupBottleneck that of ResNeXt.
+var (
+	bottleneck      = residualBlock{planes: 64, groups: 1, build: bottleneckOf(4)}
+	groupBottleneck = residualBlock{planes: 128, groups: 32, build: bottleneckOf(2)}
+)
+
+// bottleneckOf narrows, convolves 3x3 and widens again to planes * expansion.
+func bottleneckOf(expansion int) func(n *network, path string, x value, planes, stride int, s stage) value {
+	return func(n *network, path string, x value, planes, stride int, s stage) value {
+		y := n.conv(path+".conv1", x, convolution{outputs: planes, kernel: 1})
+		y = n.relu(path+".relu1", n.norm(path+".bn1", y))
+		step, dilation := s.layout(stride)
+		y = n.conv(path+".conv2", y, convolution{outputs: planes, kernel: 3, stride: step, dilation: dilation, groups: s.groups})
+		y = n.relu(path+".relu2", n.norm(path+".bn2", y))
+		y = n.conv(path+".conv3", y, convolution{outputs: planes * expansion, kernel: 1})
+		return n.norm(path+".bn3", y)
+	}
+}
+
+// resNeXt describes a residual network of grouped bottlenecks, not dilated.
+func resNeXt(name string, blocks [4]int) encoder {
+	e := resNet(name, groupBottleneck, blocks, false)
+	e.init = groupInit
+	return e
+}
 
 // resNet describes a residual network of four stages of so many blocks. With
 // dilated, stages three and four stay at stride 8.
 func resNet(name string, block residualBlock, blocks [4]int, dilated bool) encoder {
-	e := encoder{name: name, strides: strides(dilated)}
+	e := encoder{name: name, strides: strides(dilated), init: encoderInit, momentum: normMomentum}
 	for i, count := range blocks {
 		e.taps = append(e.taps, fmt.Sprintf("layer%d.%d.relu", i+1, count-1))
 	}
@@ -48,9 +65,10 @@ func resNet(name string, block residualBlock, blocks [4]int, dilated bool) encod
 	e.build = func(n *network, image value, width int) []value {
 		x := resNetStem(n, image, width)
 		var taps []value
-		for i, planes := range []int{64, 128, 256, 512} {
-			planes = narrow(planes, width)
-			s := stage{dilate: dilate[i]}
+		for i := range blocks {
+			s := stage{dilate: dilate[i], groups: narrow(block.groups, width)}
+			planes := narrow(block.planes<<i, width)
+			planes -= planes % s.groups // groups of one size
 			for j := range blocks[i] {
 				stride := 1
 				if i > 0 && j == 0 {
