@@ -5,14 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
 	"github.com/graft-onnx/graft/export/ort"
 	"github.com/graft-onnx/graft/graph/device"
 	"github.com/graft-onnx/graft/graph/kernel/onednn"
+	"github.com/graft-onnx/graft/models"
 	"github.com/graft-onnx/graft/train/config"
 	"github.com/graft-onnx/graft/train/data"
 	"github.com/graft-onnx/graft/train/progress"
@@ -47,6 +50,8 @@ type diagnosis struct {
 	Runtime   device.Status           `json:"onnx_runtime"`
 	Variables map[string]string       `json:"environment,omitempty"` // graft's own that are set
 	Data      map[string]*data.Report `json:"data,omitempty"`
+
+	classes models.Classes // of the data
 }
 
 // variables are the environment variables that graft reads.
@@ -77,6 +82,12 @@ func (c *doctorCommand) Run(ctx context.Context, s streams) error {
 		cfg, err := config.Load(c.Cfg, c.Overrides...)
 		if err != nil {
 			return err
+		}
+		d.classes = models.NumberedClasses(cfg.Dataset.NumClass, cfg.Dataset.LabelShift)
+		if cfg.Dataset.Classes != "" {
+			if d.classes, err = models.LoadDataClasses(cfg.Dataset.Classes, cfg.Dataset.NumClass, cfg.Dataset.LabelShift); err != nil {
+				return err
+			}
 		}
 		for _, split := range []data.Split{data.Train, data.Val} {
 			if d.Data[string(split)], err = inspectSet(ctx, s.err, cfg, split); err != nil {
@@ -154,7 +165,7 @@ func (d *diagnosis) write(w io.Writer) error {
 	for _, split := range []data.Split{data.Train, data.Val} {
 		if r := d.Data[string(split)]; r != nil {
 			fmt.Fprintf(w, "\n%s: ", split)
-			if err := writeDataReport(w, r); err != nil {
+			if err := writeDataReport(w, r, d.classes); err != nil {
 				return err
 			}
 		}
@@ -171,34 +182,41 @@ func describe(st device.Status, detail string) string {
 	return detail
 }
 
-func writeDataReport(w io.Writer, r *data.Report) error {
+func writeDataReport(w io.Writer, r *data.Report, classes models.Classes) error {
 	fmt.Fprintf(w, "%s, %d pictures from %dx%d to %dx%d\n", r.Set, r.Records, r.MinSize[0], r.MinSize[1], r.MaxSize[0], r.MaxSize[1])
 	fmt.Fprintf(w, "mean %.4f %.4f %.4f, standard deviation %.4f %.4f %.4f (RGB, 0 to 1), ignored %.2f %%\n",
 		r.Mean[0], r.Mean[1], r.Mean[2], r.Std[0], r.Std[1], r.Std[2], 100*r.Ignored)
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "label\tclass\tpixels\tfiles\t")
+	var pixels int64
 	for _, l := range r.Labels {
-		class := fmt.Sprint(l.Class)
+		pixels += l.Pixels
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "label\tclass\tpixels\tshare\tfiles\t")
+	for _, l := range r.Labels {
+		class := "ignored"
 		switch {
 		case !l.Allowed:
 			class = "out of range"
-		case l.Class < 0:
-			class = "ignored"
+		case l.Class >= 0:
+			class = classes.Name(l.Class)
 		}
-		fmt.Fprintf(t, "%d\t%s\t%d\t%d\t\n", l.Value, class, l.Pixels, l.Files)
+		fmt.Fprintf(t, "%d\t%s\t%d\t%.2f %%\t%d\t\n", l.Value, class, l.Pixels, 100*float64(l.Pixels)/float64(max(pixels, 1)), l.Files)
 	}
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	total := 0
-	for _, n := range r.Counts {
-		total += n
-	}
+	const most = 5 // of each kind; one mistake in a setting is a problem of every file
+	shown := map[string]int{}
 	for _, p := range r.Problems {
-		fmt.Fprintf(w, "%s: %s: %s\n", p.Kind, p.Name, p.Text)
+		if kind := string(p.Kind); shown[kind] < most {
+			shown[kind]++
+			fmt.Fprintf(w, "%s: %s: %s\n", p.Kind, p.Name, p.Text)
+		}
 	}
-	if more := total - len(r.Problems); more > 0 {
-		fmt.Fprintf(w, "and %d problems more\n", more)
+	for _, kind := range slices.Sorted(maps.Keys(r.Counts)) {
+		if more := r.Counts[kind] - shown[string(kind)]; more > 0 {
+			fmt.Fprintf(w, "%s: %d more\n", kind, more)
+		}
 	}
 	return nil
 }
