@@ -73,7 +73,10 @@ func (c *compiler) lower() error {
 	for id := range c.updates {
 		roots = append(roots, c.graph.Node(id).(*op.Node))
 	}
-	for _, node := range reachable(c.graph, roots) {
+	order := reachable(c.graph, roots)
+	readers := c.readers(order)
+	producers := map[int64]*op.Block{}
+	for _, node := range order {
 		v := &value{node: node, first: -1, last: -1}
 		c.values[node.ID()] = v
 		if node.Op() == nil {
@@ -93,6 +96,14 @@ func (c *compiler) lower() error {
 		if err := o.Lower(block); err != nil {
 			return fmt.Errorf("%v: %w", o, err)
 		}
+		if u, ok := o.Spec.(op.Unary); ok {
+			operand := children(c.graph, node)[0].ID()
+			if p := producers[operand]; p != nil && readers[operand] == 1 && fuse(u, p) {
+				block = op.NewBlock(shapes, node.Shape())
+				block.Alias(0)
+			}
+		}
+		producers[node.ID()] = block
 		v.first, v.last = step, step
 		if block.Aliased >= 0 {
 			v.alias = c.values[children(c.graph, node)[block.Aliased].ID()].root()
