@@ -25,9 +25,9 @@ func (e *editor) findOutput(name string) (*pb.ValueInfoProto, error) {
 	fail := func(msg string) error {
 		return &onnx.Error{File: e.m.Path, Msg: msg, Remedy: fmt.Sprintf("name one of the outputs %q", names), Err: onnx.ErrInvalid}
 	}
-	if want := name; want != "" || slices.Contains(names, "logprob") {
+	if want := name; want != "" || slices.Contains(names, onnx.OutputName) {
 		if want == "" {
-			want = "logprob"
+			want = onnx.OutputName
 		}
 		if i := slices.Index(names, want); i >= 0 {
 			return outputs[i], nil

@@ -2,6 +2,7 @@ package export
 
 import (
 	"github.com/graft-onnx/graft/graph"
+	"github.com/graft-onnx/graft/onnx"
 )
 
 // NetworkEvaluator evaluates a training graph with graft itself, on the
@@ -17,7 +18,7 @@ var _ Evaluator = (*NetworkEvaluator)(nil)
 // empty means "image".
 func NewNetworkEvaluator(n *graph.Network, input string) *NetworkEvaluator {
 	if input == "" {
-		input = "image"
+		input = onnx.ImageName
 	}
 	return &NetworkEvaluator{n, input}
 }

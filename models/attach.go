@@ -18,7 +18,7 @@ const (
 	// EncoderPrefix and DecoderPrefix begin the names of the parameters of
 	// the two parts.
 	EncoderPrefix = onnx.EncoderPrefix
-	DecoderPrefix = "decoder."
+	DecoderPrefix = onnx.DecoderPrefix
 )
 
 // Metadata keys of a network's file.

@@ -11,8 +11,8 @@ import (
 // cells of the last feature map, with UPerNet of the first; those of deep
 // supervision are for training alone.
 const (
-	OutputName        = "logprob"
-	DeepSupOutputName = "logprob_deepsup"
+	OutputName        = onnx.OutputName
+	DeepSupOutputName = onnx.DeepSupOutputName
 )
 
 // decoder is a way from feature maps to classes.

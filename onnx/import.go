@@ -16,14 +16,12 @@ type Tap struct {
 	Stride   int    `json:"stride"` // pixels of the picture between two of its elements
 }
 
-// Names in an imported encoder.
+// TapsKey is the metadata key of an encoder's taps: a JSON list of Tap.
+const TapsKey = "graft.taps"
+
 const (
-	ImageName     = "image"       // its input, (N,C,H,W)
-	FeaturePrefix = "features_"   // its outputs
-	EncoderPrefix = "encoder."    // begins the names of its parameters
-	TapsKey       = "graft.taps"  // metadata: the taps as JSON
-	maxTaps       = 4             // conv2 to conv5 of a residual network
-	importOpset   = functionOpset // older files are brought to it
+	maxTaps     = 4             // conv2 to conv5 of a residual network
+	importOpset = functionOpset // older files are brought to it
 )
 
 // Import makes an encoder of a backbone, such as an image classifier: input

@@ -8,6 +8,7 @@ import (
 
 	"github.com/graft-onnx/graft/graph"
 	"github.com/graft-onnx/graft/graph/kernel"
+	"github.com/graft-onnx/graft/models"
 	"github.com/graft-onnx/graft/onnx"
 	"github.com/graft-onnx/graft/onnx/pb"
 )
@@ -214,7 +215,7 @@ func firstUpdate(t *testing.T, ref *reference, values, gradients tensors) tensor
 	out := tensors{}
 	for name, g := range gradients {
 		rate := ref.Trace[0].LrEncoder
-		if strings.HasPrefix(name, DecoderPrefix) {
+		if strings.HasPrefix(name, models.DecoderPrefix) {
 			rate = ref.Trace[0].LrDecoder
 		}
 		u := make([]float32, len(g))

@@ -10,9 +10,6 @@ import (
 	"github.com/graft-onnx/graft/train/config"
 )
 
-// Prefixes of parameter names.
-const encoderPrefix = "encoder."
-
 // InitialModel builds or loads the model that a configuration asks for, with
 // the weights of MODEL.weights_encoder and MODEL.weights_decoder and the class
 // list of DATASET.classes, if given.
@@ -35,8 +32,8 @@ func InitialModel(cfg *config.Config) (*onnx.Model, error) {
 	}
 	onnx.SetNormalisation(m, singles(cfg.Dataset.Mean), singles(cfg.Dataset.Std))
 	for _, w := range []struct{ key, file, prefix string }{
-		{"MODEL.weights_encoder", cfg.Model.WeightsEncoder, encoderPrefix},
-		{"MODEL.weights_decoder", cfg.Model.WeightsDecoder, DecoderPrefix},
+		{"MODEL.weights_encoder", cfg.Model.WeightsEncoder, models.EncoderPrefix},
+		{"MODEL.weights_decoder", cfg.Model.WeightsDecoder, models.DecoderPrefix},
 	} {
 		if w.file == "" {
 			continue

@@ -6,18 +6,16 @@ import (
 
 	"github.com/graft-onnx/graft/graph"
 	"github.com/graft-onnx/graft/graph/kernel"
+	"github.com/graft-onnx/graft/models"
 )
-
-// DecoderPrefix starts the names of the parameters that the decoder's
-// learning rate applies to; all others are the encoder's.
-const DecoderPrefix = "decoder."
 
 // SGD is stochastic gradient descent with momentum in PyTorch's form,
 //
 //	g += decay*w;  v = momentum*v + g;  w -= lr*v
 //
-// with one learning rate for the encoder and one for the decoder, and weight
-// decay on convolution and matrix weights only.
+// with one learning rate for the decoder, whose parameters begin with decoder.,
+// and one for all others, and weight decay on convolution and matrix weights
+// only.
 type SGD struct {
 	net             *graph.Network
 	momentum, decay float64
@@ -45,7 +43,7 @@ func NewSGD(net *graph.Network, momentum, decay float64, frozen ...string) (*SGD
 		if !p.Trainable || hasPrefix(p.Name, frozen) {
 			continue
 		}
-		s := &sgdParameter{Parameter: p, group: group{strings.HasPrefix(p.Name, DecoderPrefix), p.Decay}}
+		s := &sgdParameter{Parameter: p, group: group{strings.HasPrefix(p.Name, models.DecoderPrefix), p.Decay}}
 		var err error
 		if o.hyper[s.group] == nil {
 			if o.hyper[s.group], err = dev.Alloc(12); err != nil {

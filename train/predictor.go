@@ -5,6 +5,7 @@ import (
 
 	"github.com/graft-onnx/graft/graph"
 	"github.com/graft-onnx/graft/graph/kernel"
+	"github.com/graft-onnx/graft/models"
 	"github.com/graft-onnx/graft/onnx"
 	"github.com/graft-onnx/graft/train/data"
 )
@@ -40,9 +41,9 @@ func classCount(m *onnx.Model) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	out, ok := shapes[outputMain]
+	out, ok := shapes[models.OutputName]
 	if !ok || len(out.Dims) != 4 || out.Dims[1].Size < 1 {
-		return 0, fmt.Errorf("%s: no output %q of log-probabilities (N,classes,H,W); `graft new` makes such a model of a backbone and a decoder, and training writes it as a checkpoint", modelName(m), outputMain)
+		return 0, fmt.Errorf("%s: no output %q of log-probabilities (N,classes,H,W); `graft new` makes such a model of a backbone and a decoder, and training writes it as a checkpoint", modelName(m), models.OutputName)
 	}
 	return int(out.Dims[1].Size), nil
 }
@@ -54,13 +55,13 @@ func (p *Predictor) Probabilities(item *data.EvalItem) ([]float32, error) {
 	sum := make([]float32, p.Classes*h*w)
 	for _, in := range item.Inputs {
 		plan, err := p.net.Plan(graph.Spec{
-			Inputs:        map[string][]int{inputImage: {1, 3, in.H, in.W}},
-			Probabilities: &graph.Probabilities{Output: outputMain, Height: h, Width: w},
+			Inputs:        map[string][]int{models.InputName: {1, 3, in.H, in.W}},
+			Probabilities: &graph.Probabilities{Output: models.OutputName, Height: h, Width: w},
 		})
 		if err != nil {
 			return nil, err
 		}
-		if err := plan.SetInput(inputImage, in.Image); err != nil {
+		if err := plan.SetInput(models.InputName, in.Image); err != nil {
 			return nil, err
 		}
 		if err := plan.RunAll(); err != nil {

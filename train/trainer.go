@@ -6,17 +6,11 @@ import (
 
 	"github.com/graft-onnx/graft/graph"
 	"github.com/graft-onnx/graft/graph/kernel"
+	"github.com/graft-onnx/graft/models"
 	"github.com/graft-onnx/graft/onnx"
 	"github.com/graft-onnx/graft/onnx/pb"
 	"github.com/graft-onnx/graft/train/config"
 	"github.com/graft-onnx/graft/train/history"
-)
-
-// Names of a trainable model's values.
-const (
-	inputImage    = "image"
-	outputMain    = "logprob"         // log-probabilities (N,C,h,w)
-	outputDeepSup = "logprob_deepsup" // the same from the deep supervision branch
 )
 
 // LossError is a loss that is not a number.
@@ -56,16 +50,16 @@ func NewTrainer(cfg *config.Config, m *onnx.Model, dev kernel.Device) (*Trainer,
 	loss := &graph.Loss{Ignore: -1}
 	for _, out := range m.GetGraph().GetOutput() {
 		switch out.GetName() {
-		case outputMain:
-			loss.Outputs = append([]graph.LossOutput{{Name: outputMain, Weight: 1}}, loss.Outputs...)
-		case outputDeepSup:
+		case models.OutputName:
+			loss.Outputs = append([]graph.LossOutput{{Name: models.OutputName, Weight: 1}}, loss.Outputs...)
+		case models.DeepSupOutputName:
 			if cfg.Train.DeepSupScale > 0 {
-				loss.Outputs = append(loss.Outputs, graph.LossOutput{Name: outputDeepSup, Weight: float32(cfg.Train.DeepSupScale)})
+				loss.Outputs = append(loss.Outputs, graph.LossOutput{Name: models.DeepSupOutputName, Weight: float32(cfg.Train.DeepSupScale)})
 			}
 		}
 	}
-	if len(loss.Outputs) == 0 || loss.Outputs[0].Name != outputMain {
-		return nil, fmt.Errorf("%s: no output %q of log-probabilities to train; `graft new` makes such a model of a backbone and a decoder", modelName(m), outputMain)
+	if len(loss.Outputs) == 0 || loss.Outputs[0].Name != models.OutputName {
+		return nil, fmt.Errorf("%s: no output %q of log-probabilities to train; `graft new` makes such a model of a backbone and a decoder", modelName(m), models.OutputName)
 	}
 	classes, err := classCount(m)
 	if err != nil {
@@ -132,14 +126,14 @@ func setMomentum(m *onnx.Model, newest float64) {
 // ignored pixels. The weights are unchanged when it fails.
 func (t *Trainer) Step(image []float32, shape []int, labels []int32) (history.Record, error) {
 	spec := graph.Spec{
-		Inputs: map[string][]int{inputImage: shape}, Mode: graph.Train,
+		Inputs: map[string][]int{models.InputName: shape}, Mode: graph.Train,
 		FixBN: t.cfg.Train.FixBN, Loss: t.loss,
 	}
 	plan, err := t.Net.Plan(spec)
 	if err != nil {
 		return history.Record{}, err
 	}
-	if err := plan.SetInput(inputImage, image); err != nil {
+	if err := plan.SetInput(models.InputName, image); err != nil {
 		return history.Record{}, err
 	}
 	for _, o := range t.loss.Outputs {
