@@ -31,18 +31,18 @@ func TestCalmTraces(t *testing.T) {
 
 		s := ref.start(t, ref.model(t), dev, config)
 		before := s.values()
-		worst := 0.0
+		used := 0.0
 		for i, want := range exact.Losses {
 			got := s.run(i)
 			tolerance := max(calmLossTolerance, spreadFactor*apart[i])
 			d := relative(got.Total, i)
-			worst = max(worst, d/tolerance)
+			used = max(used, d/tolerance)
 			if !(d <= tolerance) {
 				t.Errorf("iteration %d: loss %.7f, want %.7f: relative difference %.2g > %.2g", i, got.Total, want, d, tolerance)
 			}
 			s.step(i)
 		}
-		t.Logf("losses: at most %.0f %% of the tolerance", 100*worst)
+		t.Logf("losses: at most %.0f %% of the tolerance", 100*used)
 
 		updates := s.values().minus(before)
 		if len(updates) != len(calm.Updates) {

@@ -77,10 +77,15 @@ const (
 	accuracyPixels     = 4
 )
 
-// Rounding grows from iteration to iteration until PyTorch's own variants lie
-// further apart than the tolerance. From there the largest distance between
-// them so far, times this factor, is what another order of summation may make.
-const spreadFactor = 2
+// Where PyTorch's own variants, which differ in nothing but rounding, lie
+// further apart than the tolerance, the largest distance between them times a
+// factor takes its place: what another order of summation may make. The stored
+// losses soon depend on rounding altogether, and six variants show only part of
+// where that leads; see TestCalmTraces for the sharp comparison.
+const (
+	spreadFactor = 2
+	chaosFactor  = 3
+)
 
 // vanishingTolerance bounds gradients that are zero in exact arithmetic, in
 // the norm of all gradients.
@@ -161,16 +166,19 @@ func TestReferenceTraces(t *testing.T) {
 		accuracySpread := spread(ref.record.Variants, func(v variant, i int) float64 {
 			return math.Abs(v.Accuracies[i] - stored.Accuracies[i])
 		})
+		used := 0.0
 		for i, want := range ref.Trace {
 			got := s.run(i)
 			tolerance := firstLossTolerance
 			if i > 0 {
-				tolerance = max(lossTolerance, spreadFactor*lossSpread[i])
+				tolerance = max(lossTolerance, chaosFactor*lossSpread[i])
 			}
-			if d := math.Abs(got.Total-want.Loss) / want.Loss; !(d <= tolerance) {
+			d := math.Abs(got.Total-want.Loss) / want.Loss
+			used = max(used, d/tolerance)
+			if !(d <= tolerance) {
 				t.Errorf("iteration %d: loss %.7f, want %.7f: relative difference %.2g > %.2g", i, got.Total, want.Loss, d, tolerance)
 			}
-			pixels := max(accuracyPixels, spreadFactor*accuracySpread[i]*float64(got.Labelled))
+			pixels := max(accuracyPixels, chaosFactor*accuracySpread[i]*float64(got.Labelled))
 			if d := math.Abs(got.Accuracy()-want.Acc) * float64(got.Labelled); !(d <= pixels) {
 				t.Errorf("iteration %d: accuracy %.6f, want %.6f: %.0f > %.0f pixels apart", i, got.Accuracy(), want.Acc, d, pixels)
 			}
@@ -190,6 +198,7 @@ func TestReferenceTraces(t *testing.T) {
 				t.Errorf("iteration %d: learning rates %g %g, want %g %g", i, lrEncoder, lrDecoder, want.LrEncoder, want.LrDecoder)
 			}
 		}
+		t.Logf("losses: at most %.0f %% of the tolerance", 100*used)
 	})
 }
 
