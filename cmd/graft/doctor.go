@@ -90,6 +90,9 @@ func (c *doctorCommand) Run(ctx context.Context, s streams) error {
 			}
 		}
 		for _, split := range []data.Split{data.Train, data.Val} {
+			if split == data.Val && cfg.Dataset.ListVal == "" && cfg.Dataset.ValImages == "" {
+				continue // training does without
+			}
 			if d.Data[string(split)], err = inspectSet(ctx, s.err, cfg, split); err != nil {
 				return err
 			}

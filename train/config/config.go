@@ -33,7 +33,9 @@ type Dataset struct {
 	// Own keys.
 
 	// TrainImages and TrainMasks are folders whose files pair by stem
-	// (name without extension); they replace list_train. The same for val.
+	// (name without extension); they replace list_train. The same for val,
+	// which may be left out: without a list_val of its own the run then has
+	// no validation.
 	TrainImages string `yaml:"train_images"`
 	TrainMasks  string `yaml:"train_masks"`
 	ValImages   string `yaml:"val_images"`

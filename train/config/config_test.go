@@ -223,3 +223,29 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// Training folders do without the default validation list, not without one
+// that was named.
+func TestValidationOfFolders(t *testing.T) {
+	folders := []string{"DATASET.train_images", "a", "DATASET.train_masks", "b"}
+	for _, test := range []struct {
+		overrides []string
+		want      string
+	}{
+		{nil, "./data/validation.odgt"},
+		{folders, ""},
+		{append(folders, "DATASET.list_val", "v.odgt"), "v.odgt"},
+	} {
+		c, err := Parse(nil, "", test.overrides...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.Dataset.ListVal != test.want {
+			t.Errorf("%q: list_val %q, want %q", test.overrides, c.Dataset.ListVal, test.want)
+		}
+		again, err := Parse(c.YAML(), "again")
+		if err != nil || again.Dataset.ListVal != test.want {
+			t.Errorf("%q: read back as %q, %v", test.overrides, again.Dataset.ListVal, err)
+		}
+	}
+}

@@ -2,7 +2,9 @@ package data
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"runtime"
 
@@ -59,7 +61,14 @@ func List(c *config.Config, split Split) (*Set, error) {
 	if images != "" {
 		return OpenFolders(images, masks)
 	}
-	return OpenList(list, d.RootDataset)
+	if list == "" {
+		return nil, fmt.Errorf("data: no %s set: DATASET.list_%s is empty, and so is DATASET.%s_images", split, split, split)
+	}
+	set, err := OpenList(list, d.RootDataset)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%w; set DATASET.list_%s, or the folders DATASET.%s_images and DATASET.%s_masks", err, split, split, split)
+	}
+	return set, err
 }
 
 // Measure fills in sizes that the list did not give, from the files' headers.
