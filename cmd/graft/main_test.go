@@ -164,7 +164,7 @@ DIR: %q
 // program builds the program once, for tests that send it signals.
 var program = sync.OnceValues(func() (string, error) {
 	path := filepath.Join(scratch, "graft")
-	out, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput()
+	out, err := exec.Command("go", "build", "-buildvcs=false", "-o", path, ".").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("go build: %w\n%s", err, out)
 	}
