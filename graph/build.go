@@ -301,7 +301,7 @@ func (b *builder) gradientRoots(seeds []seed) error {
 	names := map[*op.Node]string{}
 	for _, l := range b.leaves {
 		switch {
-		case l.param != nil && l.param.Trainable && !b.spec.frozen(l.param.Name):
+		case l.param != nil && l.param.Trainable:
 			names[l.node] = l.param.Name
 		case b.spec.InputGradients && l.input != "" && b.values[l.input] == l.node:
 			names[l.node] = InputGradient(l.input)

@@ -10,9 +10,10 @@
 //  3. The operator builders of package op turn the record into a Gorgonia
 //     ExprGraph; tensors join it by name (build.go).
 //  4. A walk over SymDiff adds the gradient (gradient.go).
-//  5. The graph is lowered to kernel calls over one arena, with buffers shared
-//     by liveness (compile.go, arena.go). The result is a Plan (plan.go),
-//     which satisfies gorgonia.VM.
+//  5. The graph is lowered to kernel calls over one arena: activations join
+//     the kernel before them (fuse.go), buffers are shared by liveness
+//     (compile.go, arena.go). The result is a Plan (plan.go), which satisfies
+//     gorgonia.VM.
 //
 // Plans of one Network share parameters, gradients and one arena, so any
 // number of input shapes can be trained in turn. A Network is used by one

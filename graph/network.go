@@ -3,7 +3,6 @@ package graph
 import (
 	"container/list"
 	"fmt"
-	"slices"
 	"sort"
 	"strings"
 
@@ -47,8 +46,6 @@ type Spec struct {
 	InputGradients bool
 	// Probabilities replaces the outputs by OutputProbabilities alone.
 	Probabilities *Probabilities
-	// Frozen lists prefixes of parameter names that get no gradient.
-	Frozen []string
 }
 
 // Probabilities are the class probabilities (N,C,Height,Width) that an output
@@ -83,10 +80,6 @@ func CotangentInput(output string) string { return "gradient of " + output }
 // InputGradient names the Plan output with the gradient of a data input.
 func InputGradient(input string) string { return "gradient of input " + input }
 
-func (s Spec) frozen(name string) bool {
-	return slices.ContainsFunc(s.Frozen, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
-}
-
 // key identifies a Spec.
 func (s Spec) key() string {
 	names := make([]string, 0, len(s.Inputs))
@@ -98,7 +91,7 @@ func (s Spec) key() string {
 	for _, k := range names {
 		fmt.Fprintf(&b, "%q%v ", k, s.Inputs[k])
 	}
-	fmt.Fprintf(&b, "%v %v %v %v %q", s.Mode, s.FixBN, s.Cotangents, s.InputGradients, s.Frozen)
+	fmt.Fprintf(&b, "%v %v %q %v", s.Mode, s.FixBN, s.Cotangents, s.InputGradients)
 	if s.Loss != nil {
 		fmt.Fprintf(&b, " %+v", *s.Loss)
 	}

@@ -3,6 +3,7 @@ package train
 import (
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/graft-onnx/graft/models"
 	"github.com/graft-onnx/graft/onnx"
@@ -78,7 +79,7 @@ func copyInitializers(m, from *onnx.Model, prefix string) error {
 	}
 	copied := 0
 	for _, t := range m.GetGraph().GetInitializer() {
-		if !hasPrefix(t.GetName(), []string{prefix}) {
+		if !strings.HasPrefix(t.GetName(), prefix) {
 			continue
 		}
 		s := source[t.GetName()]

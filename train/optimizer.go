@@ -34,13 +34,13 @@ type sgdParameter struct {
 	args     []kernel.Buffer
 }
 
-// NewSGD makes an optimizer for the trainable parameters of a network whose
-// names have none of the frozen prefixes. Velocities start at zero.
-func NewSGD(net *graph.Network, momentum, decay float64, frozen ...string) (*SGD, error) {
+// NewSGD makes an optimizer for the trainable parameters of a network.
+// Velocities start at zero.
+func NewSGD(net *graph.Network, momentum, decay float64) (*SGD, error) {
 	o := &SGD{net: net, momentum: momentum, decay: decay, hyper: map[group]kernel.Buffer{}}
 	dev := net.Device()
 	for _, p := range net.Parameters() {
-		if !p.Trainable || hasPrefix(p.Name, frozen) {
+		if !p.Trainable {
 			continue
 		}
 		s := &sgdParameter{Parameter: p, group: group{strings.HasPrefix(p.Name, models.DecoderPrefix), p.Decay}}
@@ -59,15 +59,6 @@ func NewSGD(net *graph.Network, momentum, decay float64, frozen ...string) (*SGD
 		o.params = append(o.params, s)
 	}
 	return o, nil
-}
-
-func hasPrefix(name string, prefixes []string) bool {
-	for _, p := range prefixes {
-		if strings.HasPrefix(name, p) {
-			return true
-		}
-	}
-	return false
 }
 
 // Step applies the gradients of the last training run with the two learning
