@@ -61,7 +61,9 @@ func Inference(m *onnx.Model, opts Options) (*onnx.Model, error) {
 			return nil, err
 		}
 	}
-	writeJSON(out, DeployKey, deploy)
+	if err := out.SetMetadataJSON(DeployKey, deploy); err != nil {
+		return nil, err
+	}
 	out.ProducerName, out.Path = "graft", ""
 	if err := onnx.Check(out); err != nil {
 		return nil, fmt.Errorf("the exported graph is not valid: %w", err)
@@ -148,7 +150,7 @@ func fixShape(m *onnx.Model, opts Options) (*onnx.Model, error) {
 // class list goes along as it is, if it can be read at all.
 func describe(m *onnx.Model, opts Options) (mean, std []float32, err error) {
 	var classes []json.RawMessage
-	if _, err := readJSON(m, onnx.ClassesKey, &classes); err != nil {
+	if _, err := m.MetadataJSON(onnx.ClassesKey, &classes); err != nil {
 		return nil, nil, err
 	}
 	if mean, std, err = onnx.Normalisation(m); err != nil {

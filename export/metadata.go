@@ -1,8 +1,6 @@
 package export
 
 import (
-	"encoding/json"
-	"fmt"
 	"strings"
 
 	"github.com/graft-onnx/graft/onnx"
@@ -36,28 +34,8 @@ type Deployment struct {
 // exported by Inference.
 func ReadDeployment(m *onnx.Model) (Deployment, bool, error) {
 	var d Deployment
-	found, err := readJSON(m, DeployKey, &d)
+	found, err := m.MetadataJSON(DeployKey, &d)
 	return d, found, err
-}
-
-func readJSON(m *onnx.Model, key string, into any) (bool, error) {
-	text, ok := m.Metadata(key)
-	if !ok {
-		return false, nil
-	}
-	if err := json.Unmarshal([]byte(text), into); err != nil {
-		return false, &onnx.Error{File: m.Path, Msg: fmt.Sprintf("metadata %s cannot be read: %v", key, err), Err: onnx.ErrInvalid}
-	}
-	return true, nil
-}
-
-// writeJSON stores a value of one of this package's types, which all have a
-// JSON form.
-func writeJSON(m *onnx.Model, key string, value any) {
-	text, err := json.Marshal(value)
-	if err == nil {
-		m.SetMetadata(key, string(text))
-	}
 }
 
 // stripTraining removes what only training needs: optimizer state, and graft's

@@ -22,12 +22,7 @@ func SetClasses(m *onnx.Model, classes Classes) error {
 	for i, c := range classes {
 		stored[i] = storedClass{c.Name, c.Label, fmt.Sprintf("#%02x%02x%02x", c.Colour.R, c.Colour.G, c.Colour.B)}
 	}
-	text, err := json.Marshal(stored)
-	if err != nil {
-		return fmt.Errorf("class list: %w", err)
-	}
-	m.SetMetadata(onnx.ClassesKey, string(text))
-	return nil
+	return m.SetMetadataJSON(onnx.ClassesKey, stored)
 }
 
 // ClassesOf returns the class list that the model carries, nil if it has none.

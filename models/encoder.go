@@ -1,7 +1,6 @@
 package models
 
 import (
-	"encoding/json"
 	"strconv"
 
 	"github.com/graft-onnx/graft/onnx"
@@ -56,12 +55,11 @@ func (e encoder) model(seed int64, width int) (*onnx.Model, error) {
 		taps[i] = onnx.Tap{Name: tap.name, Channels: tap.channels, Stride: e.strides[i]}
 		b.Output(tap.name, pb.TensorProto_FLOAT, "N", tap.channels, tap.name+"_height", tap.name+"_width")
 	}
-	text, err := json.Marshal(taps)
+	m, err := n.model()
 	if err != nil {
 		return nil, err
 	}
-	b.Metadata(onnx.TapsKey, string(text))
-	return n.model()
+	return m, m.SetMetadataJSON(onnx.TapsKey, taps)
 }
 
 // strides are those of the four taps: dilated encoders stay at 8.

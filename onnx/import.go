@@ -1,7 +1,6 @@
 package onnx
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -106,11 +105,9 @@ func Import(m *Model, outputStride int) (*Model, []Tap, error) {
 		tap.Channels = int(channels)
 		taps = append(taps, tap)
 	}
-	text, err := json.Marshal(taps)
-	if err != nil {
+	if err := enc.SetMetadataJSON(TapsKey, taps); err != nil {
 		return nil, nil, err
 	}
-	enc.SetMetadata(TapsKey, string(text))
 	if err := Check(enc); err != nil {
 		return nil, nil, err
 	}

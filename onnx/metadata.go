@@ -1,6 +1,11 @@
 package onnx
 
-import "github.com/graft-onnx/graft/onnx/pb"
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/graft-onnx/graft/onnx/pb"
+)
 
 // Metadata keys that describe a network, in training and deployed.
 const (
@@ -28,6 +33,29 @@ func (m *Model) SetMetadata(key, value string) {
 		}
 	}
 	m.MetadataProps = append(m.MetadataProps, &pb.StringStringEntryProto{Key: key, Value: value})
+}
+
+// MetadataJSON decodes the JSON value of a key; found is false where there is
+// none. Errors are *Error.
+func (m *Model) MetadataJSON(key string, into any) (found bool, err error) {
+	text, found := m.Metadata(key)
+	if !found {
+		return false, nil
+	}
+	if err := json.Unmarshal([]byte(text), into); err != nil {
+		return true, &Error{File: m.Path, Msg: fmt.Sprintf("metadata %s cannot be read: %v", key, err), Err: ErrInvalid}
+	}
+	return true, nil
+}
+
+// SetMetadataJSON stores a value as JSON. It fails for what JSON cannot hold.
+func (m *Model) SetMetadataJSON(key string, value any) error {
+	text, err := json.Marshal(value)
+	if err != nil {
+		return &Error{File: m.Path, Msg: fmt.Sprintf("metadata %s cannot be written: %v", key, err), Err: err}
+	}
+	m.SetMetadata(key, string(text))
+	return nil
 }
 
 // DeleteMetadata removes a key; an absent key is no error.

@@ -1,7 +1,6 @@
 package onnx
 
 import (
-	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
@@ -55,13 +54,13 @@ func Normalisation(m *Model) (mean, std []float32, err error) {
 }
 
 func threeNumbers(m *Model, key string, def []float32) ([]float32, error) {
-	text, ok := m.Metadata(key)
-	if !ok {
-		return def, nil
-	}
 	var values []float32
-	if err := json.Unmarshal([]byte(text), &values); err != nil {
-		return nil, &Error{File: m.Path, Msg: fmt.Sprintf("metadata %s cannot be read: %v", key, err), Err: ErrInvalid}
+	found, err := m.MetadataJSON(key, &values)
+	if err != nil {
+		return nil, err
+	}
+	if !found {
+		return def, nil
 	}
 	if len(values) != 3 {
 		return nil, &Error{File: m.Path, Msg: fmt.Sprintf("metadata %s has %d values, not 3", key, len(values)), Err: ErrInvalid}

@@ -58,11 +58,9 @@ func (c *Checkpoint) Save(path string) error {
 		state.Initializer = append(state.Initializer, onnx.NewFloats(velocityPrefix+name, shapes[name], c.Velocities[name]))
 	}
 	m.TrainingInfo = []*pb.TrainingInfoProto{{Algorithm: state}}
-	text, err := json.Marshal(c.Progress)
-	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+	if err := m.SetMetadataJSON(metadataTraining, c.Progress); err != nil {
+		return err
 	}
-	m.SetMetadata(metadataTraining, string(text))
 	return m.Save(path)
 }
 

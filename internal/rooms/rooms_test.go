@@ -29,7 +29,7 @@ var rooms = map[string]room{
 	"onnx/pb":     {others: []string{"google.golang.org/protobuf"}},
 	"onnx/pb/gen": {others: []string{"google.golang.org/protobuf", "github.com/bufbuild/protocompile"}},
 
-	"models": {ours: []string{"onnx", "onnx/pb"}},
+	"models": {ours: []string{"onnx", "onnx/pb"}, others: []string{"golang.org/x/sync/errgroup"}},
 
 	"graph": {
 		ours: []string{"onnx", "onnx/pb", "graph/op", "graph/kernel"},
@@ -54,7 +54,7 @@ var rooms = map[string]room{
 		"train/config", "train/data", "train/history", "train/metric", "train/progress", "train/report"}},
 	"train/config":   {ours: []string{"internal/atomicfile"}, others: []string{"gopkg.in/yaml.v3"}},
 	"train/data":     {ours: []string{"models", "train/config"}, others: []string{"golang.org/x/image", "golang.org/x/sync/errgroup"}},
-	"train/history":  {ours: []string{"internal/atomicfile"}},
+	"train/history":  {ours: []string{"internal/atomicfile", "train/metric"}},
 	"train/metric":   {},
 	"train/progress": {others: []string{"github.com/schollz/progressbar/v3", "golang.org/x/term"}},
 	"train/report": {

@@ -6,9 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"slices"
 	"strconv"
+
+	"github.com/graft-onnx/graft/train/metric"
 )
 
 // Record is one training iteration.
@@ -184,33 +185,14 @@ func readCSV[T any](r io.Reader, name string, columns []column[T], torn bool) ([
 	}
 }
 
-// number is a float that JSON writes as null where it is not finite, since
-// JSON has no other way.
-type number float64
-
-func (n number) MarshalJSON() ([]byte, error) {
-	if v := float64(n); !math.IsNaN(v) && !math.IsInf(v, 0) {
-		return json.Marshal(v)
-	}
-	return []byte("null"), nil
-}
-
-func (n *number) UnmarshalJSON(b []byte) error {
-	if string(b) == "null" {
-		*n = number(math.NaN())
-		return nil
-	}
-	return json.Unmarshal(b, (*float64)(n))
-}
-
 // MarshalJSON implements json.Marshaler.
 func (r Record) MarshalJSON() ([]byte, error) {
 	type plain Record
 	return json.Marshal(struct {
 		plain
-		Loss     number `json:"loss"`
-		Accuracy number `json:"accuracy"`
-	}{plain(r), number(r.Loss), number(r.Accuracy)})
+		Loss     metric.Number `json:"loss"`
+		Accuracy metric.Number `json:"accuracy"`
+	}{plain(r), metric.Number(r.Loss), metric.Number(r.Accuracy)})
 }
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -218,8 +200,8 @@ func (r *Record) UnmarshalJSON(b []byte) error {
 	type plain Record
 	in := struct {
 		*plain
-		Loss     number `json:"loss"`
-		Accuracy number `json:"accuracy"`
+		Loss     metric.Number `json:"loss"`
+		Accuracy metric.Number `json:"accuracy"`
 	}{plain: (*plain)(r)}
 	err := json.Unmarshal(b, &in)
 	r.Loss, r.Accuracy = float64(in.Loss), float64(in.Accuracy)
@@ -231,8 +213,8 @@ func (e Evaluation) MarshalJSON() ([]byte, error) {
 	type plain Evaluation
 	return json.Marshal(struct {
 		plain
-		MeanIoUPresent number `json:"mean_iou_present"`
-	}{plain(e), number(e.MeanIoUPresent)})
+		MeanIoUPresent metric.Number `json:"mean_iou_present"`
+	}{plain(e), metric.Number(e.MeanIoUPresent)})
 }
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -240,7 +222,7 @@ func (e *Evaluation) UnmarshalJSON(b []byte) error {
 	type plain Evaluation
 	in := struct {
 		*plain
-		MeanIoUPresent number `json:"mean_iou_present"`
+		MeanIoUPresent metric.Number `json:"mean_iou_present"`
 	}{plain: (*plain)(e)}
 	err := json.Unmarshal(b, &in)
 	e.MeanIoUPresent = float64(in.MeanIoUPresent)
