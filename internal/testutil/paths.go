@@ -23,6 +23,10 @@ func SharedDir(t testing.TB, elem ...string) string {
 	if dir == "" {
 		dir = filepath.Join(Root(), "..", "shared")
 	}
+	// Walks do not follow a link that they start from.
+	if real, err := filepath.EvalSymlinks(dir); err == nil {
+		dir = real
+	}
 	return existing(t, "reference material (set GRAFT_SHARED)", filepath.Join(append([]string{dir}, elem...)...))
 }
 
