@@ -16,8 +16,12 @@ import (
 
 // Write puts what write writes at path. Where anything fails the old file, if
 // there is one, stays as it was and nothing else is left. Errors are
-// *fs.PathError with path as the caller wrote it.
+// *fs.PathError with path as the caller wrote it. A device or a pipe is written
+// to as it is: renaming would put a file in its place.
 func Write(path string, write func(io.Writer) error) error {
+	if special(path) {
+		return writeThrough(path, write)
+	}
 	f, err := Stage(path, write)
 	if err != nil {
 		return err
@@ -41,15 +45,42 @@ type Staged struct {
 	shown      string // path as the caller wrote it, for errors
 }
 
+// special reports whether path is there and neither a file nor a folder.
+func special(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && !info.Mode().IsRegular() && !info.IsDir()
+}
+
+func writeThrough(path string, write func(io.Writer) error) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return failure(path, err)
+	}
+	err = write(f)
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return failure(path, err)
+	}
+	return nil
+}
+
+// errSpecial is why a device or a pipe cannot be staged.
+var errSpecial = errors.New("neither a file nor a folder")
+
 // Stage writes the file under another name; nothing is left where it fails.
 func Stage(path string, write func(io.Writer) error) (*Staged, error) {
+	if special(path) {
+		return nil, failure(path, errSpecial)
+	}
 	s := &Staged{path: path, shown: path}
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		s.path = real
 	}
 	f, err := createTemp(s.path)
 	if err != nil {
-		return nil, s.failure(err)
+		return nil, failure(s.shown, err)
 	}
 	s.temp = f.Name()
 	if info, serr := os.Stat(s.path); serr == nil && info.Mode().IsRegular() {
@@ -66,7 +97,7 @@ func Stage(path string, write func(io.Writer) error) (*Staged, error) {
 	}
 	if err != nil {
 		s.Discard()
-		return nil, s.failure(err)
+		return nil, failure(s.shown, err)
 	}
 	return s, nil
 }
@@ -74,7 +105,7 @@ func Stage(path string, write func(io.Writer) error) (*Staged, error) {
 // Commit gives the file its name.
 func (s *Staged) Commit() error {
 	if err := os.Rename(s.temp, s.path); err != nil {
-		return s.failure(err)
+		return failure(s.shown, err)
 	}
 	syncFolder(filepath.Dir(s.path))
 	return nil
@@ -84,7 +115,7 @@ func (s *Staged) Commit() error {
 func (s *Staged) Discard() { os.Remove(s.temp) }
 
 // failure names the file the caller wanted instead of the one that waits.
-func (s *Staged) failure(err error) error {
+func failure(shown string, err error) error {
 	cause := err
 	var pe *fs.PathError
 	var le *os.LinkError
@@ -94,7 +125,7 @@ func (s *Staged) failure(err error) error {
 	case errors.As(err, &le):
 		cause = le.Err
 	}
-	return &fs.PathError{Op: "write", Path: s.shown, Err: cause}
+	return &fs.PathError{Op: "write", Path: shown, Err: cause}
 }
 
 // createTemp opens a new file beside path, with the permissions that a file

@@ -126,3 +126,28 @@ func TestWriteOverALink(t *testing.T) {
 		t.Errorf("permissions %v, %v", info.Mode(), err)
 	}
 }
+
+// A device is written to and stays what it is.
+func TestWriteToADevice(t *testing.T) {
+	before, err := os.Stat(os.DevNull)
+	if err != nil || before.Mode().IsRegular() {
+		t.Skipf("skipped: no device %s here: %v", os.DevNull, err)
+	}
+	// A link of our own, so that a failure of this test leaves the device.
+	link := filepath.Join(t.TempDir(), "null")
+	if err := os.Symlink(os.DevNull, link); err != nil {
+		t.Skipf("skipped: no symbolic links here: %v", err)
+	}
+	if !special(link) {
+		t.Fatalf("%s passes for a file", link)
+	}
+	if err := WriteBytes(link, []byte("new")); err != nil {
+		t.Error(err)
+	}
+	if _, err := Stage(link, func(io.Writer) error { return nil }); !errors.Is(err, errSpecial) {
+		t.Errorf("staged over a device: %v", err)
+	}
+	if after, err := os.Stat(os.DevNull); err != nil || after.Mode() != before.Mode() {
+		t.Errorf("the device became %v, %v", after.Mode(), err)
+	}
+}
