@@ -58,9 +58,9 @@ func DecodePicture(path string, maxPixels int, o Orientation) (*Picture, error) 
 
 // Measure returns a picture's size from its header.
 func Measure(path string, o Orientation) (width, height int, err error) {
-	f, err := os.Open(path)
+	f, _, err := open(path)
 	if err != nil {
-		return 0, 0, &DecodeError{path, err, ""}
+		return 0, 0, err
 	}
 	defer f.Close()
 	// The header and EXIF segments of ordinary files; larger metadata is
@@ -90,22 +90,32 @@ func Measure(path string, o Orientation) (width, height int, err error) {
 	return cfg.Width, cfg.Height, nil
 }
 
-func readFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, &DecodeError{path, err, ""}
-	}
-	defer f.Close()
-	info, err := f.Stat()
+// open opens a regular file no larger than maxFile and returns its size.
+// Opening a pipe would wait for somebody to write to it, so it looks first.
+func open(path string) (*os.File, int64, error) {
+	info, err := os.Stat(path)
 	switch {
 	case err != nil:
-		return nil, &DecodeError{path, err, ""}
+		return nil, 0, &DecodeError{path, err, ""}
 	case !info.Mode().IsRegular():
-		return nil, &DecodeError{path, errors.New("not a file"), ""}
+		return nil, 0, &DecodeError{path, errors.New("not a file"), ""}
 	case info.Size() > maxFile:
-		return nil, &DecodeError{path, fmt.Errorf("%d bytes, more than %d", info.Size(), maxFile), ""}
+		return nil, 0, &DecodeError{path, fmt.Errorf("%d bytes, more than %d", info.Size(), maxFile), ""}
 	}
-	b := make([]byte, info.Size())
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, 0, &DecodeError{path, err, ""}
+	}
+	return f, info.Size(), nil
+}
+
+func readFile(path string) ([]byte, error) {
+	f, size, err := open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b := make([]byte, size)
 	if _, err := io.ReadFull(f, b); err != nil {
 		return nil, &DecodeError{path, err, ""}
 	}

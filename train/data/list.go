@@ -209,10 +209,21 @@ func OpenFolders(images, masks string) (*Set, error) {
 
 func stem(path string) string { return strings.TrimSuffix(path, filepath.Ext(path)) }
 
-// walk lists the pictures below a folder, sorted, relative to it.
+// walk lists the pictures below a folder, sorted, relative to it. The folder
+// may be a link; links to folders inside it are not followed.
 func walk(dir string) ([]string, error) {
+	info, err := os.Stat(dir)
+	if err == nil && !info.IsDir() {
+		err = fmt.Errorf("%s is not a folder", dir)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("data: folder: %w", err)
+	}
+	if real, err := filepath.EvalSymlinks(dir); err == nil {
+		dir = real
+	}
 	var out []string
-	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+	err = filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}

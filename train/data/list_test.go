@@ -157,3 +157,28 @@ func TestOpenByConfig(t *testing.T) {
 		}
 	}
 }
+
+func TestOpenFoldersByALink(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "real"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "real", "a.png"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(dir, "link")
+	if err := os.Symlink("real", link); err != nil {
+		t.Skipf("skipped: no symbolic links here: %v", err)
+	}
+	set, err := OpenFolders(link, link)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(set.Records) != 1 || set.Records[0].Image != filepath.Join(link, "a.png") {
+		t.Errorf("got %+v", set.Records)
+	}
+	file := filepath.Join(link, "a.png")
+	if _, err := OpenFolders(file, link); err == nil || !strings.Contains(err.Error(), "not a folder") {
+		t.Errorf("a file for a folder: %v", err)
+	}
+}
