@@ -8,9 +8,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/graft-onnx/graft/graph/kernel"
+	"github.com/graft-onnx/graft/internal/folderlock"
 	"github.com/graft-onnx/graft/train/config"
 	"github.com/graft-onnx/graft/train/data"
 	"github.com/graft-onnx/graft/train/history"
@@ -66,6 +68,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer r.lock.Unlock()
 	err = r.loop(ctx)
 	if e := r.log.Close(); err == nil {
 		err = e
@@ -78,9 +81,11 @@ type run struct {
 	Options
 	trainer *Trainer
 	train   *data.Set
-	val     *data.Set // nil without one
+	val     *data.Set        // nil without one
+	lock    *folderlock.Lock // of the run folder
 	log     *history.Log
-	samples []report.Sample // of the last evaluation
+	known   []history.Record // of the checkpoint that the run goes on from
+	samples []report.Sample  // of the last evaluation
 	result  Result
 }
 
@@ -98,8 +103,8 @@ func start(o Options) (*run, error) {
 		if cfg.Train.StartEpoch > 0 {
 			return nil, fmt.Errorf("TRAIN.start_epoch %d continues a run; use --resume, which finds the epoch in the checkpoint", cfg.Train.StartEpoch)
 		}
-		if _, err := os.Stat(r.result.Checkpoint); err == nil {
-			return nil, fmt.Errorf("%s: %w; continue it with --resume, or choose another DIR", cfg.Dir, ErrRunExists)
+		if err := r.refuseExisting(); err != nil {
+			return nil, err
 		}
 	}
 	var err error
@@ -115,16 +120,45 @@ func start(o Options) (*run, error) {
 		return nil, err
 	}
 	if err := os.MkdirAll(cfg.Dir, 0o755); err != nil {
+		return nil, fmt.Errorf("DIR: %w", err)
+	}
+	if r.lock, err = folderlock.Acquire(cfg.Dir); err != nil {
+		if errors.Is(err, folderlock.ErrHeld) {
+			err = fmt.Errorf("%w; another training writes there, so wait for it or choose another DIR", err)
+		}
+		return nil, fmt.Errorf("DIR: %w", err)
+	}
+	if err := r.openFolder(); err != nil {
+		r.lock.Unlock()
 		return nil, err
 	}
-	if err := cfg.Save(filepath.Join(cfg.Dir, ConfigFile)); err != nil {
-		return nil, err
+	return r, nil
+}
+
+// openFolder writes what a run begins with into its folder.
+func (r *run) openFolder() (err error) {
+	dir := r.Config.Dir
+	if r.Resume == "" {
+		// Another run may have ended between the first look and the lock.
+		if err := r.refuseExisting(); err != nil {
+			return err
+		}
 	}
-	if err := r.environment().Save(filepath.Join(cfg.Dir, EnvironmentFile)); err != nil {
-		return nil, err
+	if err := r.Config.Save(filepath.Join(dir, ConfigFile)); err != nil {
+		return err
 	}
-	r.log, err = history.Open(cfg.Dir, r.trainer.Iteration)
-	return r, err
+	if err := r.environment().Save(filepath.Join(dir, EnvironmentFile)); err != nil {
+		return err
+	}
+	r.log, err = history.Open(dir, r.trainer.Iteration, r.known)
+	return err
+}
+
+func (r *run) refuseExisting() error {
+	if _, err := os.Stat(r.result.Checkpoint); err == nil {
+		return fmt.Errorf("%s: %w; continue it with --resume, or choose another DIR", r.Config.Dir, ErrRunExists)
+	}
+	return nil
 }
 
 func (r *run) environment() *report.Environment {
@@ -145,13 +179,46 @@ func (r *run) open() (err error) {
 	if err != nil {
 		return err
 	}
+	if err := r.compare(c); err != nil {
+		return err
+	}
 	if r.trainer, err = NewTrainer(r.Config, c.Model, r.Device); err != nil {
 		return err
+	}
+	r.known = c.Progress.History
+	r.result.Iterations = c.Progress.Iteration
+	if n := len(r.known); n > 0 {
+		r.result.Loss = r.known[n-1].Loss
 	}
 	return r.trainer.Restore(c)
 }
 
+// compare tells of settings that are not those the checkpoint was written
+// with, and refuses those of the model, which is in the checkpoint.
+func (r *run) compare(c *Checkpoint) error {
+	before, err := config.Parse([]byte(c.Progress.Config), c.Model.Path)
+	if err != nil {
+		return nil // written by another version, whose keys differ
+	}
+	var told []string
+	for _, change := range config.Changes(before, r.Config) {
+		if strings.HasPrefix(change.Key, "MODEL.") {
+			return fmt.Errorf("%s: %s was %s and is %s now; a resumed run keeps its model", c.Model.Path, change.Key, change.From, change.To)
+		}
+		if change.Key != "DIR" {
+			told = append(told, fmt.Sprintf("%s %s, was %s", change.Key, change.To, change.From))
+		}
+	}
+	if len(told) > 0 {
+		fmt.Fprintf(r.Output, "resuming with other settings: %s\n", strings.Join(told, "; "))
+	}
+	return nil
+}
+
 func (r *run) loop(ctx context.Context) error {
+	if r.trainer.Iteration >= r.Config.MaxIters() {
+		return r.complete(ctx)
+	}
 	cfg, t := r.Config, r.trainer
 	loader, err := data.NewTrainLoader(r.train, data.OptionsFrom(cfg))
 	if err != nil {
@@ -185,6 +252,28 @@ func (r *run) loop(ctx context.Context) error {
 		r.result.Iterations, r.result.Loss = t.Iteration, rec.Loss
 		meter.Step(t.Iteration, fmt.Sprintf("epoch %.2f  loss %.4f  accuracy %5.2f %%  lr %.5f %.5f", rec.Epoch, rec.Loss, 100*rec.Accuracy, rec.LREncoder, rec.LRDecoder))
 		if err := r.afterStep(ctx, meter); err != nil {
+			return err
+		}
+	}
+	r.result.History = r.log.History()
+	return r.report()
+}
+
+// complete ends a run whose last step is in the checkpoint already: it may have
+// been stopped in the evaluation after it, or be resumed into another folder.
+func (r *run) complete(ctx context.Context) error {
+	total := r.Config.MaxIters()
+	meter := progress.New(r.Output, progress.Options{Label: "train", Total: total, Start: total, Every: r.Config.Train.DispIter})
+	defer meter.Done()
+	meter.Printf("all %d iterations are done; to train on, start a run of its own with MODEL.file %s", total, r.Resume)
+	if err := r.save(); err != nil {
+		return err
+	}
+	if r.val != nil {
+		if err := r.evaluate(ctx, meter); err != nil {
+			if ctx.Err() != nil {
+				return r.stop(meter)
+			}
 			return err
 		}
 	}
@@ -243,6 +332,9 @@ func (r *run) evaluate(ctx context.Context, meter *progress.Meter) error {
 	r.result.Evaluation = &s
 	done := r.trainer.Iteration
 	meter.Printf("evaluation after %d iterations: mIoU %.4f, pixel accuracy %.2f %%", done, s.MeanIoU, 100*s.Accuracy)
+	if known := r.log.History().Evaluations; len(known) > 0 && known[len(known)-1].Iteration == done {
+		return nil // of the same weights
+	}
 	return r.log.AppendEvaluation(history.Evaluation{
 		Iteration: done, Epoch: float64(done) / float64(r.Config.Train.EpochIters),
 		Accuracy: s.Accuracy, MeanIoU: s.MeanIoU, MeanIoUPresent: s.MeanIoUPresent, Seconds: time.Since(begin).Seconds(),

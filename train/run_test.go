@@ -6,10 +6,12 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/graft-onnx/graft/graph/device"
 	"github.com/graft-onnx/graft/graph/kernel"
+	"github.com/graft-onnx/graft/internal/folderlock"
 	"github.com/graft-onnx/graft/train/config"
 	"github.com/graft-onnx/graft/train/data"
 )
@@ -95,4 +97,85 @@ func (w *stopAfter) Write(p []byte) (int, error) {
 		w.stop()
 	}
 	return len(p), nil
+}
+
+// A finished run that is resumed keeps its files and fills in what is missing.
+func TestResumeOfAFinishedRun(t *testing.T) {
+	c := smallRun(t, t.TempDir())
+	c.Train.NumEpoch, c.Train.EpochIters = 1, 3
+	first, err := Run(context.Background(), Options{Config: c, Device: nativeDevice(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := []string{CheckpointFile, "history.csv", "evaluation.csv", "history.json", ReportFile}
+	before := map[string][]byte{}
+	for _, name := range names {
+		if before[name], err = os.ReadFile(filepath.Join(c.Dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again, err := Run(context.Background(), Options{Config: c, Device: nativeDevice(t), Resume: first.Checkpoint})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again.Iterations != 3 || again.Loss != first.Loss || again.Evaluation == nil || again.Evaluation.MeanIoU != first.Evaluation.MeanIoU {
+		t.Errorf("got %+v, want %+v", again, first)
+	}
+	for _, name := range names {
+		after, err := os.ReadFile(filepath.Join(c.Dir, name))
+		if err != nil || !bytes.Equal(after, before[name]) {
+			t.Errorf("%s differs: %d bytes, were %d, %v", name, len(after), len(before[name]), err)
+		}
+	}
+	other := *c
+	other.Dir = c.Dir + "-other"
+	if _, err := Run(context.Background(), Options{Config: &other, Device: nativeDevice(t), Resume: first.Checkpoint}); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{CheckpointFile, ReportFile, "evaluation.csv"} {
+		if _, err := os.Stat(filepath.Join(other.Dir, name)); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestOneRunInAFolder(t *testing.T) {
+	c := smallRun(t, t.TempDir())
+	c.Train.NumEpoch, c.Train.EpochIters = 1, 2
+	if err := os.MkdirAll(c.Dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	lock, err := folderlock.Acquire(c.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Run(context.Background(), Options{Config: c, Device: nativeDevice(t)}); !errors.Is(err, folderlock.ErrHeld) {
+		t.Errorf("beside another run: %v", err)
+	}
+	lock.Unlock()
+	if _, err := Run(context.Background(), Options{Config: c, Device: nativeDevice(t)}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestResumeWithOtherSettings(t *testing.T) {
+	c := smallRun(t, t.TempDir())
+	c.Train.NumEpoch, c.Train.EpochIters = 1, 2
+	first, err := Run(context.Background(), Options{Config: c, Device: nativeDevice(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	told, other := &bytes.Buffer{}, *c
+	other.Train.BatchSizePerGPU = 3
+	if _, err := Run(context.Background(), Options{Config: &other, Device: nativeDevice(t), Resume: first.Checkpoint, Output: told}); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(told.String(), "TRAIN.batch_size_per_gpu 3, was 2") {
+		t.Errorf("told %q", told)
+	}
+	other = *c
+	other.Model.Width = 4
+	if _, err := Run(context.Background(), Options{Config: &other, Device: nativeDevice(t), Resume: first.Checkpoint}); err == nil || !strings.Contains(err.Error(), "MODEL.width was 8 and is 4") {
+		t.Errorf("another model: %v", err)
+	}
 }

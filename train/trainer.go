@@ -184,7 +184,7 @@ func (t *Trainer) Checkpoint(records []history.Record) (*Checkpoint, error) {
 	}
 	records = slices.Clone(records)
 	for i := range records {
-		records[i].DataSeconds, records[i].StepSeconds = 0, 0
+		records[i] = records[i].Untimed()
 	}
 	return &Checkpoint{Model: m, Velocities: velocities, Progress: Progress{
 		Iteration: t.Iteration, MaxIterations: t.cfg.MaxIters(), Seed: uint64(t.cfg.Train.Seed),
@@ -195,7 +195,7 @@ func (t *Trainer) Checkpoint(records []history.Record) (*Checkpoint, error) {
 // Restore continues from a checkpoint that Checkpoint made.
 func (t *Trainer) Restore(c *Checkpoint) error {
 	if c.Progress.Seed != uint64(t.cfg.Train.Seed) || c.Progress.MaxIterations != t.cfg.MaxIters() {
-		return fmt.Errorf("%s: written by a run of %d iterations and seed %d, not %d and %d; a resumed run keeps both",
+		return fmt.Errorf("%s: written by a run of %d iterations and seed %d, not %d and %d; a resumed run keeps both, a new one begins from these weights with MODEL.file",
 			c.Model.Path, c.Progress.MaxIterations, c.Progress.Seed, t.cfg.MaxIters(), t.cfg.Train.Seed)
 	}
 	if err := copyParameters(t.Net, c.Model); err != nil {

@@ -51,7 +51,7 @@ var rooms = map[string]room{
 	"graph/device": {ours: []string{"graph/kernel", "graph/kernel/native", "graph/kernel/onednn"}},
 
 	"train": {ours: []string{"onnx", "onnx/pb", "models", "graph", "graph/kernel",
-		"train/config", "train/data", "train/history", "train/metric", "train/progress", "train/report"}},
+		"train/config", "train/data", "train/history", "train/metric", "train/progress", "train/report", "internal/folderlock"}},
 	"train/config":   {ours: []string{"internal/atomicfile"}, others: []string{"gopkg.in/yaml.v3"}},
 	"train/data":     {ours: []string{"models", "train/config"}, others: []string{"golang.org/x/image", "golang.org/x/sync/errgroup"}},
 	"train/history":  {ours: []string{"internal/atomicfile", "train/metric"}},
@@ -72,6 +72,7 @@ var rooms = map[string]room{
 	},
 
 	"internal/atomicfile": {},
+	"internal/folderlock": {},
 	"internal/rooms":      {},
 	"internal/testutil":   {ours: []string{"onnx/pb", "export/ort"}, others: []string{"google.golang.org/protobuf"}},
 }

@@ -43,6 +43,22 @@ func (c *Config) Save(path string) error {
 	return nil
 }
 
+// Change is a key whose value differs between two configurations, with the
+// values as YAML writes them.
+type Change struct{ Key, From, To string }
+
+// Changes lists the keys whose values differ, in the order of the file.
+func Changes(from, to *Config) []Change {
+	var out []Change
+	after := leaves(to).order
+	for i, l := range leaves(from).order {
+		if a, b := l.format(), after[i].format(); a != b {
+			out = append(out, Change{l.key, a, b})
+		}
+	}
+	return out
+}
+
 // format is the key's value as text that set reads back.
 func (l *leaf) format() string {
 	switch v := l.field.Interface().(type) {

@@ -26,6 +26,13 @@ type Record struct {
 	Width       int     `json:"width"`
 }
 
+// Untimed returns the record without the times, which differ between runs that
+// are equal otherwise.
+func (r Record) Untimed() Record {
+	r.DataSeconds, r.StepSeconds = 0, 0
+	return r
+}
+
 // Evaluation is one pass over the validation set.
 type Evaluation struct {
 	Iteration      int     `json:"iteration"` // training iterations done before it

@@ -16,9 +16,18 @@ func record(i int) Record {
 		LREncoder: 0.02, LRDecoder: 0.04 / 3, DataSeconds: 1e-3, StepSeconds: 0.25, Height: 240, Width: 320}
 }
 
+// known is what a checkpoint holds of the first n records.
+func known(n int) []Record {
+	var out []Record
+	for i := range n {
+		out = append(out, record(i).Untimed())
+	}
+	return out
+}
+
 func run(t *testing.T, dir string, from, to int) *Log {
 	t.Helper()
-	l, err := Open(dir, from)
+	l, err := Open(dir, from, known(from))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,14 +139,48 @@ func TestForeignFiles(t *testing.T) {
 	} {
 		os.WriteFile(filepath.Join(dir, RecordsFile), []byte(text), 0o644)
 		var e *FormatError
-		if _, err := Open(dir, 1); !errors.As(err, &e) || !strings.Contains(e.File, RecordsFile) {
+		if _, err := Open(dir, 1, known(1)); !errors.As(err, &e) || !strings.Contains(e.File, RecordsFile) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if got := read(t, dir, RecordsFile); got != text {
 			t.Errorf("%s: the file was changed", name)
 		}
 	}
-	if _, err := Open(filepath.Join(dir, "missing"), 0); err == nil {
+	if _, err := Open(filepath.Join(dir, "missing"), 0, nil); err == nil {
 		t.Error("no error for a missing folder")
+	}
+}
+
+// The records of the checkpoint replace files that belong to another run.
+func TestOpenWithOtherFiles(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		make func(dir string)
+	}{
+		{"none", func(string) {}},
+		{"too short", func(dir string) { run(t, dir, 0, 3).Close() }},
+		{"of another run", func(dir string) {
+			l := run(t, dir, 0, 6)
+			l.history.Records[2].Loss++
+			if err := replace(filepath.Join(dir, RecordsFile), l.history.WriteRecords); err != nil {
+				t.Fatal(err)
+			}
+		}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			dir := t.TempDir()
+			tc.make(dir)
+			l, err := Open(dir, 6, known(6))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			if !reflect.DeepEqual(l.History().Records, known(6)) || len(l.History().Evaluations) != 0 {
+				t.Errorf("got %+v", l.History())
+			}
+			if loaded, err := Load(dir); err != nil || !reflect.DeepEqual(loaded.Records, known(6)) {
+				t.Errorf("files hold %+v, %v", loaded, err)
+			}
+		})
 	}
 }

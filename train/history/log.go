@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/graft-onnx/graft/internal/atomicfile"
 )
@@ -29,8 +30,10 @@ type Log struct {
 }
 
 // Open opens the log of a run folder for a run that goes on with iteration,
-// 0 for a new one. Later records are dropped from the files.
-func Open(dir string, iteration int) (*Log, error) {
+// 0 for a new one. Later records are dropped from the files. Where the files
+// are not those of the run whose checkpoint holds the records known, another
+// folder's for example, these take their place.
+func Open(dir string, iteration int, known []Record) (*Log, error) {
 	l := &Log{dir: dir}
 	if iteration > 0 {
 		h, err := Load(dir)
@@ -38,6 +41,9 @@ func Open(dir string, iteration int) (*Log, error) {
 			return nil, err
 		}
 		h.Truncate(iteration)
+		if !slices.EqualFunc(h.Records, known, sameStep) {
+			h = &History{Records: slices.Clone(known)}
+		}
 		l.history = *h
 	}
 	var err error
@@ -50,6 +56,9 @@ func Open(dir string, iteration int) (*Log, error) {
 	}
 	return l, nil
 }
+
+// sameStep compares all but the times, which a checkpoint does not keep.
+func sameStep(a, b Record) bool { return a.Untimed() == b.Untimed() }
 
 // Load reads the history of a run folder, which may still be written to: a
 // torn last line is left out. Missing files are empty.
