@@ -45,6 +45,9 @@ func (c *exportCommand) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
+	if c.Labels != "" && c.Head != string(export.ArgMax) {
+		return usage("--labels is for --head argmax; the head is %s", c.Head)
+	}
 	if err := refuseExisting(c.Out, c.Force); err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -91,7 +92,11 @@ func run(args []string, s streams) (code int) {
 		if errors.As(err, &parse) && parse.Context != nil && parse.Context.Selected() != nil {
 			command += " " + parse.Context.Selected().Name
 		}
-		fmt.Fprintf(s.err, "graft: %v; see %s --help\n", err, command)
+		hint := ""
+		if word, ok := strings.CutPrefix(err.Error(), "unexpected argument "); ok && slices.Contains(config.Keys(), word) {
+			hint = "; settings stand together, with no option between them"
+		}
+		fmt.Fprintf(s.err, "graft: %v%s; see %s --help\n", err, hint, command)
 		return exitUsage
 	}
 	return exitCode(k.Run(), s.err)

@@ -23,10 +23,13 @@ type deviceFlags struct {
 	Threads int    `group:"device" help:"Threads of the device; 0 for all processors." placeholder:"N"`
 }
 
+// maxThreads bounds --threads: OpenMP crashes where it cannot start them all.
+const maxThreads = 1024
+
 // open opens the device, and says on w how to get a faster one.
 func (f deviceFlags) open(w io.Writer) (kernel.Device, error) {
-	if f.Threads < 0 {
-		return nil, usage("--threads is %d; give 0 or more", f.Threads)
+	if f.Threads < 0 || f.Threads > maxThreads {
+		return nil, usage("--threads is %d; give 0 to %d", f.Threads, maxThreads)
 	}
 	dev, err := device.OpenThreads(f.Device, f.Threads)
 	if err != nil {
@@ -119,6 +122,9 @@ func loadModel(path string) (*onnx.Model, error) {
 
 // refuseExisting protects a file that the user did not ask to replace.
 func refuseExisting(path string, force bool) error {
+	if path == "" {
+		return usage("-o is empty; name a file")
+	}
 	info, err := os.Stat(path)
 	switch {
 	case err != nil: // absent, or writing will tell

@@ -32,6 +32,12 @@ Fails when a probability differs by more than the tolerance or too few labels ag
 }
 
 func (c *verifyCommand) Run(ctx context.Context, s streams) error {
+	if !(c.Tolerance > 0 && c.Tolerance <= 1) {
+		return usage("--tolerance is %v; give more than 0, and 1 at most", c.Tolerance)
+	}
+	if !(c.Agreement > 0 && c.Agreement <= 1) {
+		return usage("--agreement is %v; give more than 0, and 1 at most", c.Agreement)
+	}
 	opts := export.VerifyOptions{Runtime: c.Runtime, Tolerance: c.Tolerance, Agreement: c.Agreement, Threads: c.Threads}
 	for _, text := range c.Sizes {
 		size, err := parseSize(text)
