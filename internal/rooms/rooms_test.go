@@ -71,6 +71,11 @@ var rooms = map[string]room{
 		others: []string{"github.com/alecthomas/kong", "github.com/willabides/kongplete", "github.com/posener/complete"},
 	},
 
+	"bench": {
+		ours:   []string{"onnx", "onnx/pb", "models", "graph/device", "export", "train", "train/config"},
+		others: []string{"google.golang.org/protobuf"},
+	},
+
 	"internal/atomicfile": {},
 	"internal/folderlock": {},
 	"internal/rooms":      {},

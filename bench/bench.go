@@ -1,0 +1,50 @@
+// Package bench measures whole training steps of graft and of PyTorch on the
+// same ONNX files.
+//
+//	PYTHON=python3 go run ./bench/compare
+//
+// prints the side-by-side table. bench/step times graft's steps of one file,
+// peer.py those of PyTorch, each in a process of its own, and bench/compare
+// starts them in turn.
+package bench
+
+import (
+	_ "embed" // the scripts
+	"slices"
+)
+
+// Peer is the script that times PyTorch, and Trace the module it imports under
+// the name trace.
+var (
+	//go:embed peer.py
+	Peer []byte
+	//go:embed trace.py
+	Trace []byte
+)
+
+// Result is what a process that timed training steps prints as JSON.
+type Result struct {
+	// Program describes what computed: version, instruction set.
+	Program string `json:"program"`
+	// Seconds holds the time of every reported step.
+	Seconds []float64 `json:"seconds"`
+	// Losses holds the loss before every update, warm-up included.
+	Losses []float64 `json:"losses"`
+	// PeakBytes is the most memory that the process ever had resident, 0 where
+	// the system does not tell.
+	PeakBytes int64 `json:"peak_bytes"`
+}
+
+// Median returns the middle value, the mean of the two middle ones of an even
+// number, and 0 of none.
+func Median(values []float64) float64 {
+	if len(values) == 0 {
+		return 0
+	}
+	v := slices.Sorted(slices.Values(values))
+	half := len(v) / 2
+	if len(v)%2 == 1 {
+		return v[half]
+	}
+	return (v[half-1] + v[half]) / 2
+}

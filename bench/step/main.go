@@ -1,0 +1,164 @@
+// Command step times training steps of a model file on one device and prints a
+// bench.Result.
+//
+//	go run ./bench/step --model model.onnx --image image.pb --label label.pb --device native
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"runtime/pprof"
+	"strconv"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/graft-onnx/graft/bench"
+	"github.com/graft-onnx/graft/graph/device"
+	"github.com/graft-onnx/graft/onnx"
+	"github.com/graft-onnx/graft/onnx/pb"
+	"github.com/graft-onnx/graft/train"
+	"github.com/graft-onnx/graft/train/config"
+)
+
+func main() {
+	if err := run(os.Args[1:], os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "step:", err)
+		os.Exit(1)
+	}
+}
+
+func run(args []string, out io.Writer) (err error) {
+	flags := flag.NewFlagSet("step", flag.ContinueOnError)
+	file := flags.String("model", "", "model `file`, as graft new writes it")
+	image := flags.String("image", "", "`file` with an ONNX tensor float32 (N,3,H,W)")
+	label := flags.String("label", "", "`file` with an ONNX tensor of integers (N,H/r,W/r), -1 for ignored")
+	name := flags.String("device", "auto", "auto, native or onednn")
+	threads := flags.Int("threads", 2, "threads of the device")
+	warmup := flags.Int("warmup", 2, "steps that are not reported")
+	steps := flags.Int("steps", 5, "steps that are reported")
+	profile := flags.String("cpuprofile", "", "`file` for a CPU profile of the reported steps")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+
+	pixels, shape, err := readTensor(*image, onnx.Floats)
+	if err != nil {
+		return err
+	}
+	wide, _, err := readTensor(*label, onnx.Ints)
+	if err != nil {
+		return err
+	}
+	labels := make([]int32, len(wide))
+	for i, v := range wide {
+		labels[i] = int32(v)
+	}
+	trainer, err := newTrainer(*file, *name, *threads)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, trainer.Net.Device().Close()) }()
+
+	result := bench.Result{Program: trainer.Net.Device().String()}
+	for i := range *warmup + *steps {
+		if i == *warmup && *profile != "" {
+			stop, err := startProfile(*profile)
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, stop()) }()
+		}
+		begin := time.Now()
+		record, err := trainer.Step(pixels, shape, labels)
+		if err != nil {
+			return err
+		}
+		if i >= *warmup {
+			result.Seconds = append(result.Seconds, time.Since(begin).Seconds())
+		}
+		result.Losses = append(result.Losses, record.Loss)
+	}
+	result.PeakBytes = peakBytes()
+	return json.NewEncoder(out).Encode(result)
+}
+
+// newTrainer makes what `graft train` would train with: the reference's
+// optimizer, at a learning rate that hardly decays.
+func newTrainer(file, name string, threads int) (*train.Trainer, error) {
+	m, err := onnx.Load(file)
+	if err != nil {
+		return nil, err
+	}
+	cfg := config.Default()
+	for _, o := range m.GetGraph().GetOutput() {
+		if dims := o.GetType().GetTensorType().GetShape().GetDim(); o.GetName() == onnx.OutputName && len(dims) > 1 {
+			cfg.Dataset.NumClass = int(dims[1].GetDimValue())
+		}
+	}
+	dev, err := device.OpenThreads(name, threads)
+	if err != nil {
+		return nil, err
+	}
+	trainer, err := train.NewTrainer(cfg, m, dev)
+	if err != nil {
+		return nil, errors.Join(err, dev.Close())
+	}
+	return trainer, nil
+}
+
+// readTensor reads a file that holds one ONNX tensor.
+func readTensor[T any](file string, values func(*pb.TensorProto) ([]T, error)) ([]T, []int, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, nil, err
+	}
+	var t pb.TensorProto
+	if err := proto.Unmarshal(data, &t); err != nil {
+		return nil, nil, fmt.Errorf("%s: not an ONNX tensor: %w", file, err)
+	}
+	v, err := values(&t)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return v, onnx.Dims(&t), nil
+}
+
+// startProfile writes a CPU profile until stop is called.
+func startProfile(file string) (stop func() error, err error) {
+	f, err := os.Create(file)
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return func() error {
+		pprof.StopCPUProfile()
+		return f.Close()
+	}, nil
+}
+
+// peakBytes returns the most memory that this process ever had resident, 0
+// where the system does not tell.
+func peakBytes() int64 {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(status)) {
+		if f := strings.Fields(line); len(f) == 3 && f[0] == "VmHWM:" {
+			kib, err := strconv.ParseInt(f[1], 10, 64)
+			if err != nil {
+				return 0
+			}
+			return kib << 10
+		}
+	}
+	return 0
+}

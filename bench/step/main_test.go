@@ -1,0 +1,88 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"math"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/graft-onnx/graft/bench"
+	"github.com/graft-onnx/graft/models"
+	"github.com/graft-onnx/graft/onnx"
+	"github.com/graft-onnx/graft/onnx/pb"
+)
+
+func writeTensor(t *testing.T, file string, tensor *pb.TensorProto) string {
+	t.Helper()
+	data, err := proto.Marshal(tensor)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, data, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+func TestStepsOfASmallNetwork(t *testing.T) {
+	dir := t.TempDir()
+	m, err := models.New(models.Spec{Encoder: "mobilenetv2dilated", Decoder: "c1", Classes: 3, Seed: 1, Width: 8})
+	if err != nil {
+		t.Fatal(err)
+	}
+	model := filepath.Join(dir, "model.onnx")
+	if err := m.Save(model); err != nil {
+		t.Fatal(err)
+	}
+	pixels := make([]float32, 2*3*32*48)
+	for i := range pixels {
+		pixels[i] = float32(i%7) - 3
+	}
+	labels := make([]int64, 2*4*6)
+	for i := range labels {
+		labels[i] = int64(i%4) - 1
+	}
+	image := writeTensor(t, filepath.Join(dir, "image.pb"), onnx.NewFloats("image", []int{2, 3, 32, 48}, pixels))
+	label := writeTensor(t, filepath.Join(dir, "label.pb"), onnx.NewInts("label", []int{2, 4, 6}, labels))
+
+	var out bytes.Buffer
+	args := []string{"--model", model, "--image", image, "--label", label, "--device", "native"}
+	if err := run(append(args, "--warmup", "2", "--steps", "3"), &out); err != nil {
+		t.Fatal(err)
+	}
+	var r bench.Result
+	if err := json.Unmarshal(out.Bytes(), &r); err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Seconds) != 3 || len(r.Losses) != 5 || !strings.Contains(r.Program, "native") {
+		t.Errorf("got %+v", r)
+	}
+	for _, s := range r.Seconds {
+		if s <= 0 {
+			t.Errorf("a step took %v seconds", s)
+		}
+	}
+	if r.Losses[4] >= r.Losses[0] || math.IsNaN(r.Losses[4]) {
+		t.Errorf("the loss does not fall: %v", r.Losses)
+	}
+	if runtime.GOOS == "linux" && r.PeakBytes < 1<<20 {
+		t.Errorf("peak memory is %d bytes", r.PeakBytes)
+	}
+
+	for name, args := range map[string][]string{
+		"no such model": {"--model", filepath.Join(dir, "none.onnx"), "--image", image, "--label", label},
+		"no tensor":     {"--model", model, "--image", filepath.Join(dir, "none.pb"), "--label", label},
+		"pixels first":  {"--model", model, "--image", label, "--label", image},
+		"no device":     append(args, "--device", "abacus"),
+	} {
+		if err := run(args, &out); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
