@@ -35,7 +35,8 @@ func newPredictor(net *graph.Network, m *onnx.Model) (*Predictor, error) {
 	return &Predictor{net: net, Classes: classes}, nil
 }
 
-// classCount returns the channels of a model's log-probabilities.
+// classCount returns the channels of a model's log-probabilities, and refuses
+// models of other than three input channels, which is what pictures have.
 func classCount(m *onnx.Model) (int, error) {
 	shapes, err := onnx.Infer(m)
 	if err != nil {
@@ -44,6 +45,9 @@ func classCount(m *onnx.Model) (int, error) {
 	out, ok := shapes[models.OutputName]
 	if !ok || len(out.Dims) != 4 || out.Dims[1].Size < 1 {
 		return 0, fmt.Errorf("%s: no output %q of log-probabilities (N,classes,H,W); `graft new` makes such a model of a backbone and a decoder, and training writes it as a checkpoint", modelName(m), models.OutputName)
+	}
+	if in := shapes[models.InputName]; len(in.Dims) == 4 && in.Dims[1].Size > 0 && in.Dims[1].Size != 3 {
+		return 0, fmt.Errorf("%s: its input has %d channels; pictures are RGB, so a backbone of 3 channels is needed", modelName(m), in.Dims[1].Size)
 	}
 	return int(out.Dims[1].Size), nil
 }

@@ -123,7 +123,7 @@ func setMomentum(m *onnx.Model, newest float64) {
 }
 
 // Step trains on one batch: image (N,3,H,W), labels (N,H/r,W/r) with -1 for
-// ignored pixels. The weights are unchanged when it fails.
+// ignored pixels, r being DATASET.segm_downsampling_rate. The weights are unchanged when it fails.
 func (t *Trainer) Step(image []float32, shape []int, labels []int32) (history.Record, error) {
 	spec := graph.Spec{
 		Inputs: map[string][]int{models.InputName: shape}, Mode: graph.Train,
@@ -136,10 +136,9 @@ func (t *Trainer) Step(image []float32, shape []int, labels []int32) (history.Re
 	if err := plan.SetInput(models.InputName, image); err != nil {
 		return history.Record{}, err
 	}
-	for _, o := range t.loss.Outputs {
-		if err := plan.SetLabels(o.Name, labels); err != nil {
-			return history.Record{}, fmt.Errorf("%w; DATASET.segm_downsampling_rate must be the model's stride", err)
-		}
+	rate := t.cfg.Dataset.SegmDownsamplingRate
+	if err := setLabels(plan, t.loss, labels, shape[0], shape[2]/rate, shape[3]/rate); err != nil {
+		return history.Record{}, err
 	}
 	plan.SetStep(uint64(t.Iteration))
 	if err := plan.RunAll(); err != nil {
