@@ -79,6 +79,13 @@ func (p *Predictor) Probabilities(item *data.EvalItem) ([]float32, error) {
 			sum[i] += v / float32(len(item.Inputs))
 		}
 	}
+	// A weight that is not finite makes every class of a pixel NaN, and the
+	// first class would win.
+	for _, v := range sum[:h*w] {
+		if v != v {
+			return nil, fmt.Errorf("%s: the model's probabilities are not numbers; a weight is NaN or infinite", item.Record.Name)
+		}
+	}
 	return sum, nil
 }
 

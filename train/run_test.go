@@ -3,7 +3,9 @@ package train
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +14,7 @@ import (
 	"github.com/graft-onnx/graft/graph/device"
 	"github.com/graft-onnx/graft/graph/kernel"
 	"github.com/graft-onnx/graft/internal/folderlock"
+	"github.com/graft-onnx/graft/onnx"
 	"github.com/graft-onnx/graft/train/config"
 	"github.com/graft-onnx/graft/train/data"
 )
@@ -177,5 +180,29 @@ func TestResumeWithOtherSettings(t *testing.T) {
 	other.Model.Width = 4
 	if _, err := Run(context.Background(), Options{Config: &other, Device: nativeDevice(t), Resume: first.Checkpoint}); err == nil || !strings.Contains(err.Error(), "MODEL.width was 8 and is 4") {
 		t.Errorf("another model: %v", err)
+	}
+}
+
+func TestPredictorRefusesNaN(t *testing.T) {
+	c := smallRun(t, t.TempDir())
+	m, err := InitialModel(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range m.GetGraph().GetInitializer() {
+		if strings.HasPrefix(w.GetName(), "decoder.") && len(onnx.Dims(w)) == 4 {
+			binary.LittleEndian.PutUint32(w.RawData, math.Float32bits(float32(math.NaN())))
+		}
+	}
+	p, err := NewPredictor(m, nativeDevice(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	val, err := data.Open(c, data.Val)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Evaluate(context.Background(), val, data.OptionsFrom(c), nil); err == nil || !strings.Contains(err.Error(), "NaN") || !strings.Contains(err.Error(), "images/val") {
+		t.Errorf("got %v", err)
 	}
 }
