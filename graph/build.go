@@ -45,6 +45,7 @@ type expression struct {
 	total     *op.Node            // (3): weighted loss on top
 	gradients map[string]*op.Node // by parameter name
 	inputs    map[string]*op.Node // by Plan input name
+	origins   map[int64]string    // ONNX node that a node is made for, or its gradient
 }
 
 // build makes the ExprGraph of a model for one Spec.
@@ -79,7 +80,7 @@ func (n *Network) buildOnce(spec Spec) (*expression, error) {
 	e := &expression{
 		graph:  gorgonia.NewGraph(gorgonia.WithGraphName(m.GetGraph().GetName())),
 		leaves: map[int64]*leaf{}, values: map[string]*op.Node{}, outputs: map[string]*op.Node{},
-		gradients: map[string]*op.Node{}, inputs: map[string]*op.Node{},
+		gradients: map[string]*op.Node{}, inputs: map[string]*op.Node{}, origins: map[int64]string{},
 	}
 	b := &builder{expression: e, network: n, model: m, spec: spec, shapes: shapes, constants: map[string]*pb.TensorProto{}}
 	if err := b.addLeaves(); err != nil {
@@ -127,6 +128,7 @@ func (b *builder) addLeaf(name string, dtype tensor.Dtype, shape []int, l leaf) 
 		l.node = gorgonia.NewTensor(b.graph, dtype, len(shape), opts...)
 	}
 	b.leaves[l.node.ID()] = &l
+	b.origins[l.node.ID()] = name
 	return l.node
 }
 
@@ -204,10 +206,12 @@ func (b *builder) addNodes(rec *recorder) error {
 			src.Inputs = append(src.Inputs, in)
 		}
 		build, _ := op.Lookup(node.GetDomain(), node.GetOpType())
+		made := len(b.graph.AllNodes())
 		out, err := build(src)
 		if err != nil {
 			return fail(err)
 		}
+		b.attribute(made, src.Name)
 		for k, name := range node.GetOutput() {
 			if name == "" {
 				continue
@@ -218,6 +222,14 @@ func (b *builder) addNodes(rec *recorder) error {
 		}
 	}
 	return nil
+}
+
+// attribute notes the origin of all nodes from the given one on, in the order
+// in which they were made.
+func (e *expression) attribute(first int, origin string) {
+	for _, n := range e.graph.AllNodes()[first:] {
+		e.origins[n.ID()] = origin
+	}
 }
 
 // attributes takes what onnx-go decoded; tensors come from the file, since
@@ -244,10 +256,12 @@ func (b *builder) addRoots() error {
 		if v == nil {
 			return fmt.Errorf("%s: no output %q of log-probabilities", b.model.Path, h.Output)
 		}
+		made := len(b.graph.AllNodes())
 		p, err := op.Probabilities(v, h.Height, h.Width)
 		if err != nil {
 			return fmt.Errorf("%s: output %q: %w", b.model.Path, h.Output, err)
 		}
+		b.attribute(made, OutputProbabilities)
 		b.outputs = map[string]*op.Node{OutputProbabilities: p}
 	}
 	var seeds []seed
@@ -267,6 +281,7 @@ func (b *builder) addRoots() error {
 			if err != nil {
 				return err
 			}
+			b.origins[nll.ID()] = "loss of " + o.Name
 			b.losses = append(b.losses, nll)
 		}
 		weights := make([]float32, len(l.Outputs))
@@ -278,6 +293,7 @@ func (b *builder) addRoots() error {
 			return err
 		}
 		b.total = total
+		b.origins[total.ID()] = "loss"
 		one := b.addLeaf("seed of the loss", tensor.Float32, []int{3}, leaf{data: []float32{1, 0, 0}})
 		seeds = append(seeds, seed{total, one})
 	}
@@ -311,7 +327,7 @@ func (b *builder) gradientRoots(seeds []seed) error {
 		wanted = append(wanted, l.node)
 	}
 	slices.SortFunc(wanted, func(x, y *op.Node) int { return int(x.ID() - y.ID()) })
-	grads, err := gradient(b.graph, seeds, wanted)
+	grads, err := gradient(b.graph, seeds, wanted, func(made int, of *op.Node) { b.attribute(made, b.origins[of.ID()]) })
 	if err != nil {
 		return fmt.Errorf("%s: %w", b.model.Path, err)
 	}

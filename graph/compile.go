@@ -260,6 +260,15 @@ func (l *linker) temp(size, step int) arg {
 	return arg{region: r, size: size}
 }
 
+// label says for a Profiler where an operator comes from.
+func (l *linker) label(node *op.Node) label {
+	kind := fmt.Sprint(node.Op())
+	if o, ok := node.Op().(*op.Op); ok {
+		kind = o.Name()
+	}
+	return label{kind, l.origins[node.ID()]}
+}
+
 // block adds the steps of one operator, and the updates of stored statistics
 // that hang on it.
 func (l *linker) block(step int, node *op.Node) error {
@@ -273,20 +282,20 @@ func (l *linker) block(step int, node *op.Node) error {
 	}
 	out := l.arg(l.values[node.ID()])
 	rng := arg{static: l.network.rng, size: 16}
-	name := fmt.Sprint(node.Op())
+	name, from := fmt.Sprint(node.Op()), l.label(node)
 	for _, call := range b.Calls {
 		args := make([]arg, len(call.Args))
 		for i, r := range call.Args {
 			args[i] = op.Resolve(r, in, temps, out, rng)
 		}
-		if err := l.step(name, step, call.Desc, args); err != nil {
+		if err := l.step(name, from, step, call.Desc, args); err != nil {
 			return err
 		}
 	}
 	for _, r := range l.updates[node.ID()] {
 		d := kernel.BatchNormRunning{C: node.Shape()[1], Momentum: r.momentum, Count: r.count}
 		args := []arg{out, {static: r.mean.Value, size: 4 * r.mean.Len()}, {static: r.variance.Value, size: 4 * r.variance.Len()}}
-		if err := l.step(name+".running", step, d, args); err != nil {
+		if err := l.step(name+".running", label{"BatchNorm.running", from.node}, step, d, args); err != nil {
 			return err
 		}
 	}
@@ -307,7 +316,7 @@ func (l *linker) gradientCopies(step int, node *op.Node) error {
 			return err
 		}
 		d := kernel.AddN{Inputs: 1, Len: p.Len()}
-		if err := l.step("copy of the gradient of "+p.Name, step, d, []arg{l.arg(v), {static: b, size: 4 * p.Len()}}); err != nil {
+		if err := l.step("copy of the gradient of "+p.Name, label{"gradient copy", p.Name}, step, d, []arg{l.arg(v), {static: b, size: 4 * p.Len()}}); err != nil {
 			return err
 		}
 	}
@@ -328,7 +337,7 @@ func (l *linker) copies() error {
 
 // step compiles one kernel call. It checks the arguments against the
 // description, so that no kernel can reach past a buffer.
-func (l *linker) step(name string, index int, d kernel.Desc, args []arg) error {
+func (l *linker) step(name string, from label, index int, d kernel.Desc, args []arg) error {
 	want := d.Args()
 	if len(want) != len(args) {
 		return fmt.Errorf("%T takes %d arguments, got %d", d, len(want), len(args))
@@ -345,6 +354,6 @@ func (l *linker) step(name string, index int, d kernel.Desc, args []arg) error {
 	if n := k.Scratch(); n > 0 {
 		args = append(args, l.temp(n, index))
 	}
-	l.plan.steps = append(l.plan.steps, &planStep{name: name, desc: d, kernel: k, args: args})
+	l.plan.steps = append(l.plan.steps, &planStep{label: from, name: name, desc: d, kernel: k, args: args})
 	return nil
 }

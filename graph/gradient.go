@@ -15,8 +15,9 @@ type seed struct{ node, grad *op.Node }
 // gradient extends the graph by the gradients of the wanted nodes, by reverse
 // accumulation over SymDiff. Where a value is read several times its gradients
 // are added in a fixed order. A wanted node that no seed depends on has no
-// entry in the result.
-func gradient(g *gorgonia.ExprGraph, seeds []seed, wanted []*op.Node) (map[*op.Node]*op.Node, error) {
+// entry in the result. After the gradient of a node, made gets the node and the
+// number of nodes that the graph had before.
+func gradient(g *gorgonia.ExprGraph, seeds []seed, wanted []*op.Node, made func(before int, of *op.Node)) (map[*op.Node]*op.Node, error) {
 	roots := make([]*op.Node, len(seeds))
 	for i, s := range seeds {
 		roots[i] = s.node
@@ -49,12 +50,14 @@ func gradient(g *gorgonia.ExprGraph, seeds []seed, wanted []*op.Node) (map[*op.N
 		if len(terms) == 0 || !needed[n] {
 			continue
 		}
+		before := len(g.AllNodes())
 		sum, err := op.AddN(terms...)
 		if err != nil {
 			return nil, err
 		}
 		sums[n] = sum
 		if n.Op() == nil {
+			made(before, n)
 			continue
 		}
 		in := children(g, n)
@@ -69,6 +72,7 @@ func gradient(g *gorgonia.ExprGraph, seeds []seed, wanted []*op.Node) (map[*op.N
 		if len(grads) != len(in) {
 			return nil, fmt.Errorf("gradient of %v: %d gradients for %d inputs", n.Op(), len(grads), len(in))
 		}
+		made(before, n)
 		for i, d := range grads {
 			if d != nil && needed[in[i]] {
 				parts[in[i]] = append(parts[in[i]], d)

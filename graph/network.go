@@ -115,6 +115,8 @@ type Network struct {
 	recent *list.List               // most recently used first
 	limit  int
 	memory int // bytes that an arena may take
+
+	profiler *Profiler // nil unless runs are timed
 }
 
 // unknownMemory limits an arena on machines that do not tell their memory.

@@ -33,6 +33,7 @@ type Plan struct {
 	bound     int // the Network's arena that the steps point into
 	staging   []float32
 	seedStep  [2]uint64
+	watched   *watched // what a Profiler keeps here
 }
 
 var _ gorgonia.VM = (*Plan)(nil)
@@ -58,7 +59,8 @@ type slot struct {
 }
 
 type planStep struct {
-	name    string
+	label
+	name    string // for errors
 	desc    kernel.Desc
 	kernel  kernel.Kernel
 	args    []arg
@@ -141,6 +143,9 @@ func (p *Plan) RunAll() error {
 	dev := p.network.dev
 	if err := dev.Upload(p.network.rng, kernel.Bytes(p.seedStep[:])); err != nil {
 		return err
+	}
+	if by := p.network.profiler; by != nil {
+		return dev.Do(func() error { return p.profile(by) })
 	}
 	return dev.Do(p.run)
 }

@@ -3,6 +3,7 @@ package train
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/graft-onnx/graft/graph"
 	"github.com/graft-onnx/graft/graph/kernel"
@@ -64,7 +65,7 @@ func NewSGD(net *graph.Network, momentum, decay float64) (*SGD, error) {
 // Step applies the gradients of the last training run with the two learning
 // rates. Parameters that the run did not reach keep their value.
 func (o *SGD) Step(lrEncoder, lrDecoder float64) error {
-	dev := o.net.Device()
+	dev, begin := o.net.Device(), time.Now()
 	for g, b := range o.hyper {
 		h := [3]float32{float32(lrEncoder), float32(o.momentum), 0}
 		if g.decoder {
@@ -77,7 +78,8 @@ func (o *SGD) Step(lrEncoder, lrDecoder float64) error {
 			return err
 		}
 	}
-	return dev.Do(func() error {
+	touched := 0
+	err := dev.Do(func() error {
 		for _, p := range o.params {
 			if p.Grad == nil {
 				continue
@@ -96,9 +98,13 @@ func (o *SGD) Step(lrEncoder, lrDecoder float64) error {
 			if err := p.kernel.Run(p.args); err != nil {
 				return fmt.Errorf("update of %q: %w", p.Name, err)
 			}
+			touched += p.Len()
 		}
 		return nil
 	})
+	// The gradient is read, parameter and velocity are read and written.
+	o.net.Profiler().Record("SGD", begin, 20*float64(touched))
+	return err
 }
 
 // State downloads the velocities, row-major, by parameter name.

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/graft-onnx/graft/graph"
 	"github.com/graft-onnx/graft/graph/kernel"
 	"github.com/graft-onnx/graft/internal/folderlock"
 	"github.com/graft-onnx/graft/train/config"
@@ -49,6 +50,9 @@ type Options struct {
 	Version string
 	// Output gets the progress display, usually os.Stderr; nil for none.
 	Output io.Writer
+	// Profiler times the training steps, without the evaluations; nil for
+	// none.
+	Profiler *graph.Profiler
 }
 
 // Result is what a run ends with.
@@ -220,6 +224,7 @@ func (r *run) loop(ctx context.Context) error {
 		return r.complete(ctx)
 	}
 	cfg, t := r.Config, r.trainer
+	t.Net.SetProfiler(r.Profiler)
 	loader, err := data.NewTrainLoader(r.train, data.OptionsFrom(cfg))
 	if err != nil {
 		return err
@@ -239,6 +244,7 @@ func (r *run) loop(ctx context.Context) error {
 			return err
 		}
 		waited := time.Now()
+		r.Profiler.Record("(waiting for pictures)", begin, 0)
 		rec, err := t.Step(batch.Images, []int{batch.N, 3, batch.H, batch.W}, batch.Labels)
 		if err != nil {
 			return fmt.Errorf("%w (pictures %q)", err, batch.Names)
@@ -310,6 +316,8 @@ func (r *run) afterStep(ctx context.Context, meter *progress.Meter) error {
 }
 
 func (r *run) evaluate(ctx context.Context, meter *progress.Meter) error {
+	r.trainer.Net.SetProfiler(nil)
+	defer r.trainer.Net.SetProfiler(r.Profiler)
 	begin := time.Now()
 	p, err := newPredictor(r.trainer.Net, r.trainer.model)
 	if err != nil {

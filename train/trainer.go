@@ -3,6 +3,7 @@ package train
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/graft-onnx/graft/graph"
 	"github.com/graft-onnx/graft/graph/kernel"
@@ -129,10 +130,13 @@ func (t *Trainer) Step(image []float32, shape []int, labels []int32) (history.Re
 		Inputs: map[string][]int{models.InputName: shape}, Mode: graph.Train,
 		FixBN: t.cfg.Train.FixBN, Loss: t.loss,
 	}
+	begin := time.Now()
 	plan, err := t.Net.Plan(spec)
 	if err != nil {
 		return history.Record{}, err
 	}
+	t.Net.Profiler().Record("(building the plan)", begin, 0)
+	begin = time.Now()
 	if err := plan.SetInput(models.InputName, image); err != nil {
 		return history.Record{}, err
 	}
@@ -141,6 +145,7 @@ func (t *Trainer) Step(image []float32, shape []int, labels []int32) (history.Re
 		return history.Record{}, err
 	}
 	plan.SetStep(uint64(t.Iteration))
+	t.Net.Profiler().Record("(upload)", begin, 0)
 	if err := plan.RunAll(); err != nil {
 		return history.Record{}, fmt.Errorf("iteration %d: %w", t.Iteration, err)
 	}

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/graft-onnx/graft/export/ort"
 	"github.com/graft-onnx/graft/graph/device"
@@ -24,6 +25,7 @@ import (
 // doctorCommand is `graft doctor`.
 type doctorCommand struct {
 	Cfg       string    `help:"Check the data sets of this configuration as well." placeholder:"FILE" predictor:"yaml"`
+	Bench     bool      `help:"Measure what the device can do at most: GFLOP/s and GB/s. Takes a few seconds."`
 	Overrides overrides `arg:"" optional:"" name:"KEY VALUE ..." help:"Settings that replace the file's."`
 	jsonFlag
 }
@@ -33,6 +35,7 @@ func (doctorCommand) Help() string {
 	return `Examples:
   graft doctor
   graft doctor --cfg camvid.yaml
+  GRAFT_DEVICE=native graft doctor --bench
 
 With a configuration every picture and mask is read: label histogram, labels out of
 range, size mismatches, missing and unreadable files, mean and standard deviation.
@@ -47,6 +50,7 @@ type diagnosis struct {
 	Devices   []device.Status         `json:"devices"`
 	Chosen    string                  `json:"chosen_device,omitempty"`
 	Problem   string                  `json:"device_problem,omitempty"` // why none can be chosen
+	Ceilings  []ceiling               `json:"ceilings,omitempty"`       // of the chosen device
 	Runtime   device.Status           `json:"onnx_runtime"`
 	Variables map[string]string       `json:"environment,omitempty"` // graft's own that are set
 	Data      map[string]*data.Report `json:"data,omitempty"`
@@ -74,7 +78,10 @@ func (c *doctorCommand) Run(ctx context.Context, s streams) error {
 		d.Problem = err.Error()
 	} else {
 		d.Chosen = dev.Name()
-		if err := dev.Close(); err != nil {
+		if c.Bench {
+			d.Ceilings, err = measureCeilings(ctx, dev, workloads(1536, 256<<20), 500*time.Millisecond)
+		}
+		if err := errors.Join(err, dev.Close()); err != nil {
 			return err
 		}
 	}
@@ -159,6 +166,9 @@ func (d *diagnosis) write(w io.Writer) error {
 		fmt.Fprintf(w, "\n* computes when --device names no other\n")
 	} else {
 		fmt.Fprintf(w, "\nno device: %s\n", d.Problem)
+	}
+	if len(d.Ceilings) > 0 {
+		writeCeilings(w, d.Chosen, d.Ceilings)
 	}
 	for _, name := range variables {
 		if v := d.Variables[name]; v != "" {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/graft-onnx/graft/graph"
 	"github.com/graft-onnx/graft/train"
 	"github.com/graft-onnx/graft/train/config"
 	"github.com/graft-onnx/graft/train/metric"
@@ -19,6 +20,7 @@ type trainCommand struct {
 	deviceFlags
 	Resume     bool   `help:"Continue the run in DIR from its last checkpoint, bit for bit."`
 	Checkpoint string `help:"Checkpoint to continue from, instead of DIR's." placeholder:"FILE" predictor:"onnx"`
+	Profile    string `help:"Time every operator; write profile.txt and trace.json (for ui.perfetto.dev) to FOLDER." placeholder:"FOLDER"`
 	jsonFlag
 }
 
@@ -28,6 +30,7 @@ func (trainCommand) Help() string {
   graft train --cfg camvid.yaml
   graft train --cfg camvid.yaml TRAIN.num_epoch 10 DATASET.imgSizes "(240,)" DIR runs/short
   graft train --cfg camvid.yaml --resume
+  graft train --cfg camvid.yaml --profile profile TRAIN.num_epoch 1 TRAIN.epoch_iters 20 DIR runs/profiled
 
 The run folder (DIR) gets config.yaml, environment.json, history.csv, history.json,
 checkpoint.onnx and report.html. Ctrl-C saves a checkpoint and stops.`
@@ -45,7 +48,19 @@ func (c *trainCommand) Run(ctx context.Context, s streams, line commandLine) err
 			return fmt.Errorf("%s: no checkpoint to resume from; start the run without --resume", resume)
 		}
 	}
-	result, err := runTraining(ctx, s, cfg, c.deviceFlags, resume, line)
+	var profiler *graph.Profiler
+	if c.Profile != "" {
+		if isFile(c.Profile) {
+			return usage("--profile %s is a file; name a folder", c.Profile)
+		}
+		profiler = graph.NewProfiler()
+	}
+	result, err := runTraining(ctx, s, cfg, c.deviceFlags, resume, line, profiler)
+	if profiler != nil && (err == nil || errors.Is(err, train.ErrStopped)) {
+		if e := writeProfile(s.err, c.Profile, profiler); e != nil {
+			return errors.Join(err, e)
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -70,7 +85,7 @@ func (r *trainResult) write(w io.Writer) error {
 	return err
 }
 
-func runTraining(ctx context.Context, s streams, cfg *config.Config, d deviceFlags, resume string, line commandLine) (*trainResult, error) {
+func runTraining(ctx context.Context, s streams, cfg *config.Config, d deviceFlags, resume string, line commandLine, profiler *graph.Profiler) (*trainResult, error) {
 	dev, err := d.or(cfg).open(s.err)
 	if err != nil {
 		return nil, err
@@ -79,6 +94,7 @@ func runTraining(ctx context.Context, s streams, cfg *config.Config, d deviceFla
 	fmt.Fprintf(s.err, "training on %v\n", dev)
 	r, err := train.Run(ctx, train.Options{
 		Config: cfg, Device: dev, Resume: resume, Command: line, Version: version(), Output: s.err,
+		Profiler: profiler,
 	})
 	if err != nil {
 		return nil, err

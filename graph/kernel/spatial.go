@@ -25,6 +25,12 @@ type Pool struct {
 // Y returns the output shape, which has the input's channels.
 func (d Pool) Y() []int { return []int{d.N, d.C, d.OH, d.OW} }
 
+// FLOPs counts one sum or comparison for every cell of every window; the
+// gradient costs the same.
+func (d Pool) FLOPs() float64 {
+	return float64(d.N*d.C*d.OH) * float64(d.OW*d.KH*d.KW)
+}
+
 func (d Pool) Args() []Arg {
 	return []Arg{{"x", d.X(), Float32, In}, {"y", d.Y(), Float32, Out}}
 }
