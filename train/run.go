@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -234,6 +235,9 @@ func (r *run) loop(ctx context.Context) error {
 	defer stream.Close()
 	meter := progress.New(r.Output, progress.Options{Label: "train", Total: total, Start: t.Iteration, Every: cfg.Train.DispIter})
 	defer meter.Done()
+	if line := staleStatistics(cfg); line != "" {
+		meter.Printf("%s", line)
+	}
 	for t.Iteration < total {
 		begin := time.Now()
 		batch, err := stream.Next()
@@ -263,6 +267,18 @@ func (r *run) loop(ctx context.Context) error {
 	}
 	r.result.History = r.log.History()
 	return r.report()
+}
+
+// staleStatistics warns of a run that is too short for its running statistics:
+// evaluation then normalises by what the model began with. "" if all is well.
+func staleStatistics(cfg *config.Config) string {
+	const most = 0.1
+	c := &cfg.Train
+	if kept := math.Pow(1-c.BNMomentum, float64(cfg.MaxIters())); !c.FixBN && kept > most {
+		return fmt.Sprintf("TRAIN.bn_momentum %g is small for %d iterations: evaluation will use statistics that are still %.0f %% those of the initial model; "+
+			"unless that was pretrained on such pictures, set it to %.2g or more", c.BNMomentum, cfg.MaxIters(), 100*kept, 1-math.Pow(most, 1/float64(cfg.MaxIters())))
+	}
+	return ""
 }
 
 // complete ends a run whose last step is in the checkpoint already: it may have

@@ -206,3 +206,19 @@ func TestPredictorRefusesNaN(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestShortRunsAreWarnedOfStaleStatistics(t *testing.T) {
+	c := config.Default()
+	c.Train.NumEpoch, c.Train.EpochIters = 1, 100
+	if line := staleStatistics(c); !strings.Contains(line, "90 %") || !strings.Contains(line, "0.023") {
+		t.Errorf("momentum 0.001 for 100 iterations: %q", line)
+	}
+	c.Train.FixBN = true
+	if line := staleStatistics(c); line != "" {
+		t.Errorf("statistics that are kept: %q", line)
+	}
+	c.Train.FixBN, c.Train.EpochIters = false, 5000
+	if line := staleStatistics(c); line != "" {
+		t.Errorf("5000 iterations: %q", line)
+	}
+}
