@@ -355,7 +355,7 @@ func (r *run) evaluate(ctx context.Context, meter *progress.Meter) error {
 	s := confusion.Summary()
 	r.result.Evaluation = &s
 	done := r.trainer.Iteration
-	meter.Printf("evaluation after %d iterations: mIoU %.4f, pixel accuracy %.2f %%", done, s.MeanIoU, 100*s.Accuracy)
+	meter.Printf("evaluation after %d iterations: mIoU %.2f %%, pixel accuracy %.2f %%", done, 100*s.MeanIoU, 100*s.Accuracy)
 	if known := r.log.History().Evaluations; len(known) > 0 && known[len(known)-1].Iteration == done {
 		return nil // of the same weights
 	}

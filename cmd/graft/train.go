@@ -79,7 +79,7 @@ type trainResult struct {
 func (r *trainResult) write(w io.Writer) error {
 	fmt.Fprintf(w, "%s: %d iterations, last loss %.4f\n", r.Checkpoint, r.Iterations, r.Loss)
 	if e := r.Evaluation; e != nil {
-		fmt.Fprintf(w, "validation: mIoU %.4f, pixel accuracy %.2f %%\n", e.MeanIoU, 100*e.Accuracy)
+		fmt.Fprintf(w, "validation: mIoU %.2f %%, pixel accuracy %.2f %%\n", 100*e.MeanIoU, 100*e.Accuracy)
 	}
 	_, err := fmt.Fprintf(w, "report: %s\n", r.Report)
 	return err
