@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime/pprof"
 	"strconv"
 	"strings"
 	"time"
@@ -19,6 +18,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/graft-onnx/graft/bench"
+	"github.com/graft-onnx/graft/graph"
 	"github.com/graft-onnx/graft/graph/device"
 	"github.com/graft-onnx/graft/onnx"
 	"github.com/graft-onnx/graft/onnx/pb"
@@ -27,13 +27,13 @@ import (
 )
 
 func main() {
-	if err := run(os.Args[1:], os.Stdout); err != nil {
+	if err := run(os.Args[1:], os.Stdout, os.Stderr); err != nil {
 		fmt.Fprintln(os.Stderr, "step:", err)
 		os.Exit(1)
 	}
 }
 
-func run(args []string, out io.Writer) (err error) {
+func run(args []string, out, diagnostics io.Writer) (err error) {
 	flags := flag.NewFlagSet("step", flag.ContinueOnError)
 	file := flags.String("model", "", "model `file`, as graft new writes it")
 	image := flags.String("image", "", "`file` with an ONNX tensor float32 (N,3,H,W)")
@@ -42,7 +42,7 @@ func run(args []string, out io.Writer) (err error) {
 	threads := flags.Int("threads", 2, "threads of the device")
 	warmup := flags.Int("warmup", 2, "steps that are not reported")
 	steps := flags.Int("steps", 5, "steps that are reported")
-	profile := flags.String("cpuprofile", "", "`file` for a CPU profile of the reported steps")
+	profile := flags.Bool("profile", false, "write the reported steps' time by kind of operator to the error stream")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -67,12 +67,8 @@ func run(args []string, out io.Writer) (err error) {
 
 	result := bench.Result{Program: trainer.Net.Device().String()}
 	for i := range *warmup + *steps {
-		if i == *warmup && *profile != "" {
-			stop, err := startProfile(*profile)
-			if err != nil {
-				return err
-			}
-			defer func() { err = errors.Join(err, stop()) }()
+		if i == *warmup && *profile {
+			trainer.Net.SetProfiler(graph.NewProfiler())
 		}
 		begin := time.Now()
 		record, err := trainer.Step(pixels, shape, labels)
@@ -83,6 +79,11 @@ func run(args []string, out io.Writer) (err error) {
 			result.Seconds = append(result.Seconds, time.Since(begin).Seconds())
 		}
 		result.Losses = append(result.Losses, record.Loss)
+	}
+	if p := trainer.Net.Profiler(); p != nil {
+		if err := p.Profile().WriteKinds(diagnostics); err != nil {
+			return err
+		}
 	}
 	result.PeakBytes = peakBytes()
 	return json.NewEncoder(out).Encode(result)
@@ -127,21 +128,6 @@ func readTensor[T any](file string, values func(*pb.TensorProto) ([]T, error)) (
 		return nil, nil, fmt.Errorf("%s: %w", file, err)
 	}
 	return v, onnx.Dims(&t), nil
-}
-
-// startProfile writes a CPU profile until stop is called.
-func startProfile(file string) (stop func() error, err error) {
-	f, err := os.Create(file)
-	if err != nil {
-		return nil, err
-	}
-	if err := pprof.StartCPUProfile(f); err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return func() error {
-		pprof.StopCPUProfile()
-		return f.Close()
-	}, nil
 }
 
 // peakBytes returns the most memory that this process ever had resident, 0

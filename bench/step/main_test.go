@@ -51,9 +51,9 @@ func TestStepsOfASmallNetwork(t *testing.T) {
 	image := writeTensor(t, filepath.Join(dir, "image.pb"), onnx.NewFloats("image", []int{2, 3, 32, 48}, pixels))
 	label := writeTensor(t, filepath.Join(dir, "label.pb"), onnx.NewInts("label", []int{2, 4, 6}, labels))
 
-	var out bytes.Buffer
+	var out, diagnostics bytes.Buffer
 	args := []string{"--model", model, "--image", image, "--label", label, "--device", "native"}
-	if err := run(append(args, "--warmup", "2", "--steps", "3"), &out); err != nil {
+	if err := run(append(args, "--warmup", "2", "--steps", "3", "--profile"), &out, &diagnostics); err != nil {
 		t.Fatal(err)
 	}
 	var r bench.Result
@@ -62,6 +62,9 @@ func TestStepsOfASmallNetwork(t *testing.T) {
 	}
 	if len(r.Seconds) != 3 || len(r.Losses) != 5 || !strings.Contains(r.Program, "native") {
 		t.Errorf("got %+v", r)
+	}
+	if !strings.Contains(diagnostics.String(), "Conv.dw") {
+		t.Errorf("the profile has no gradients of filters:\n%s", &diagnostics)
 	}
 	for _, s := range r.Seconds {
 		if s <= 0 {
@@ -81,7 +84,7 @@ func TestStepsOfASmallNetwork(t *testing.T) {
 		"pixels first":  {"--model", model, "--image", label, "--label", image},
 		"no device":     append(args, "--device", "abacus"),
 	} {
-		if err := run(args, &out); err == nil {
+		if err := run(args, &out, &diagnostics); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}
