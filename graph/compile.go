@@ -15,7 +15,8 @@ type value struct {
 	// A value without alias lives in exactly one of these:
 	static kernel.Buffer // a parameter, a constant, a gradient
 	region *region       // the arena
-	// last is the last step that reads the value or one of its aliases; keep
+	// first is the step that makes the value (0 for inputs, which are there
+	// before), last the last one that reads it or one of its aliases; keep
 	// holds it to the end of the run.
 	first, last int
 	keep        bool
@@ -33,8 +34,9 @@ func (v *value) root() *value {
 type compiler struct {
 	*expression
 	network *Network
+	nodes   []*op.Node // everything needed, operands before results
 	values  map[int64]*value
-	order   []*op.Node // operators, in the order of the run
+	order   []*op.Node // the operators among them, in the order of the run
 	blocks  []*op.Block
 	grads   map[int64][]*Parameter // node -> parameters it is the gradient of
 	updates map[int64][]running    // statistics node -> updates
@@ -73,11 +75,11 @@ func (c *compiler) lower() error {
 	for id := range c.updates {
 		roots = append(roots, c.graph.Node(id).(*op.Node))
 	}
-	order := reachable(c.graph, roots)
-	readers := c.readers(order)
+	c.nodes = reachable(c.graph, roots)
+	readers := c.readers(c.nodes)
 	producers := map[int64]*op.Block{}
-	for _, node := range order {
-		v := &value{node: node, first: -1, last: -1}
+	for _, node := range c.nodes {
+		v := &value{node: node}
 		c.values[node.ID()] = v
 		if node.Op() == nil {
 			continue
@@ -143,7 +145,7 @@ func (c *compiler) place() error {
 		case l.input != "":
 			// Uploaded before the first step. It is kept, since a caller may
 			// run twice on the same input.
-			v.first, v.keep = 0, true
+			v.keep = true
 		default:
 			b, err := upload(c.network.dev, l.node.Shape(), l.data)
 			if err != nil {
@@ -170,7 +172,7 @@ func (c *compiler) place() error {
 		if v.alias != nil || v.static != nil {
 			continue
 		}
-		v.region = &region{size: bytes(v.node), first: max(v.first, 0), last: v.last}
+		v.region = &region{size: bytes(v.node), first: v.first, last: v.last}
 		if v.keep {
 			v.region.last = len(c.order)
 		}
@@ -209,8 +211,8 @@ func (c *compiler) link() (*Plan, error) {
 		return nil, err
 	}
 	regions := l.regions
-	for _, node := range reachable(c.graph, c.nodes()) {
-		if v := c.values[node.ID()]; v != nil && v.region != nil {
+	for _, node := range c.nodes {
+		if v := c.values[node.ID()]; v.region != nil {
 			regions = append(regions, v.region)
 		}
 	}
@@ -231,15 +233,6 @@ func (c *compiler) link() (*Plan, error) {
 		p.total = &a
 	}
 	return p, nil
-}
-
-// nodes returns every node that has a value, as roots for reachable.
-func (c *compiler) nodes() []*op.Node {
-	ns := make([]*op.Node, 0, len(c.values))
-	for _, v := range c.values {
-		ns = append(ns, v.node)
-	}
-	return ns
 }
 
 // linker turns blocks into the steps of a Plan.

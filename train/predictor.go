@@ -24,10 +24,6 @@ func NewPredictor(m *onnx.Model, dev kernel.Device) (*Predictor, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newPredictor(net, m)
-}
-
-func newPredictor(net *graph.Network, m *onnx.Model) (*Predictor, error) {
 	classes, err := classCount(m)
 	if err != nil {
 		return nil, err

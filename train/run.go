@@ -187,7 +187,7 @@ func (r *run) open() (err error) {
 	if err := r.compare(c); err != nil {
 		return err
 	}
-	if r.trainer, err = NewTrainer(r.Config, c.Model, r.Device); err != nil {
+	if r.trainer, err = ResumeTrainer(r.Config, c, r.Device); err != nil {
 		return err
 	}
 	r.known = c.Progress.History
@@ -195,7 +195,7 @@ func (r *run) open() (err error) {
 	if n := len(r.known); n > 0 {
 		r.result.Loss = r.known[n-1].Loss
 	}
-	return r.trainer.Restore(c)
+	return nil
 }
 
 // compare tells of settings that are not those the checkpoint was written
@@ -335,12 +335,8 @@ func (r *run) evaluate(ctx context.Context, meter *progress.Meter) error {
 	r.trainer.Net.SetProfiler(nil)
 	defer r.trainer.Net.SetProfiler(r.Profiler)
 	begin := time.Now()
-	p, err := newPredictor(r.trainer.Net, r.trainer.model)
-	if err != nil {
-		return err
-	}
 	r.samples = nil
-	confusion, err := p.Evaluate(ctx, r.val, data.OptionsFrom(r.Config), func(one *Prediction) error {
+	confusion, err := r.trainer.Predictor().Evaluate(ctx, r.val, data.OptionsFrom(r.Config), func(one *Prediction) error {
 		if every := max(1, len(r.val.Records)/reportSamples); one.Item.Index%every == 0 && len(r.samples) < reportSamples {
 			r.samples = append(r.samples, report.Sample{
 				Name: one.Item.Record.Name, Picture: one.Item.Picture,

@@ -9,7 +9,6 @@ import (
 	"github.com/graft-onnx/graft/graph/kernel"
 	"github.com/graft-onnx/graft/models"
 	"github.com/graft-onnx/graft/onnx"
-	"github.com/graft-onnx/graft/onnx/pb"
 	"github.com/graft-onnx/graft/train/config"
 	"github.com/graft-onnx/graft/train/history"
 )
@@ -124,7 +123,8 @@ func setMomentum(m *onnx.Model, newest float64) {
 }
 
 // Step trains on one batch: image (N,3,H,W), labels (N,H/r,W/r) with -1 for
-// ignored pixels, r being DATASET.segm_downsampling_rate. The weights are unchanged when it fails.
+// ignored pixels, r being DATASET.segm_downsampling_rate. The weights are
+// unchanged when it fails.
 func (t *Trainer) Step(image []float32, shape []int, labels []int32) (history.Record, error) {
 	spec := graph.Spec{
 		Inputs: map[string][]int{models.InputName: shape}, Mode: graph.Train,
@@ -196,41 +196,26 @@ func (t *Trainer) Checkpoint(records []history.Record) (*Checkpoint, error) {
 	}}, nil
 }
 
-// Restore continues from a checkpoint that Checkpoint made.
-func (t *Trainer) Restore(c *Checkpoint) error {
-	if c.Progress.Seed != uint64(t.cfg.Train.Seed) || c.Progress.MaxIterations != t.cfg.MaxIters() {
-		return fmt.Errorf("%s: written by a run of %d iterations and seed %d, not %d and %d; a resumed run keeps both, a new one begins from these weights with MODEL.file",
-			c.Model.Path, c.Progress.MaxIterations, c.Progress.Seed, t.cfg.MaxIters(), t.cfg.Train.Seed)
+// ResumeTrainer uploads a checkpoint that Checkpoint made and continues from
+// it.
+func ResumeTrainer(cfg *config.Config, c *Checkpoint, dev kernel.Device) (*Trainer, error) {
+	t, err := NewTrainer(cfg, c.Model, dev)
+	if err != nil {
+		return nil, err
 	}
-	if err := copyParameters(t.Net, c.Model); err != nil {
-		return err
+	if c.Progress.Seed != uint64(cfg.Train.Seed) || c.Progress.MaxIterations != cfg.MaxIters() {
+		return nil, fmt.Errorf("%s: written by a run of %d iterations and seed %d, not %d and %d; a resumed run keeps both, a new one begins from these weights with MODEL.file",
+			c.Model.Path, c.Progress.MaxIterations, c.Progress.Seed, cfg.MaxIters(), cfg.Train.Seed)
 	}
 	if err := t.Optimizer.SetState(c.Velocities); err != nil {
-		return fmt.Errorf("%s: %w", c.Model.Path, err)
+		return nil, fmt.Errorf("%s: %w", c.Model.Path, err)
 	}
 	t.Iteration = c.Progress.Iteration
-	return nil
+	return t, nil
 }
 
-// copyParameters sets every parameter of a network from the initializer of the
-// same name and shape in a model.
-func copyParameters(net *graph.Network, from *onnx.Model) error {
-	source := map[string]*pb.TensorProto{}
-	for _, t := range from.GetGraph().GetInitializer() {
-		source[t.GetName()] = t
-	}
-	for _, p := range net.Parameters() {
-		t := source[p.Name]
-		if t == nil {
-			return fmt.Errorf("%s: no parameter %q; the file holds another network", modelName(from), p.Name)
-		}
-		data, err := onnx.Floats(t)
-		if err != nil {
-			return fmt.Errorf("%s: %w", modelName(from), err)
-		}
-		if err := net.SetValue(p, data); err != nil {
-			return fmt.Errorf("%s: %w", modelName(from), err)
-		}
-	}
-	return nil
+// Predictor returns a predictor with the trainer's parameters, as they are
+// when it is used.
+func (t *Trainer) Predictor() *Predictor {
+	return &Predictor{net: t.Net, Classes: t.cfg.Dataset.NumClass}
 }
