@@ -76,7 +76,7 @@ func (c *compiler) lower() error {
 		roots = append(roots, c.graph.Node(id).(*op.Node))
 	}
 	c.nodes = reachable(c.graph, roots)
-	readers := c.readers(c.nodes)
+	readers := c.readers()
 	producers := map[int64]*op.Block{}
 	for _, node := range c.nodes {
 		v := &value{node: node}

@@ -7,11 +7,11 @@ import (
 	"github.com/graft-onnx/graft/graph/op"
 )
 
-// readers counts how often each node is read by others of a list; what is read
-// after the run counts once more.
-func (c *compiler) readers(order []*op.Node) map[int64]int {
+// readers counts how often each node is read by the others; what is read after
+// the run counts once more.
+func (c *compiler) readers() map[int64]int {
 	n := map[int64]int{}
-	for _, node := range order {
+	for _, node := range c.nodes {
 		for _, child := range children(c.graph, node) {
 			n[child.ID()]++
 		}
