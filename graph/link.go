@@ -1,0 +1,108 @@
+package graph
+
+import (
+	"fmt"
+
+	"github.com/graft-onnx/graft/graph/kernel"
+	"github.com/graft-onnx/graft/graph/op"
+)
+
+// link lays out the arena and compiles the kernels.
+func (c *compiler) link() (*Plan, error) {
+	p := &Plan{network: c.network, inputs: map[string]slot{}, outputs: map[string]slot{}}
+	l := &linker{compiler: c, plan: p}
+	for i, o := range c.ops {
+		if err := l.operation(i, o); err != nil {
+			return nil, fmt.Errorf("%s: %w", o.name, err)
+		}
+	}
+	for _, v := range c.arenaValues() {
+		l.regions = append(l.regions, v.region)
+	}
+	p.arenaSize = layout(l.regions)
+	for name, node := range c.inputs {
+		if v := c.values[node.ID()]; v != nil {
+			p.inputs[name] = slot{arg: place(v), shape: node.Shape()}
+		}
+	}
+	for name, node := range c.outputs {
+		p.outputs[name] = slot{arg: place(c.values[node.ID()]), shape: node.Shape()}
+	}
+	for _, node := range c.losses {
+		p.losses = append(p.losses, place(c.values[node.ID()]))
+	}
+	if c.total != nil {
+		a := place(c.values[c.total.ID()])
+		p.total = &a
+	}
+	return p, nil
+}
+
+// linker turns operations into the steps of a Plan.
+type linker struct {
+	*compiler
+	plan    *Plan
+	regions []*region // of temporaries and scratch, then of values
+}
+
+// place returns where a value lives.
+func place(v *value) arg {
+	v = v.root()
+	return arg{static: v.static, region: v.region, size: v.size}
+}
+
+// temp returns memory for operation i alone.
+func (l *linker) temp(size, i int) arg {
+	r := &region{size: size, first: i, last: i}
+	l.regions = append(l.regions, r)
+	return arg{region: r, size: size}
+}
+
+// operation adds the steps of operation i.
+func (l *linker) operation(i int, o *operation) error {
+	var in, temps []arg
+	for _, v := range o.in {
+		in = append(in, place(v))
+	}
+	for _, size := range o.block.Temps {
+		temps = append(temps, l.temp(size, i))
+	}
+	var out arg
+	if o.out != nil {
+		out = place(o.out)
+	}
+	rng := arg{static: l.network.rng, size: l.network.rng.Size()}
+	for _, call := range o.block.Calls {
+		args := make([]arg, len(call.Args))
+		for k, r := range call.Args {
+			args[k] = op.Resolve(r, in, temps, out, rng)
+		}
+		if err := l.step(i, o, call.Desc, args); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// step compiles one kernel call of operation i. It checks the arguments against
+// the description, so that no kernel can reach past a buffer.
+func (l *linker) step(i int, o *operation, d kernel.Desc, args []arg) error {
+	want := d.Args()
+	if len(want) != len(args) {
+		return fmt.Errorf("%T takes %d arguments, got %d", d, len(want), len(args))
+	}
+	for k, a := range want {
+		if a.Size() != args[k].size {
+			return fmt.Errorf("%T: argument %s has %d bytes, its buffer %d", d, a.Name, a.Size(), args[k].size)
+		}
+	}
+	k, err := l.network.dev.Compile(d)
+	if err != nil {
+		return err
+	}
+	if n := k.Scratch(); n > 0 {
+		args = append(args, l.temp(n, i))
+	}
+	l.plan.steps = append(l.plan.steps, &planStep{label: o.label, name: o.name, desc: d, kernel: k, args: args})
+	return nil
+}
