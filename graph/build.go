@@ -41,7 +41,8 @@ type expression struct {
 	values    map[string]*op.Node // by ONNX value name
 	outputs   map[string]*op.Node // what Plan.Output offers
 	running   []running
-	losses    []*op.Node          // (3) each: loss, correct, labelled
+	losses    []*op.Node          // (3) each: loss of an output on top
+	counts    *op.Node            // (3): loss, correct, labelled at the first output
 	total     *op.Node            // (3): weighted loss on top
 	gradients map[string]*op.Node // by parameter name
 	inputs    map[string]*op.Node // by Plan input name
@@ -265,35 +266,11 @@ func (b *builder) addRoots() error {
 		b.outputs = map[string]*op.Node{OutputProbabilities: p}
 	}
 	var seeds []seed
-	if l := b.spec.Loss; l != nil {
-		for _, o := range l.Outputs {
-			v := b.values[o.Name]
-			if v == nil {
-				return fmt.Errorf("%s: no output %q to take the loss of", b.model.Path, o.Name)
-			}
-			s := v.Shape()
-			if len(s) != 4 {
-				return fmt.Errorf("%s: output %q has shape %v; the loss wants log-probabilities (N,C,H,W)", b.model.Path, o.Name, s)
-			}
-			label := b.addLeaf("label "+o.Name, tensor.Int32, []int{s[0], s[2], s[3]}, leaf{input: LabelInput(o.Name)})
-			b.inputs[LabelInput(o.Name)] = label
-			nll, err := op.NLL(v, label, l.Ignore)
-			if err != nil {
-				return err
-			}
-			b.origins[nll.ID()] = "loss of " + o.Name
-			b.losses = append(b.losses, nll)
-		}
-		weights := make([]float32, len(l.Outputs))
-		for i, o := range l.Outputs {
-			weights[i] = o.Weight
-		}
-		total, err := op.WeightedSum(weights, b.losses...)
+	if b.spec.Loss != nil {
+		total, err := b.addLoss(b.spec.Loss)
 		if err != nil {
 			return err
 		}
-		b.total = total
-		b.origins[total.ID()] = "loss"
 		one := b.addLeaf("seed of the loss", tensor.Float32, []int{3}, leaf{data: []float32{1, 0, 0}})
 		seeds = append(seeds, seed{total, one})
 	}

@@ -113,7 +113,7 @@ func (c *compiler) kept() []*op.Node {
 	}
 	ns = append(ns, c.losses...)
 	if c.total != nil {
-		ns = append(ns, c.total)
+		ns = append(ns, c.total, c.counts)
 	}
 	return ns
 }

@@ -33,7 +33,7 @@ func (c *compiler) link() (*Plan, error) {
 	}
 	if c.total != nil {
 		a := place(c.values[c.total.ID()])
-		p.total = &a
+		p.total, p.counts = &a, place(c.values[c.counts.ID()])
 	}
 	return p, nil
 }

@@ -58,14 +58,23 @@ type Probabilities struct {
 // OutputProbabilities names the Plan output that Spec.Probabilities adds.
 const OutputProbabilities = "probabilities"
 
-// Loss is the weighted sum of the mean negative log-likelihoods of outputs
-// that hold log-probabilities (N,C,H,W).
+// Loss is the weighted sum of the losses of outputs that hold
+// log-probabilities (N,C,H,W).
 type Loss struct {
 	Outputs []LossOutput
-	Ignore  int32 // label of pixels that do not count
+	// Terms make up the loss of every output, as their weighted sum; none is
+	// the mean negative log-likelihood alone.
+	Terms  []LossTerm
+	Ignore int32 // label of pixels that do not count
 }
 
-// LossOutput is one term of a Loss.
+// LossTerm is one term of the loss of an output.
+type LossTerm struct {
+	Weight float32
+	Loss   kernel.Loss // with its settings; the size comes from the output
+}
+
+// LossOutput is an output that a Loss is taken of.
 type LossOutput struct {
 	Name   string
 	Weight float32
@@ -93,7 +102,10 @@ func (s Spec) key() string {
 	}
 	fmt.Fprintf(&b, "%v %v %q %v", s.Mode, s.FixBN, s.Cotangents, s.InputGradients)
 	if s.Loss != nil {
-		fmt.Fprintf(&b, " %+v", *s.Loss)
+		fmt.Fprintf(&b, " %+v %d", s.Loss.Outputs, s.Loss.Ignore)
+		for _, t := range s.Loss.Terms {
+			fmt.Fprintf(&b, " %g %T%+v", t.Weight, t.Loss, t.Loss)
+		}
 	}
 	if s.Probabilities != nil {
 		fmt.Fprintf(&b, " %+v", *s.Probabilities)

@@ -29,6 +29,7 @@ type Plan struct {
 	outputs   map[string]slot
 	losses    []arg
 	total     *arg
+	counts    arg // beside total
 	arenaSize int
 	bound     int // the Network's arena that the steps point into
 	staging   []float32
@@ -210,14 +211,15 @@ func (p *Plan) Loss() (LossValue, error) {
 		return v, err
 	}
 	v.Total = float64(buf[0])
-	for i, a := range p.losses {
+	for _, a := range p.losses {
 		if err := p.network.dev.Download(kernel.Bytes(buf[:]), a.buffer(p.network.arena)); err != nil {
 			return v, err
 		}
 		v.Outputs = append(v.Outputs, float64(buf[0]))
-		if i == 0 {
-			v.Correct, v.Labelled = int(buf[1]), int(buf[2])
-		}
 	}
+	if err := p.network.dev.Download(kernel.Bytes(buf[:]), p.counts.buffer(p.network.arena)); err != nil {
+		return v, err
+	}
+	v.Correct, v.Labelled = int(buf[1]), int(buf[2])
 	return v, nil
 }

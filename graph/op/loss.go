@@ -50,14 +50,23 @@ func (l NLLGrad) Lower(b *Block) error {
 // NLL returns the loss (3) of log-probabilities (N,C,H,W) against int32 labels
 // (N,H,W); see kernel.NLL.
 func NLL(logprob, label *Node, ignore int32) (*Node, error) {
+	px, err := pixelsOf(logprob, label, ignore)
+	if err != nil {
+		return nil, err
+	}
+	return apply(NLLLoss{kernel.NLL(px)}, []int{3}, logprob, label)
+}
+
+// pixelsOf checks that log-probabilities and labels fit.
+func pixelsOf(logprob, label *Node, ignore int32) (kernel.Pixels, error) {
 	s, l := logprob.Shape(), label.Shape()
 	if len(s) != 4 || len(l) != 3 || l[0] != s[0] || l[1] != s[2] || l[2] != s[3] {
-		return nil, fmt.Errorf("log-probabilities of shape %v do not fit labels of shape %v, want (N,C,H,W) and (N,H,W)", s, l)
+		return kernel.Pixels{}, fmt.Errorf("log-probabilities of shape %v do not fit labels of shape %v, want (N,C,H,W) and (N,H,W)", s, l)
 	}
 	if label.Dtype() != tensor.Int32 {
-		return nil, fmt.Errorf("labels have type %v, want int32", label.Dtype())
+		return kernel.Pixels{}, fmt.Errorf("labels have type %v, want int32", label.Dtype())
 	}
-	return apply(NLLLoss{kernel.NLL{N: s[0], C: s[1], H: s[2], W: s[3], Ignore: ignore}}, []int{3}, logprob, label)
+	return kernel.Pixels{N: s[0], C: s[1], H: s[2], W: s[3], Ignore: ignore}, nil
 }
 
 // Weighted is a weighted sum of tensors of one shape.

@@ -1,6 +1,7 @@
 package op_test
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"testing"
@@ -8,6 +9,7 @@ import (
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
 
+	"github.com/graft-onnx/graft/graph/kernel"
 	"github.com/graft-onnx/graft/graph/op"
 )
 
@@ -82,6 +84,52 @@ func TestLoss(t *testing.T) {
 	}
 }
 
+// TestLossGradients checks the gradient of every loss back to the scores, through
+// LogSoftmax, against finite differences. The scores of the losses that order
+// pixels lie so far apart that no step changes the order.
+func TestLossGradients(t *testing.T) {
+	weights := []float32{0.5, 1, 2}
+	for _, dev := range devices(t) {
+		t.Run(dev.Name(), func(t *testing.T) {
+			op.Oracle = dev
+			t.Cleanup(func() { op.Oracle = nil })
+			for _, loss := range []kernel.Loss{
+				kernel.CrossEntropy{}, kernel.CrossEntropy{Weights: weights, Smoothing: 0.1}, kernel.Dice{Smooth: 1},
+				kernel.Focal{Gamma: 2, Alpha: weights}, kernel.Focal{Gamma: 0.5},
+				kernel.OHEM{Threshold: 0.2, MinKept: 3}, kernel.Lovasz{},
+			} {
+				t.Run(fmt.Sprintf("%T%+v", loss, loss), func(t *testing.T) {
+					r := rand.New(rand.NewPCG(1, 2))
+					p := newProgram()
+					v := array{[]int{1, 3, 2, 3}, make([]float32, 18)}
+					for i, k := range r.Perm(18) {
+						v.data[i] = 0.3 * (float32(k) - 8.5)
+					}
+					scores := p.leaf("scores", v)
+					labels := p.label("labels", []int{1, 2, 3}, []int32{0, 2, -1, 2, 0, 0}) // no pixel of class 1
+					logSoftmax, _ := op.Lookup("", "LogSoftmax")
+					logprob, err := logSoftmax(&op.Source{Type: "LogSoftmax", Opset: 13, Attr: at{"axis": int64(1)}, Outputs: 1,
+						Inputs: []op.Input{{Name: "x", Node: scores}}, Env: &op.Env{Graph: p.graph}})
+					if err != nil {
+						t.Fatal(err)
+					}
+					out, err := op.LossOf(loss, logprob[0], labels, -1)
+					if err != nil {
+						t.Fatal(err)
+					}
+					slice, _ := op.Lookup("", "Slice")
+					first, err := slice(&op.Source{Type: "Slice", Opset: 9, Outputs: 1, Env: &op.Env{Graph: p.graph},
+						Attr: at{"starts": list[int64](0), "ends": list[int64](1)}, Inputs: []op.Input{{Name: "loss", Node: out}}})
+					if err != nil {
+						t.Fatal(err)
+					}
+					differentiate(t, p, r, first[0], []*op.Node{scores}, []array{v}, false)
+				})
+			}
+		})
+	}
+}
+
 // nll sums the negative log-likelihood of labels under scores (N,C,P), and
 // counts correct and labelled pixels.
 func nll(scores []float32, labels []int32, classes, pixels int) (loss, correct, labelled float64) {
@@ -115,6 +163,9 @@ func TestLossRefuses(t *testing.T) {
 	}
 	if _, err := op.NLL(scores, p.leaf("float labels", array{[]int{1, 3, 4}, make([]float32, 12)}), -1); err == nil {
 		t.Error("float labels pass")
+	}
+	if _, err := op.LossOf(kernel.Lovasz{}, scores, p.label("turned labels", []int{1, 4, 3}, make([]int32, 12)), -1); err == nil {
+		t.Error("labels (1,4,3) pass for a Lovasz loss of scores (1,2,3,4)")
 	}
 	if _, err := op.WeightedSum([]float32{1}, scores, scores); err == nil {
 		t.Error("one weight passes for two losses")

@@ -52,6 +52,7 @@ func Run(t *testing.T, dev kernel.Device) {
 		{"Resample", testResample},
 		{"Softmax", testSoftmax},
 		{"NLL", testNLL},
+		{"Loss", testLoss},
 		{"SGD", testSGD},
 	}
 	for _, g := range groups {

@@ -83,6 +83,17 @@ func check(d kernel.Desc) error {
 		if !(k.Ratio >= 0 && k.Ratio <= 1) {
 			return bad("ratio %v is outside [0,1]", k.Ratio)
 		}
+	case kernel.Loss:
+		if msg := checkLoss(k); msg != "" {
+			return bad("%s", msg)
+		}
+	case kernel.LossBackward:
+		if k.Loss == nil {
+			return bad("no loss")
+		}
+		if msg := checkLoss(k.Loss); msg != "" {
+			return bad("%s", msg)
+		}
 	case kernel.Resample:
 		if msg := checkTaps(k.Rows); msg != "" {
 			return bad("rows: %s", msg)

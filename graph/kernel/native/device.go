@@ -126,6 +126,10 @@ func (d *Device) Compile(desc kernel.Desc) (kernel.Kernel, error) {
 		nll(p, k)
 	case kernel.NLLBackward:
 		nllBackward(p, k)
+	case kernel.Loss:
+		err = loss(p, k)
+	case kernel.LossBackward:
+		err = lossBackward(p, k)
 	case kernel.SGD:
 		sgd(p, k)
 	default:
