@@ -179,7 +179,7 @@ func (p *Plan) watch(by *Profiler) *watched {
 	for _, s := range p.steps {
 		l := label{refined(s.kind, s.desc), s.node}
 		args := s.desc.Args()
-		step := work{label: l, kernel: strings.TrimPrefix(fmt.Sprintf("%T", s.desc), "kernel."), shape: args[len(args)-1].Shape, bytes: traffic(s.desc)}
+		step := work{label: l, kernel: strings.TrimPrefix(fmt.Sprintf("%T", unmixed(s.desc)), "kernel."), shape: args[len(args)-1].Shape, bytes: traffic(s.desc)}
 		if c, ok := s.desc.(kernel.Coster); ok {
 			step.flops = c.FLOPs()
 		}
@@ -196,10 +196,18 @@ func (p *Plan) watch(by *Profiler) *watched {
 	return w
 }
 
+// unmixed is the description without the element types of mixed precision.
+func unmixed(d kernel.Desc) kernel.Desc {
+	if m, ok := d.(kernel.Mixed); ok {
+		return m.Desc
+	}
+	return d
+}
+
 // refined tells kinds apart that kernels do very differently well.
 func refined(kind string, d kernel.Desc) string {
 	act, depthwise := false, false
-	switch d := d.(type) {
+	switch d := unmixed(d).(type) {
 	case kernel.Conv:
 		act, depthwise = d.Act.On, d.Depthwise()
 	case kernel.ConvBackwardData:
@@ -221,12 +229,13 @@ func refined(kind string, d kernel.Desc) string {
 // traffic returns the bytes that a kernel must move if it reads every operand
 // and writes every result once. A Copy touches its box of the buffers only.
 func traffic(d kernel.Desc) float64 {
-	if c, ok := d.(kernel.Copy); ok {
+	args := d.Args()
+	if c, ok := unmixed(d).(kernel.Copy); ok {
 		box := kernel.Len(c.Shape)
-		return float64((min(box, c.SrcLen) + box) * c.DType.Size())
+		return float64(min(box, c.SrcLen)*args[0].DType.Size() + box*args[1].DType.Size())
 	}
 	sum := 0
-	for _, a := range d.Args() {
+	for _, a := range args {
 		sum += a.Size()
 		if a.Dir == kernel.InOut {
 			sum += a.Size()

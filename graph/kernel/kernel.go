@@ -19,6 +19,11 @@
 // kernel needs no format negotiation; Strides gives the physical strides of a
 // logical shape. Shapes in descriptions are always logical.
 //
+// # Precision
+//
+// Descriptions are in float32; Mixed stores arguments of any of them as
+// BFloat16.
+//
 // # Determinism
 //
 // For one device and one thread count a kernel gives the same bits for the

@@ -64,7 +64,7 @@ func bench(b *testing.B, dev kernel.Device, name string, d kernel.Desc, flops fl
 		}
 		var args []kernel.Buffer
 		total := 0
-		rng := newRand(1)
+		rng := newRand(dev, 1)
 		for _, a := range d.Args() {
 			v := make([]float64, kernel.Len(a.Shape))
 			if a.DType == kernel.Float32 {

@@ -109,7 +109,7 @@ func bilinear(n int, a, b []float64, terms func(add func(i, j, k int))) value {
 func testConv(t *testing.T, dev kernel.Device) {
 	for i, c := range geometries {
 		g := c.g
-		rng := newRand(uint64(i))
+		rng := newRand(dev, uint64(i))
 		x, w := normal(rng, kernel.Len(g.X())), normal(rng, kernel.Len(g.Filter()))
 		dy, bias := normal(rng, kernel.Len(g.Y())), normal(rng, g.O)
 		forward := func(x, w []float64) value {
@@ -154,7 +154,7 @@ func testConv(t *testing.T, dev kernel.Device) {
 // testConvNaN checks that a fused activation hides no NaN.
 func testConvNaN(t *testing.T, dev kernel.Device) {
 	g := geometry(1, 2, 1, 20, 16, 1, 1, 1, 1, 1, 1, same(0), 1)
-	rng := newRand(99)
+	rng := newRand(dev, 99)
 	x, w := normal(rng, 40), normal(rng, 32)
 	x[3] = math.NaN()
 	y := bilinear(320, x, w, func(add func(i, j, k int)) { products(g, add) })
@@ -178,7 +178,7 @@ func testMatMul(t *testing.T, dev kernel.Device) {
 			}
 			d := kernel.MatMul{Batch: s.batch, M: s.m, N: s.n, K: s.k,
 				TransA: mode&1 != 0, TransB: mode&2 != 0, SharedA: mode&4 != 0, SharedB: mode&8 != 0}
-			rng := newRand(uint64(100*i + mode))
+			rng := newRand(dev, uint64(100*i+mode))
 			args := d.Args()
 			a, b := normal(rng, kernel.Len(args[0].Shape)), normal(rng, kernel.Len(args[1].Shape))
 			y := bilinear(s.batch*s.m*s.n, a, b, func(add func(i, j, k int)) {

@@ -38,7 +38,7 @@ func testDropout(t *testing.T, dev kernel.Device) {
 		d := kernel.Dropout{Shape: shape, Ratio: ratio, Stream: 3}
 		m := mask(t, dev, d, 7, 11)
 		// The contract: y is x*mask, bit for bit the same mask for any x.
-		x := normal(newRand(1), len(m))
+		x := normal(newRand(dev, 1), len(m))
 		y := value{make([]float64, len(m)), make([]float64, len(m))}
 		kept := 0.0
 		for i, v := range m {

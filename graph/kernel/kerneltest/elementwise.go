@@ -90,7 +90,7 @@ func atLeast(v []float64, floor float64) []float64 {
 func testUnary(t *testing.T, dev kernel.Device) {
 	for i, f := range functions {
 		for _, n := range []int{1, 15, 1037, 40001} {
-			rng := newRand(uint64(i))
+			rng := newRand(dev, uint64(i))
 			x := uniform(rng, n, f.lo, f.hi)
 			copy(x, f.corners)
 			dy := normal(rng, n)
@@ -209,7 +209,7 @@ func testBinary(t *testing.T, dev kernel.Device) {
 	}
 	for i, c := range combinations {
 		for k, s := range shapes {
-			rng := newRand(uint64(100*i + k))
+			rng := newRand(dev, uint64(100*i+k))
 			out := make([]int, len(s[0]))
 			for d := range out {
 				out[d] = max(s[0][d], s[1][d])
@@ -267,7 +267,7 @@ func testAddN(t *testing.T, dev kernel.Device) {
 			s := spec{name: fmt.Sprintf("AddN %d of %d", inputs, n), desc: kernel.AddN{Inputs: inputs, Len: n}, alias: [][2]int{{inputs, 0}}}
 			y := value{make([]float64, n), make([]float64, n)}
 			for i := range inputs {
-				x := normal(newRand(uint64(i)), n)
+				x := normal(newRand(dev, uint64(i)), n)
 				s.in = append(s.in, x)
 				for k, v := range x {
 					y.want[k] += v
@@ -294,7 +294,7 @@ func testReduce(t *testing.T, dev kernel.Device) {
 	}
 	for op, name := range names {
 		for i, s := range shapes {
-			rng := newRand(uint64(100*op + i))
+			rng := newRand(dev, uint64(100*op+i))
 			x := normal(rng, kernel.Len(s[0]))
 			n := kernel.Len(s[1])
 			count := float64(len(x) / n)

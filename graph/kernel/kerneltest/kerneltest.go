@@ -6,7 +6,9 @@
 // up: |got - want| <= tol * sum|terms|, where tol is sumTol unless a case says
 // otherwise, and operations that only move or choose values must be exact. The
 // gradients are compared with finite differences of the forward reference as
-// well. Around every run the suite checks what the contract promises beside
+// well. Everything runs once more in mixed precision (kernel.Mixed), on numbers
+// that bfloat16 holds: there a result may be off by the rounding at its end as
+// well, half a unit in the last place. Around every run the suite checks what the contract promises beside
 // the numbers: outputs are written whole, inputs and the bytes around all
 // arguments stay as they were, a second run gives the same bits, and outputs
 // may share the buffers that the documentation says they may.
@@ -54,9 +56,13 @@ func Run(t *testing.T, dev kernel.Device) {
 		{"NLL", testNLL},
 		{"Loss", testLoss},
 		{"SGD", testSGD},
+		{"Cast", testCast},
 	}
 	for _, g := range groups {
 		t.Run(g.name, func(t *testing.T) { g.run(t, dev) })
+	}
+	for _, g := range groups[1 : len(groups)-1] { // those of computations
+		t.Run("Mixed "+g.name, func(t *testing.T) { g.run(t, mixed{dev}) })
 	}
 }
 
@@ -69,8 +75,7 @@ type spec struct {
 	name string
 	desc kernel.Desc
 	// in holds the arguments by position in logical order, nil for those that
-	// are only written. Integer and bfloat16 arguments hold the integer (of
-	// the bits).
+	// are only written.
 	in [][]float64
 	// want holds the results of the arguments that are written, in order.
 	want []value
@@ -89,6 +94,9 @@ func (s *spec) test(t *testing.T, dev kernel.Device) {
 	t.Helper()
 	t.Run(s.name, func(t *testing.T) {
 		t.Helper()
+		if _, ok := dev.(mixed); ok {
+			s = s.mix()
+		}
 		k, err := dev.Compile(s.desc)
 		if err != nil {
 			t.Fatalf("compile %+v: %v", s.desc, err)
@@ -214,7 +222,7 @@ func (s *spec) compare(t *testing.T, got [][]float64, how string) {
 		for i, want := range v.want {
 			limit := 0.0
 			if v.mag != nil {
-				limit = tol * v.mag[i]
+				limit = tol*v.mag[i] + s.rounding(r)*math.Abs(want)
 			}
 			if !near(got[r][i], want, limit) {
 				bad++
@@ -246,7 +254,7 @@ func (s *spec) differences(t *testing.T, got [][]float64) {
 		return
 	}
 	const h = 1e-4
-	grad, rng := got[s.gradOf], newRand(uint64(len(s.point)))
+	grad, rng := got[s.gradOf], newRand(nil, uint64(len(s.point)))
 	v := append([]float64(nil), s.point...)
 	for range min(24, len(v)) {
 		i := rng.IntN(len(v))
@@ -284,7 +292,7 @@ func encode(a kernel.Arg, v []float64) []byte {
 		case kernel.Uint64:
 			binary.LittleEndian.PutUint64(b[8*physical:], uint64(x))
 		case kernel.BFloat16:
-			binary.LittleEndian.PutUint16(b[2*physical:], uint16(x))
+			binary.LittleEndian.PutUint16(b[2*physical:], uint16(math.Float32bits(float32(x))>>16))
 		}
 	})
 	return b
@@ -302,7 +310,7 @@ func decode(a kernel.Arg, b []byte) []float64 {
 		case kernel.Uint64:
 			v[logical] = float64(binary.LittleEndian.Uint64(b[8*physical:]))
 		case kernel.BFloat16:
-			v[logical] = float64(binary.LittleEndian.Uint16(b[2*physical:]))
+			v[logical] = float64(math.Float32frombits(uint32(binary.LittleEndian.Uint16(b[2*physical:])) << 16))
 		}
 	})
 	return v
@@ -317,34 +325,65 @@ func sameBits(a, b []float64) bool {
 	return true
 }
 
-func newRand(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 0x6772616674)) }
+// numbers are reproducible and random. Those for a test in mixed precision are
+// some that bfloat16 holds.
+type numbers struct {
+	*rand.Rand
+	half bool
+}
 
-// normal returns n random numbers of mean 0 and deviation 1 that float32 holds.
-func normal(rng *rand.Rand, n int) []float64 {
+func newRand(dev kernel.Device, seed uint64) numbers {
+	_, half := dev.(mixed)
+	return numbers{rand.New(rand.NewPCG(seed, 0x6772616674)), half}
+}
+
+// hold rounds to what the test's arguments hold.
+func (r numbers) hold(x float64) float64 {
+	if r.half {
+		return bfloat16(x)
+	}
+	return float64(float32(x))
+}
+
+// normal returns n random numbers of mean 0 and deviation 1.
+func normal(rng numbers, n int) []float64 {
 	v := make([]float64, n)
 	for i := range v {
-		v[i] = float64(float32(rng.NormFloat64()))
+		v[i] = rng.hold(rng.NormFloat64())
 	}
 	return v
 }
 
-// uniform returns n random numbers in [lo, hi) that float32 holds.
-func uniform(rng *rand.Rand, n int, lo, hi float64) []float64 {
+// uniform returns n random numbers from lo to hi.
+func uniform(rng numbers, n int, lo, hi float64) []float64 {
 	v := make([]float64, n)
 	for i := range v {
-		v[i] = float64(float32(lo + (hi-lo)*rng.Float64()))
+		v[i] = rng.hold(lo + (hi-lo)*rng.Float64())
 	}
 	return v
 }
 
 // distinct returns a random order of n numbers 1/8 apart: no ties, and no
-// ordering that a small step would change.
-func distinct(rng *rand.Rand, n int) []float64 {
+// ordering that a small step would change. Those that bfloat16 holds have to lie
+// closer, and there are no more than 2^14 of them here.
+func distinct(rng numbers, n int) []float64 {
 	v := make([]float64, n)
 	for i, k := range rng.Perm(n) {
-		v[i] = float64(k-n/2) / 8
+		if rng.half {
+			v[i] = float64(math.Float32frombits(uint32(0x3c00+k%(1<<14)) << 16))
+		} else {
+			v[i] = float64(k-n/2) / 8
+		}
 	}
 	return v
+}
+
+// integer returns a random one below 60000 that the test's arguments hold.
+func (r numbers) integer() float64 {
+	if r.half {
+		return float64(r.IntN(257))
+	}
+	return float64(r.IntN(60000))
 }
 
 func dot(a, b []float64) float64 {

@@ -38,13 +38,14 @@ func testCopy(t *testing.T, dev kernel.Device) {
 		for i, c := range cases {
 			d := c.d
 			d.DType = dtype
-			rng := newRand(uint64(i))
+			rng := newRand(dev, uint64(i))
+			rng.half = rng.half || dtype == kernel.BFloat16
 			x, y := make([]float64, d.SrcLen), make([]float64, d.DstLen)
 			for k := range x {
-				x[k] = float64(rng.IntN(60000))
+				x[k] = rng.integer()
 			}
 			for k := range y {
-				y[k] = float64(rng.IntN(60000))
+				y[k] = rng.integer()
 			}
 			want := append([]float64(nil), y...)
 			positions(d.Shape, func(_ int, pos []int) {
@@ -69,7 +70,7 @@ func testTake(t *testing.T, dev kernel.Device) {
 		{1, 3, 5000, []int{1, 1, 0}}, {2, 3, 4, []int{-1, -1}}, {2, 3, 4, nil},
 	}
 	for i, c := range cases {
-		rng := newRand(uint64(i))
+		rng := newRand(dev, uint64(i))
 		n := len(c.index)
 		x, dy := normal(rng, c.outer*c.axis*c.inner), normal(rng, c.outer*n*c.inner)
 		y := value{want: make([]float64, len(dy))}

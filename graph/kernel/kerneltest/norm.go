@@ -36,15 +36,15 @@ type norm struct {
 	runMean, runVariance []float64
 }
 
-func newNorm(c normCase, seed uint64) *norm {
-	rng := newRand(seed)
+func newNorm(dev kernel.Device, c normCase, seed uint64) *norm {
+	rng := newRand(dev, seed)
 	m := &norm{normCase: c, eps: 1e-5, shape: []int{c.n, c.c, c.h, c.w}, count: float64(c.n * c.h * c.w)}
 	size := kernel.Len(m.shape)
 	plane := c.h * c.w
 	m.channel = func(i int) int { return i / plane % c.c }
 	m.x = normal(rng, size)
 	for i, v := range m.x {
-		m.x[i] = float64(float32(c.mean + c.spread*v))
+		m.x[i] = rng.hold(c.mean + c.spread*v)
 	}
 	m.dy, m.scale, m.bias = normal(rng, size), uniform(rng, c.c, 0.5, 1.5), normal(rng, c.c)
 	m.runMean, m.runVariance = normal(rng, c.c), uniform(rng, c.c, 0.5, 2)
@@ -100,7 +100,7 @@ func (m *norm) finish() {
 
 func testBatchNorm(t *testing.T, dev kernel.Device) {
 	for i, c := range normCases {
-		m := newNorm(c, uint64(i))
+		m := newNorm(dev, c, uint64(i))
 		name := fmt.Sprintf("%dx%dx%dx%d mean %v", c.n, c.c, c.h, c.w, c.mean)
 		eps := float32(m.eps)
 		(&spec{name: name + " stats", desc: kernel.BatchNormStats{N: c.n, C: c.c, H: c.h, W: c.w, Eps: eps},

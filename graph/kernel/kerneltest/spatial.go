@@ -81,7 +81,7 @@ func maximum(d kernel.Pool, x []float64) []int {
 
 func testPool(t *testing.T, dev kernel.Device) {
 	for i, c := range poolings {
-		rng := newRand(uint64(i))
+		rng := newRand(dev, uint64(i))
 		d := kernel.Pool{Geometry: c.g, Op: kernel.MaxPool}
 		dy := normal(rng, kernel.Len(d.Y()))
 		for _, ties := range []bool{false, true} {
@@ -157,7 +157,7 @@ func testPoolEmpty(t *testing.T, dev kernel.Device) {
 // testPoolNaN checks that a NaN is the maximum wherever it stands.
 func testPoolNaN(t *testing.T, dev kernel.Device) {
 	d := kernel.Pool{Geometry: pooled(1, 18, 8, 8, 2, 2, 2, 2, 1, 1, same(0), 0, 0), Op: kernel.MaxPool}
-	rng := newRand(5)
+	rng := newRand(dev, 5)
 	x, dy := distinct(rng, kernel.Len(d.X())), normal(rng, kernel.Len(d.Y()))
 	for _, i := range rng.Perm(len(x))[:40] {
 		x[i] = math.NaN()
@@ -243,7 +243,7 @@ func testResample(t *testing.T, dev kernel.Device) {
 		})
 	}
 	for i, c := range cases {
-		rng := newRand(uint64(i))
+		rng := newRand(dev, uint64(i))
 		args := c.d.Args()
 		x, dy := normal(rng, kernel.Len(args[0].Shape)), normal(rng, kernel.Len(args[1].Shape))
 		y := value{make([]float64, len(dy)), make([]float64, len(dy))}

@@ -35,7 +35,7 @@ func testSoftmax(t *testing.T, dev kernel.Device) {
 	sizes := [][3]int{{1, 1, 1}, {5, 3, 1}, {70, 150, 1}, {3, 7, 11}, {2, 21, 40}, {4, 1, 5}, {900, 19, 1}}
 	for i, n := range sizes {
 		for _, spread := range []float64{1, 40} {
-			rng := newRand(uint64(i))
+			rng := newRand(dev, uint64(i))
 			d := kernel.Softmax{Outer: n[0], Axis: n[1], Inner: n[2]}
 			x, dy := normal(rng, n[0]*n[1]*n[2]), normal(rng, n[0]*n[1]*n[2])
 			for k := range x {
@@ -112,7 +112,7 @@ func testNLL(t *testing.T, dev kernel.Device) {
 	}
 	for i, c := range cases {
 		d := c.d
-		rng := newRand(uint64(i))
+		rng := newRand(dev, uint64(i))
 		plane := d.H * d.W
 		logprob, label := uniform(rng, d.N*d.C*plane, -6, 0), make([]float64, d.N*plane)
 		for k := range logprob {
@@ -207,7 +207,7 @@ func testBadLabels(t *testing.T, dev kernel.Device) {
 
 func testSGD(t *testing.T, dev kernel.Device) {
 	for i, n := range []int{1, 31, 50021} {
-		rng := newRand(uint64(i))
+		rng := newRand(dev, uint64(i))
 		hyper := []float64{0.0625, 0.875, 0.03125}
 		grad, param, velocity := normal(rng, n), normal(rng, n), normal(rng, n)
 		p, v := value{make([]float64, n), make([]float64, n)}, value{make([]float64, n), make([]float64, n)}

@@ -22,6 +22,13 @@ func check(d kernel.Desc) error {
 	}
 	// These need fields to be sound before Args may be called.
 	switch k := d.(type) {
+	case kernel.Mixed:
+		if err := check(k.Desc); err != nil {
+			return err
+		}
+		if msg := checkMixed(k); msg != "" {
+			return bad("%s", msg)
+		}
 	case kernel.Conv:
 		if msg := checkGeometry(k.Geometry, true); msg != "" {
 			return bad("%s", msg)
@@ -133,6 +140,22 @@ func checkGeometry(g kernel.Geometry, conv bool) string {
 		return fmt.Sprintf("%d groups", g.Groups)
 	case conv && (g.C%g.Groups != 0 || g.O%g.Groups != 0):
 		return fmt.Sprintf("%d and %d channels do not divide into %d groups", g.C, g.O, g.Groups)
+	}
+	return ""
+}
+
+func checkMixed(m kernel.Mixed) string {
+	if _, ok := m.Desc.(kernel.Mixed); ok {
+		return "mixed twice"
+	}
+	args := m.Desc.Args()
+	if len(m.DTypes) != len(args) {
+		return fmt.Sprintf("%d element types for the %d arguments of %T", len(m.DTypes), len(args), m.Desc)
+	}
+	for i, a := range args {
+		if t := m.DTypes[i]; t != a.DType && (a.DType != kernel.Float32 || t != kernel.BFloat16) {
+			return fmt.Sprintf("argument %s of %T is %s, not %s", a.Name, m.Desc, a.DType, t)
+		}
 	}
 	return ""
 }

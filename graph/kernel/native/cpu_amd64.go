@@ -5,6 +5,8 @@ import "golang.org/x/sys/cpu"
 // widest returns the kernels for this processor; limit "avx2" keeps to those.
 func widest(limit string) *isa {
 	switch c := &cpu.X86; {
+	case limit != "avx2" && c.HasAVX512F && c.HasAVX512DQ && c.HasAVX512VL && c.HasAVX512BW && c.HasFMA && c.HasAVX512BF16:
+		return avx512Half
 	case limit != "avx2" && c.HasAVX512F && c.HasAVX512DQ && c.HasAVX512VL && c.HasAVX512BW && c.HasFMA:
 		return avx512
 	case c.HasAVX2 && c.HasFMA:
@@ -43,7 +45,37 @@ var avx512 = &isa{
 			dotRowsAVX512(&dst[0], &a[0], &b[0], len(dst), n, 4*sa, 4*sb)
 		}
 	},
+	widen: vecWiden, narrow: vecNarrow,
 }
+
+// avx512Half has instructions for bfloat16 as well.
+var avx512Half = func() *isa {
+	v := *avx512
+	v.name = "AVX-512 with bfloat16"
+	v.widen = func(dst []float32, x []uint16) {
+		if len(dst) > 0 {
+			widenAVX512(&dst[0], &x[:len(dst)][0], len(dst))
+		}
+	}
+	v.narrow = func(dst []uint16, x []float32) {
+		if len(dst) > 0 {
+			narrowAVX512(&dst[0], &x[:len(dst)][0], len(dst))
+		}
+	}
+	v.half = &halfISA{
+		pair: func(dst []float32, a, b []uint16) {
+			if n := len(dst); n > 0 {
+				pairAVX512(&dst[0], &a[:n][0], &b[:n][0], n)
+			}
+		},
+		narrowPair: func(dst, a, b []float32) {
+			if n := len(dst); n > 0 {
+				narrowPairAVX512(&dst[0], &a[:n][0], &b[:n][0], n)
+			}
+		},
+	}
+	return &v
+}()
 
 var avx2 = &isa{
 	name: "AVX2", mr: len(tilesAVX2), nr: 16, dense: 512 << 10,
@@ -75,6 +107,7 @@ var avx2 = &isa{
 			dotRowsAVX2(&dst[0], &a[0], &b[0], len(dst), n, 4*sa, 4*sb)
 		}
 	},
+	widen: vecWiden, narrow: vecNarrow,
 }
 
 // lanes holds 16 lanes of ones, then 16 of zeros: the mask of the first n

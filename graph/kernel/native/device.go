@@ -70,8 +70,17 @@ func (d *Device) Compile(desc kernel.Desc) (kernel.Kernel, error) {
 		return nil, err
 	}
 	p := newProgram(d, desc)
-	var err error
+	if err := d.build(p, desc); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// build adds the stages of a description to a program with its arguments.
+func (d *Device) build(p *program, desc kernel.Desc) (err error) {
 	switch k := desc.(type) {
+	case kernel.Mixed:
+		err = d.mixed(p, k)
 	case kernel.Conv:
 		d.conv(p, k)
 	case kernel.ConvBackwardData:
@@ -135,8 +144,5 @@ func (d *Device) Compile(desc kernel.Desc) (kernel.Kernel, error) {
 	default:
 		err = fmt.Errorf("native: %T: %w", desc, kernel.ErrUnsupported)
 	}
-	if err != nil {
-		return nil, err
-	}
-	return p, nil
+	return err
 }

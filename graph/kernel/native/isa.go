@@ -46,6 +46,20 @@ type isa struct {
 	// dotRows adds to dst the sum over n rows of a*b; rows of a lie sa apart,
 	// rows of b sb.
 	dotRows func(dst, a, b []float32, n, sa, sb int)
+
+	// widen and narrow convert bfloat16 and float32.
+	widen  func(dst []float32, x []uint16)
+	narrow func(dst []uint16, x []float32)
+	// half is nil without instructions for bfloat16.
+	half *halfISA
+}
+
+// halfISA is what dense kernels on bfloat16 need beside isa.
+type halfISA struct {
+	tile func(t *tile) // on words of a and b
+	// pair and narrowPair put elements of a and b side by side into words.
+	pair       func(dst []float32, a, b []uint16)
+	narrowPair func(dst, a, b []float32)
 }
 
 // portable is plain Go.
@@ -53,7 +67,7 @@ var portable = &isa{
 	name: "plain Go", mr: 4, nr: 4, dense: 64 << 10, tile: tileGo, spread: spreadGo, maxBack: maxBackGo,
 	add: vecAdd, sub: vecSub, div: vecDiv, mul: vecMul, max: vecMax, mulAdd: vecMulAdd, scale: vecScale, axpy: vecAxpy, affine: vecAffine,
 	clamp: vecClamp, exp: vecExp, gate: vecGate, above: vecAbove, inside: vecInside, norm: vecNorm, normBack: vecNormBack, sgd: vecSGD,
-	moments: vecMoments, dots: vecDots, dotRows: vecDotRows,
+	moments: vecMoments, dots: vecDots, dotRows: vecDotRows, widen: vecWiden, narrow: vecNarrow,
 }
 
 // detect chooses the widest instructions that the processor has and

@@ -2,6 +2,7 @@ package native
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/graft-onnx/graft/graph/kernel"
 	"github.com/graft-onnx/graft/graph/kernel/host"
@@ -18,11 +19,13 @@ type program struct {
 	stages  []stage
 
 	// The arguments of the current Run, by position.
-	f [][]float32
+	f [][]float32 // of a bfloat16 argument: what wide says
 	i [][]int32
 	u [][]uint64
 	h [][]uint16
 	s []float32 // scratch
+
+	wide []int // where in scratch an argument is widened to float32, or -1
 
 	err error // set by a stage that rejects its data
 }
@@ -42,7 +45,7 @@ func newProgram(dev *Device, d kernel.Desc) *program {
 	for i, a := range args {
 		sizes[i] = a.Size()
 	}
-	return &program{pool: dev.pool, isa: dev.isa, desc: d, args: args, sizes: sizes,
+	return &program{pool: dev.pool, isa: dev.isa, desc: d, args: args, sizes: sizes, wide: slices.Repeat([]int{-1}, n),
 		f: make([][]float32, n), i: make([][]int32, n), u: make([][]uint64, n), h: make([][]uint16, n)}
 }
 
@@ -137,6 +140,11 @@ func (p *program) bind(args []kernel.Buffer) error {
 			return fmt.Errorf("native: %T: scratch has %d bytes, want %d", p.desc, m.Size(), p.scratch)
 		}
 		p.s = host.Float32(m)[:p.scratch/4]
+	}
+	for i, at := range p.wide {
+		if at >= 0 {
+			p.f[i] = p.s[at : at+len(p.h[i])]
+		}
 	}
 	return nil
 }

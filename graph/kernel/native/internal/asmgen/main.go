@@ -56,7 +56,7 @@ func main() {
 
 // generate writes all files into a folder.
 func generate(dir string) error {
-	var tiles, maps, lines file
+	var tiles, maps, lines, halves file
 	for _, v := range sets {
 		for rows := 1; rows <= v.mr; rows++ {
 			for n := 1; n <= 2; n++ {
@@ -74,5 +74,6 @@ func generate(dir string) error {
 	for _, v := range sets {
 		channelwise(&lines, v)
 	}
-	return errors.Join(tiles.write(dir, "tile"), maps.write(dir, "map"), lines.write(dir, "channel"))
+	half(&halves)
+	return errors.Join(tiles.write(dir, "tile"), maps.write(dir, "map"), lines.write(dir, "channel"), halves.write(dir, "half"))
 }

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+)
+
+// The instructions of AVX512_BF16, which Go's assembler does not know, on whole
+// registers without mask: EVEX-encoded, opcode map 0F38.
+
+// dot adds to dst, lane by lane, the two products of a pair of bfloat16 in a
+// and one in b: VDPBF16PS.
+func dot(dst, a, b int) string { return evex(2, 0x52, dst, a, b) }
+
+// narrow rounds 16 float32 of src to bfloat16 in the lower half of dst:
+// VCVTNEPS2BF16.
+func narrow(dst, src int) string { return evex(2, 0x72, dst, 0, src) }
+
+// evex encodes an instruction on 512-bit registers; prefix is 2 for F3.
+func evex(prefix, opcode, reg, vvvv, rm int) string {
+	inverted := func(r, bit, to int) int { return (^r >> bit & 1) << to }
+	code := []int{
+		0x62,
+		inverted(reg, 3, 7) | inverted(rm, 4, 6) | inverted(rm, 3, 5) | inverted(reg, 4, 4) | 2,
+		(^vvvv&15)<<3 | 4 | prefix,
+		2<<5 | inverted(vvvv, 4, 3),
+		opcode,
+		3<<6 | reg&7<<3 | rm&7,
+	}
+	bytes := make([]string, len(code))
+	for i, b := range code {
+		bytes[i] = fmt.Sprintf("BYTE $0x%02x", b)
+	}
+	return strings.Join(bytes, "; ")
+}
+
+// half emits what package native needs for bfloat16 beside the micro-kernels.
+func half(f *file) {
+	const dst, a, b = "(DI)(AX*%d)", "(SI)(AX*%d)", "(DX)(AX*%d)"
+	at := func(mem string, size int) string { return fmt.Sprintf(mem, size) }
+	widen := func(tail bool, mem string, r int) {
+		if tail {
+			f.p("	VPMOVZXWD.Z %s, K1, Z%d", at(mem, 2), r)
+		} else {
+			f.p("	VPMOVZXWD %s, Z%d", at(mem, 2), r)
+		}
+	}
+	load := func(tail bool, mem string, r int) {
+		if tail {
+			f.p("	VMOVUPS.Z %s, K1, Z%d", at(mem, 4), r)
+		} else {
+			f.p("	VMOVUPS %s, Z%d", at(mem, 4), r)
+		}
+	}
+	store := func(tail bool, r int) {
+		if tail {
+			f.p("	VMOVUPS Z%d, K1, %s", r, at(dst, 4))
+		} else {
+			f.p("	VMOVUPS Z%d, %s", r, at(dst, 4))
+		}
+	}
+	f.vector("widenAVX512", "dst *float32, x *uint16", func(tail bool) {
+		widen(tail, a, 0)
+		f.p("	VPSLLD $16, Z0, Z0")
+		store(tail, 0)
+	})
+	f.vector("narrowAVX512", "dst *uint16, x *float32", func(tail bool) {
+		load(tail, a, 0)
+		f.p("	%s // Z0 to bfloat16 in Y0", narrow(0, 0))
+		if tail {
+			f.p("	VMOVDQU16 Y0, K1, %s", at(dst, 2))
+		} else {
+			f.p("	VMOVDQU Y0, %s", at(dst, 2))
+		}
+	})
+	join := func(tail bool) {
+		f.p("	VPSLLD $16, Z1, Z1")
+		f.p("	VPORD Z1, Z0, Z0")
+		store(tail, 0)
+	}
+	f.vector("pairAVX512", "dst *float32, a, b *uint16", func(tail bool) {
+		widen(tail, a, 0)
+		widen(tail, b, 1)
+		join(tail)
+	})
+	f.vector("narrowPairAVX512", "dst, a, b *float32", func(tail bool) {
+		for r, mem := range []string{a, b} {
+			load(tail, mem, r)
+			f.p("	%s // Z%d to bfloat16 in Y%d", narrow(r, r), r, r)
+			f.p("	VPMOVZXWD Y%d, Z%d", r, r)
+		}
+		join(tail)
+	})
+}
+
+// vector emits a function of up to three pointers (in DI, SI, DX) and a length,
+// with a loop over vectors of 16 elements that AX counts and a masked rest.
+func (f *file) vector(name, params string, body func(tail bool)) {
+	params += ", n int"
+	n := strings.Count(params, ",")
+	f.declare("%s(%s)", name, params)
+	f.p("\n// func %s(%s)", name, params)
+	f.p("TEXT ·%s(SB), NOSPLIT, $0-%d", name, 8*(n+1))
+	for i, p := range strings.Split(params, ",")[:n] {
+		f.p("	MOVQ %s+%d(FP), %s", strings.Fields(p)[0], 8*i, pointers[i])
+	}
+	f.p("	MOVQ n+%d(FP), CX", 8*n)
+	f.p("	XORQ AX, AX")
+	f.p("	SUBQ $16, CX")
+	f.p("	JLT tail")
+	f.p("\n	PCALIGN $32")
+	f.p("loop:")
+	body(false)
+	f.p("	ADDQ $16, AX")
+	f.p("	SUBQ $16, CX")
+	f.p("	JGE loop")
+	f.p("\ntail:")
+	f.p("	ADDQ $16, CX")
+	f.p("	JZ done")
+	f.p("	MOVL $1, BX")
+	f.p("	SHLL CX, BX")
+	f.p("	DECL BX")
+	f.p("	KMOVW BX, K1")
+	body(true)
+	f.p("\ndone:")
+	f.p("	VZEROUPPER")
+	f.p("	RET")
+}

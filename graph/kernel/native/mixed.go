@@ -1,0 +1,28 @@
+package native
+
+import "github.com/graft-onnx/graft/graph/kernel"
+
+// mixed compiles a computation with bfloat16 arguments. Dense convolutions
+// multiply bfloat16 where the processor can; everything else computes in
+// float32 on widened copies.
+func (d *Device) mixed(p *program, m kernel.Mixed) error {
+	for i, a := range p.args {
+		if a.DType == kernel.BFloat16 && m.Desc.Args()[i].DType == kernel.Float32 {
+			p.wide[i] = p.reserve(kernel.Len(a.Shape))
+		}
+	}
+	for i, a := range p.args {
+		if p.wide[i] >= 0 && a.Dir != kernel.Out {
+			p.splitAligned(kernel.Len(a.Shape), grain, 32, func(lo, hi int) { p.isa.widen(p.f[i][lo:hi], p.h[i][lo:hi]) })
+		}
+	}
+	if err := d.build(p, m.Desc); err != nil {
+		return err
+	}
+	for i, a := range p.args {
+		if p.wide[i] >= 0 && a.Dir != kernel.In {
+			p.splitAligned(kernel.Len(a.Shape), grain, 32, func(lo, hi int) { p.isa.narrow(p.h[i][lo:hi], p.f[i][lo:hi]) })
+		}
+	}
+	return nil
+}
