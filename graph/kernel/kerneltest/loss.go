@@ -141,7 +141,7 @@ func testLoss(t *testing.T, dev kernel.Device) {
 		{kernel.Pixels{N: 1, C: 4, H: 5, W: 5, Ignore: 2}, 0.5, 2},
 	}
 	for k, mp := range maps {
-		rng := newRand(uint64(k))
+		rng := newRand(dev, uint64(k))
 		weights := make([]float32, mp.C)
 		for c := range weights {
 			weights[c] = float32(c%3) + 0.25
