@@ -2,6 +2,7 @@ package main
 
 import (
 	"image/png"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,10 +13,11 @@ import (
 	"github.com/graft-onnx/graft/export"
 	"github.com/graft-onnx/graft/internal/testutil"
 	"github.com/graft-onnx/graft/onnx"
+	"github.com/graft-onnx/graft/train/data"
 	"github.com/graft-onnx/graft/train/metric"
 )
 
-var commands = []string{"new", "import", "inspect", "train", "eval", "predict", "export", "verify", "demo", "doctor"}
+var commands = []string{"new", "import", "inspect", "train", "eval", "predict", "data", "export", "verify", "demo", "doctor"}
 
 func TestHelp(t *testing.T) {
 	for _, name := range commands {
@@ -278,6 +280,50 @@ func TestDoctor(t *testing.T) {
 		if !strings.Contains(text, word) {
 			t.Errorf("%q is not in\n%s", word, text)
 		}
+	}
+}
+
+func TestData(t *testing.T) {
+	f := fixtures(t)
+	out := filepath.Join(t.TempDir(), "samples")
+	args := []string{"data", "--cfg", f.config, "--samples", "5", "-o", out, "DATASET.augment", "[{name: crop, size: 32}, {name: rotate, degrees: 20}]"}
+	got := asJSON[dataResult](t, args...)
+	if len(got.Samples) != 5 || got.Report.Records < 4 || !got.Report.OK() {
+		t.Fatalf("%+v", got)
+	}
+	for _, file := range got.Samples {
+		r, err := os.Open(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		img, err := png.Decode(r)
+		r.Close()
+		// Three pictures of 32 pixels, gaps of 4 between them.
+		if err != nil || img.Bounds().Dx() != 3*32+2*4 || img.Bounds().Dy() != 32 {
+			t.Errorf("%s: %v", file, err)
+		}
+	}
+	first := read(t, got.Samples[0])
+	refused(t, exitFailure, []string{"exists", "--force"}, args...)
+	text := ok(t, append(args, "--force")...).out
+	for _, word := range []string{"background", "share of labelled pixels", "5 samples in " + out} {
+		if !strings.Contains(text, word) {
+			t.Errorf("%q is not in\n%s", word, text)
+		}
+	}
+	if read(t, got.Samples[0]) != first {
+		t.Error("the same seed gives another sample")
+	}
+	refused(t, exitUsage, []string{"--samples"}, "data", "--cfg", f.config, "--samples", "-1")
+	refused(t, exitUsage, []string{"--samples", "--split"}, "data", "--cfg", f.config, "--samples", "1", "--split", "val")
+	refused(t, exitFailure, []string{"DATASET.augment", "step 1", "degrees"}, "data", "--cfg", write(t, filepath.Join(t.TempDir(), "c.yaml"), "DATASET:\n  augment: [{name: rotate}]\n"))
+}
+
+// The weights of two classes of shares 0.8 and 0.2, one empty: median 0.5.
+func TestMedianFrequency(t *testing.T) {
+	w := medianFrequency([]data.ClassCount{{Share: 0.8}, {Share: 0.2}, {}})
+	if math.Abs(w[0]-0.625) > 1e-12 || math.Abs(w[1]-2.5) > 1e-12 || !math.IsNaN(w[2]) {
+		t.Errorf("weights %v", w)
 	}
 }
 

@@ -90,11 +90,8 @@ func (c *doctorCommand) Run(ctx context.Context, s streams) error {
 		if err != nil {
 			return err
 		}
-		d.classes = models.NumberedClasses(cfg.Dataset.NumClass, cfg.Dataset.LabelShift)
-		if cfg.Dataset.Classes != "" {
-			if d.classes, err = models.LoadDataClasses(cfg.Dataset.Classes, cfg.Dataset.NumClass, cfg.Dataset.LabelShift); err != nil {
-				return err
-			}
+		if d.classes, err = dataClasses(cfg); err != nil {
+			return err
 		}
 		for _, split := range []data.Split{data.Train, data.Val} {
 			if split == data.Val && cfg.Dataset.ListVal == "" && cfg.Dataset.ValImages == "" {
@@ -117,6 +114,14 @@ func (c *doctorCommand) Run(ctx context.Context, s streams) error {
 		}
 	}
 	return nil
+}
+
+// dataClasses returns the classes of a configuration's data set.
+func dataClasses(cfg *config.Config) (models.Classes, error) {
+	if d := &cfg.Dataset; d.Classes != "" {
+		return models.LoadDataClasses(d.Classes, d.NumClass, d.LabelShift)
+	}
+	return models.NumberedClasses(cfg.Dataset.NumClass, cfg.Dataset.LabelShift), nil
 }
 
 // runtimeStatus tells whether ONNX Runtime is there.

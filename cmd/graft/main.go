@@ -31,6 +31,7 @@ type cli struct {
 	Train   trainCommand   `cmd:"" group:"training" help:"Train a model."`
 	Eval    evalCommand    `cmd:"" group:"training" help:"Measure a model on labelled pictures: mIoU, IoU by class, pixel accuracy."`
 	Predict predictCommand `cmd:"" group:"training" help:"Segment pictures: colour map, overlay, class shares."`
+	Data    dataCommand    `cmd:"" group:"training" help:"Describe a data set, and show pictures as training gets them."`
 
 	Export exportCommand `cmd:"" group:"deployment" help:"Write a checkpoint as an inference model."`
 	Verify verifyCommand `cmd:"" group:"deployment" help:"Compare an exported model with graft's own evaluation."`

@@ -58,6 +58,11 @@ type Dataset struct {
 	// ExifOrientation: what to do with a picture whose EXIF data asks for
 	// rotation: "refuse", "ignore" (as the reference) or "apply".
 	ExifOrientation string `yaml:"exif_orientation"`
+	// Augment is what is done to every training picture and its mask, in order,
+	// after the short side is drawn; docs/data.md has the steps. Without a list
+	// it is the reference's: random_flip alone. A flip in the list replaces
+	// random_flip.
+	Augment []Step `yaml:"augment"`
 }
 
 // Model says which network is trained.
@@ -133,7 +138,7 @@ func Default() *Config {
 			PaddingConstant: 8, SegmDownsamplingRate: 8, RandomFlip: true,
 			LabelShift: 1, IgnoreIndex: -1, IgnoreLabels: []int{},
 			Mean: []float64{0.485, 0.456, 0.406}, Std: []float64{0.229, 0.224, 0.225},
-			MaxPixels: 100_000_000, CacheMB: 512, ExifOrientation: "refuse",
+			MaxPixels: 100_000_000, CacheMB: 512, ExifOrientation: "refuse", Augment: []Step{},
 		},
 		Model: Model{ArchEncoder: "resnet50dilated", ArchDecoder: "ppm_deepsup", FcDim: 2048, Width: 1},
 		Train: Train{

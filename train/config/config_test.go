@@ -211,6 +211,7 @@ func TestMalformed(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(reference))
 	f.Add(Default().YAML())
+	f.Add([]byte("DATASET: {augment: [{name: crop, size: [3, 4]}, {name: flip}]}\n"))
 	f.Add([]byte("DATASET: {imgSizes: [1, 2], mean: (1,2,3)}\nDIR: |\n  a\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, err := Parse(data, "f.yaml")

@@ -19,9 +19,18 @@ type value struct {
 	text string
 	list []string
 	many bool
+	node *yaml.Node // as it stands in the file; nil from a command line
 }
 
 func scalar(s string) value { return value{text: s} }
+
+// value takes a key's value from the file; a list of steps is left for set.
+func (l *leaf) value(n *yaml.Node) (value, error) {
+	if _, steps := l.field.Interface().([]Step); steps && n.Kind != yaml.ScalarNode {
+		return value{node: n}, nil
+	}
+	return fromNode(n)
+}
 
 func fromNode(n *yaml.Node) (value, error) {
 	switch n.Kind {
@@ -190,6 +199,12 @@ func (l *leaf) set(v value) error {
 		return each(v, parseInt, p)
 	case *[]float64:
 		return each(v, parseFloat, p)
+	case *[]Step:
+		steps, err := parseSteps(v)
+		if err == nil {
+			*p = steps
+		}
+		return err
 	default:
 		return fmt.Errorf("cannot set a field of type %T", p)
 	}

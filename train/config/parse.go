@@ -172,7 +172,7 @@ func (c *Config) mergeMap(node *yaml.Node, prefix string, all *leafSet, path str
 			errs.add(path, k.Line, key, "set twice, first on line %d", first)
 			continue
 		}
-		val, err := fromNode(v)
+		val, err := l.value(v)
 		if err == nil {
 			err = l.set(val)
 		}

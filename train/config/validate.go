@@ -70,6 +70,11 @@ func (c *Config) Validate() error {
 	within("DATASET.max_pixels", d.MaxPixels, 1, 1<<31-1)
 	within("DATASET.cache_mb", d.CacheMB, 0, 1<<20)
 	oneOf("DATASET.exif_orientation", d.ExifOrientation, "refuse", "ignore", "apply")
+	for i, s := range d.Augment {
+		if err := s.check(); err != nil {
+			bad("DATASET.augment", "step %d: %v", i+1, err)
+		}
+	}
 	together := func(key, v, otherKey, other string) {
 		if v != "" && other == "" {
 			bad(key, "set without %s; the two folders go together", otherKey)

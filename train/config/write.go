@@ -77,6 +77,8 @@ func (l *leaf) format() string {
 		return tuple(v, strconv.Itoa)
 	case []float64:
 		return tuple(v, formatFloat)
+	case []Step:
+		return formatSteps(v)
 	}
 	return ""
 }

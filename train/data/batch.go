@@ -3,6 +3,7 @@ package data
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 )
 
@@ -42,11 +43,9 @@ type TrainLoader struct {
 
 // work is the scratch of one goroutine.
 type work struct {
-	resize resizer
-	flip   []uint8
-	pixels []uint8
-	xs, ys []int32
-	lx, ly []int32
+	augmenter
+	canvases []*canvas
+	lx, ly   []int32
 }
 
 // NewTrainLoader makes a loader for a set in which every record has a mask
@@ -69,7 +68,7 @@ func NewTrainLoader(set *Set, o Options) (*TrainLoader, error) {
 		}
 	}
 	l := &TrainLoader{set: set, opt: o, order: NewOrder(set, o), reader: NewReader(o), scale: normalisation(o)}
-	l.works.New = func() any { return new(work) }
+	l.works.New = func() any { return &work{augmenter: augmenter{opt: &l.opt}} }
 	return l, nil
 }
 
@@ -117,22 +116,28 @@ func scaled(width, height, short, most int) (w, h int) {
 func roundUp(v, m int) int { return (v + m - 1) / m * m }
 
 func (l *TrainLoader) batch(ctx context.Context, d Draw) (*Batch, error) {
-	n := len(d.Records)
+	w := l.works.Get().(*work)
+	defer l.works.Put(w)
+	n, rate := len(d.Records), l.opt.SegmDownsamplingRate
+	names := make([]string, n)
+	H, W := 0, 0
+	for i := range n {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		c, err := l.draw(w, d, i)
+		if err != nil {
+			return nil, err
+		}
+		names[i] = l.set.Records[d.Records[i]].Name
+		W, H = max(W, c.w, c.frameW), max(H, c.h, c.frameH)
+	}
 	b, _ := l.pool.Get().(*Batch)
 	if b == nil {
 		b = &Batch{pool: &l.pool}
 	}
-	widths, heights := make([]int, n), make([]int, n)
-	b.Iteration, b.Pass, b.N, b.H, b.W, b.Flip = d.Iteration, d.Pass, n, 0, 0, d.Flip
-	b.Names = make([]string, n)
-	for i, at := range d.Records {
-		rec := l.set.Records[at]
-		b.Names[i] = rec.Name
-		widths[i], heights[i] = scaled(rec.Width, rec.Height, d.ShortSide, l.opt.ImgMaxSize)
-		b.W, b.H = max(b.W, widths[i]), max(b.H, heights[i])
-	}
-	b.W, b.H = roundUp(b.W, l.opt.PaddingConstant), roundUp(b.H, l.opt.PaddingConstant)
-	rate := l.opt.SegmDownsamplingRate
+	b.Iteration, b.Pass, b.N, b.Names, b.Flip = d.Iteration, d.Pass, n, names, d.Flip
+	b.W, b.H = roundUp(W, l.opt.PaddingConstant), roundUp(H, l.opt.PaddingConstant)
 	b.LabelW, b.LabelH = b.W/rate, b.H/rate
 	b.Images = grow(b.Images, n*3*b.H*b.W)
 	clear(b.Images)
@@ -140,38 +145,52 @@ func (l *TrainLoader) batch(ctx context.Context, d Draw) (*Batch, error) {
 	for i := range b.Labels {
 		b.Labels[i] = -1
 	}
-	w := l.works.Get().(*work)
-	defer l.works.Put(w)
-	for i, at := range d.Records {
-		if err := ctx.Err(); err != nil {
-			b.Release()
-			return nil, err
-		}
-		s, err := l.reader.Read(l.set.Records[at])
-		if err != nil {
-			b.Release()
-			return nil, fmt.Errorf("iteration %d: %w", d.Iteration, err)
-		}
-		image := b.Images[i*3*b.H*b.W : (i+1)*3*b.H*b.W]
-		w.image(image, b.H, b.W, s.Picture, widths[i], heights[i], d.Flip[i], &l.scale)
-		labels := b.Labels[i*b.LabelH*b.LabelW : (i+1)*b.LabelH*b.LabelW]
-		w.labels(labels, b.LabelW, s.Mask, widths[i], heights[i], rate, d.Flip[i])
+	for i, c := range w.canvases[:n] {
+		normalise(b.Images[i*3*b.H*b.W:(i+1)*3*b.H*b.W], b.H, b.W, c.pix.now, c.w, c.h, &l.scale)
+		w.labels(b.Labels[i*b.LabelH*b.LabelW:(i+1)*b.LabelH*b.LabelW], b.LabelW, c.mask.now, c.w, c.h, rate)
 	}
 	return b, nil
 }
 
-// image resizes p to (h,w), normalises it and writes it into the upper left
-// corner of dst (3,H,W).
-func (k *work) image(dst []float32, H, W int, p *Picture, w, h int, flip bool, scale *[3][256]float32) {
-	pix := p.Pix
-	if flip { // before resizing, as the reference does
-		k.flip = grow(k.flip, len(pix))
-		flipRGB(k.flip, pix, p.Width, p.Height)
-		pix = k.flip
+// draw makes picture number i of a draw on the work's canvas number i.
+func (l *TrainLoader) draw(k *work, d Draw, i int) (*canvas, error) {
+	for len(k.canvases) <= i {
+		k.canvases = append(k.canvases, new(canvas))
 	}
-	k.pixels = k.resize.rgb(k.pixels, pix, p.Width, p.Height, w, h)
+	c, at := k.canvases[i], d.Records[i]
+	rec := l.set.Records[at]
+	s, err := l.reader.Read(rec)
+	if err == nil {
+		w, h := scaled(rec.Width, rec.Height, d.ShortSide, l.opt.ImgMaxSize)
+		c.start(s, w, h)
+		if err = k.run(c, d.Flip[i], at, d.Passes[i]); err != nil {
+			err = fmt.Errorf("data: %s: %w", rec.Image, err)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("iteration %d: %w", d.Iteration, err)
+	}
+	return c, nil
+}
+
+// Sample makes picture number i of a draw, with its mask at the picture's
+// resolution, as it goes into the batch: augmented, not yet normalised, padded
+// or reduced.
+func (l *TrainLoader) Sample(d Draw, i int) (Sample, error) {
+	w := l.works.Get().(*work)
+	defer l.works.Put(w)
+	c, err := l.draw(w, d, i)
+	if err != nil {
+		return Sample{}, err
+	}
+	return Sample{&Picture{c.w, c.h, slices.Clone(c.pix.now)}, &Mask{c.w, c.h, slices.Clone(c.mask.now)}}, nil
+}
+
+// normalise writes packed RGB of (h,w) into the upper left corner of dst
+// (3,H,W).
+func normalise(dst []float32, H, W int, pix []uint8, w, h int, scale *[3][256]float32) {
 	for y := range h {
-		row := k.pixels[3*y*w : 3*(y+1)*w]
+		row := pix[3*y*w : 3*(y+1)*w]
 		red := dst[y*W : y*W+w]
 		green := dst[(H+y)*W : (H+y)*W+w]
 		blue := dst[(2*H+y)*W : (2*H+y)*W+w]
@@ -182,29 +201,22 @@ func (k *work) image(dst []float32, H, W int, p *Picture, w, h int, flip bool, s
 	}
 }
 
-// labels resizes m to (h,w), extends it with ignored pixels to multiples of
-// rate, and takes every rate-th pixel, starting at rate/2: two nearest
-// neighbour steps in one. dst is (LabelH,stride), already -1 everywhere.
-func (k *work) labels(dst []int32, stride int, m *Mask, w, h, rate int, flip bool) {
-	k.xs = nearestIndex(k.xs, m.Width, w)
-	k.ys = nearestIndex(k.ys, m.Height, h)
+// labels extends a mask of (h,w) with ignored pixels to multiples of rate, and
+// takes every rate-th pixel, starting at rate/2, as nearest neighbour does.
+// dst is (LabelH,stride), already -1 everywhere.
+func (k *work) labels(dst []int32, stride int, mask []uint16, w, h, rate int) {
 	k.lx = nearestIndex(k.lx, roundUp(w, rate), roundUp(w, rate)/rate)
 	k.ly = nearestIndex(k.ly, roundUp(h, rate), roundUp(h, rate)/rate)
 	for y, ly := range k.ly {
 		if int(ly) >= h {
 			break
 		}
-		row := m.Pix[int(k.ys[ly])*m.Width:][:m.Width]
-		out := dst[y*stride : (y+1)*stride]
+		row, out := mask[int(ly)*w:][:w], dst[y*stride:(y+1)*stride]
 		for x, lx := range k.lx {
 			if int(lx) >= w {
 				break
 			}
-			at := int(k.xs[lx])
-			if flip {
-				at = m.Width - 1 - at
-			}
-			out[x] = int32(row[at]) - 1
+			out[x] = int32(row[lx]) - 1
 		}
 	}
 }

@@ -44,6 +44,12 @@ type EvalLoader struct {
 	works  sync.Pool
 }
 
+// stretcher is the scratch of one goroutine.
+type stretcher struct {
+	resize resizer
+	pixels []uint8
+}
+
 // NewEvalLoader makes a loader; records may lack masks and sizes.
 func NewEvalLoader(set *Set, o Options) (*EvalLoader, error) {
 	if err := o.check(); err != nil {
@@ -53,7 +59,7 @@ func NewEvalLoader(set *Set, o Options) (*EvalLoader, error) {
 		return nil, fmt.Errorf("data: %s: no records", set.Name)
 	}
 	l := &EvalLoader{set: set, opt: o, reader: NewReader(o), scale: normalisation(o)}
-	l.works.New = func() any { return new(work) }
+	l.works.New = func() any { return new(stretcher) }
 	return l, nil
 }
 
@@ -68,7 +74,7 @@ func (l *EvalLoader) Item(index int) (*EvalItem, error) {
 	if e == nil {
 		e = &EvalItem{pool: &l.pool}
 	}
-	w := l.works.Get().(*work)
+	w := l.works.Get().(*stretcher)
 	defer l.works.Put(w)
 	p := s.Picture
 	e.Index, e.Record, e.Picture = index, rec, p
@@ -78,7 +84,8 @@ func (l *EvalLoader) Item(index int) (*EvalItem, error) {
 		in.W, in.H = scaled(p.Width, p.Height, short, l.opt.ImgMaxSize)
 		in.W, in.H = roundUp(in.W, l.opt.PaddingConstant), roundUp(in.H, l.opt.PaddingConstant)
 		in.Image = grow(in.Image, 3*in.H*in.W)
-		w.image(in.Image, in.H, in.W, p, in.W, in.H, false, &l.scale)
+		w.pixels = w.resize.rgb(w.pixels, p.Pix, p.Width, p.Height, in.W, in.H)
+		normalise(in.Image, in.H, in.W, w.pixels, in.W, in.H, &l.scale)
 	}
 	if s.Mask == nil {
 		e.Labels = nil

@@ -144,7 +144,7 @@ func TestDrawsStayTheSame(t *testing.T) {
 	}
 	order := NewOrder(set, options())
 	got := fmt.Sprint(order.Draw(0), order.Draw(1), order.Draw(7), order.Draw(100000))
-	want := "{0 0 [3 4] [false false] 24} {1 0 [0 5] [false false] 32} {7 2 [0 1] [true false] 24} {100000 33333 [1 3] [false false] 40}"
+	want := "{0 0 [3 4] [0 0] [false false] 24} {1 0 [0 5] [0 0] [false false] 32} {7 2 [0 1] [2 2] [true false] 24} {100000 33333 [1 3] [33333 33333] [false false] 40}"
 	if got != want {
 		t.Errorf("draws are %s, want %s", got, want)
 	}

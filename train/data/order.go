@@ -11,6 +11,7 @@ type Draw struct {
 	Iteration int
 	Pass      int    // pass over the set that the batch's last record came from, from 0
 	Records   []int  // indices into the set
+	Passes    []int  // per record: the pass that it was drawn in
 	Flip      []bool // per record: mirrored left to right
 	ShortSide int    // pixels
 }
@@ -28,8 +29,11 @@ type Order struct {
 	pass  int
 	at    int // position within perm
 	perm  []int
-	queue [2][]int
+	queue [2][]drawn
 }
+
+// drawn is a record that waits for its batch, and the pass it is of.
+type drawn struct{ record, pass int }
 
 // NewOrder makes the order of a set whose sizes are known.
 func NewOrder(set *Set, o Options) *Order {
@@ -47,14 +51,18 @@ func (r *Order) Draw(iteration int) Draw {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if iteration < r.next || r.perm == nil {
-		r.next, r.at, r.queue = 0, 0, [2][]int{}
+		r.next, r.at, r.queue = 0, 0, [2][]drawn{}
 		r.shuffle(0)
 	}
 	for r.next < iteration {
 		r.step()
 	}
 	d := Draw{Iteration: iteration}
-	d.Records, d.Pass = r.step()
+	batch := r.step()
+	for _, one := range batch {
+		d.Records, d.Passes = append(d.Records, one.record), append(d.Passes, one.pass)
+	}
+	d.Pass = d.Passes[len(d.Passes)-1]
 	d.Flip = make([]bool, len(d.Records))
 	g := generator(r.opt.Seed, streamDraw, uint64(iteration))
 	d.ShortSide = r.opt.ImgSizes[below(g, len(r.opt.ImgSizes))]
@@ -65,15 +73,15 @@ func (r *Order) Draw(iteration int) Draw {
 	return d
 }
 
-func (r *Order) step() (records []int, pass int) {
+// step returns the next batch.
+func (r *Order) step() []drawn {
 	for {
 		i := r.perm[r.at]
-		pass = r.pass
 		kind := 1
 		if r.tall[i] {
 			kind = 0
 		}
-		q := append(r.queue[kind], i)
+		q := append(r.queue[kind], drawn{i, r.pass})
 		r.queue[kind] = q
 		if r.at++; r.at == len(r.perm) {
 			r.at = 0
@@ -82,7 +90,7 @@ func (r *Order) step() (records []int, pass int) {
 		if len(q) == r.opt.BatchSize {
 			r.queue[kind] = nil
 			r.next++
-			return q, pass
+			return q
 		}
 	}
 }
@@ -106,6 +114,7 @@ const (
 	streamShuffle = 1
 	streamDraw    = 2
 	streamSynth   = 3
+	streamAugment = 4
 )
 
 // generator returns the random numbers of one use: PCG-DXSM, whose output Go

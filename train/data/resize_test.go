@@ -101,7 +101,7 @@ func TestNearestIsPillow(t *testing.T) {
 // neighbour, padding with 0 and nearest neighbour again, with the reference's
 // steps carried out in Pillow 9.4.0.
 func TestLabelsAreTheReferences(t *testing.T) {
-	var w work
+	w := work{augmenter: augmenter{opt: &Options{MaxPixels: 1 << 20}}}
 	for _, tc := range []struct {
 		sw, sh, w, h, rate int
 		flip               bool
@@ -125,7 +125,12 @@ func TestLabelsAreTheReferences(t *testing.T) {
 		for i := range out {
 			out[i] = -1
 		}
-		w.labels(out, stride, m, tc.w, tc.h, tc.rate, tc.flip)
+		var c canvas
+		c.start(Sample{NewPicture(tc.sw, tc.sh), m}, tc.w, tc.h)
+		if err := w.run(&c, tc.flip, 0, 0); err != nil {
+			t.Fatal(err)
+		}
+		w.labels(out, stride, c.mask.now, c.w, c.h, tc.rate)
 		var got []byte
 		for y := range tc.lh {
 			row := out[y*stride : (y+1)*stride]

@@ -104,6 +104,7 @@ type Options struct {
 	PaddingConstant      int
 	SegmDownsamplingRate int
 	RandomFlip           bool
+	Augment              []config.Step // done in order; valid ones
 	BatchSize            int
 	Seed                 uint64
 	Mean, Std            [3]float32 // RGB, of values in 0..1
@@ -120,7 +121,7 @@ func OptionsFrom(c *config.Config) Options {
 	d := &c.Dataset
 	o := Options{
 		ImgSizes: d.ImgSizes, ImgMaxSize: d.ImgMaxSize, PaddingConstant: d.PaddingConstant,
-		SegmDownsamplingRate: d.SegmDownsamplingRate, RandomFlip: d.RandomFlip,
+		SegmDownsamplingRate: d.SegmDownsamplingRate, RandomFlip: d.RandomFlip && !d.HasStep(config.StepFlip), Augment: d.Augment,
 		BatchSize: c.Train.BatchSizePerGPU, Seed: uint64(c.Train.Seed),
 		Labels:    Labels{Classes: d.NumClass, Shift: d.LabelShift, Index: d.IgnoreIndex, Ignore: d.IgnoreLabels},
 		MaxPixels: d.MaxPixels, CacheBytes: int64(d.CacheMB) << 20,
