@@ -14,15 +14,19 @@ type compiler struct {
 	network *Network
 	nodes   []*op.Node // everything needed, operands before results
 	values  map[int64]*value
-	ops     []*operation           // in the order of the run
+	ops     []*operation // in the order of the run
+	spec    Spec
 	grads   map[int64][]*Parameter // node -> parameters it is the gradient of
 	updates map[int64][]running    // statistics node -> updates
 }
 
 // compile turns an expression into a Plan.
-func (n *Network) compile(e *expression) (*Plan, error) {
+func (n *Network) compile(e *expression, spec Spec) (*Plan, error) {
+	if spec.Update && n.updater == nil {
+		return nil, errNoUpdater
+	}
 	c := &compiler{
-		expression: e, network: n, values: map[int64]*value{},
+		expression: e, network: n, spec: spec, values: map[int64]*value{},
 		grads: map[int64][]*Parameter{}, updates: map[int64][]running{},
 	}
 	for _, p := range n.params {
@@ -36,9 +40,15 @@ func (n *Network) compile(e *expression) (*Plan, error) {
 	if err := c.lower(); err != nil {
 		return nil, err
 	}
-	if err := c.place(); err != nil {
+	if err := c.placeLeaves(); err != nil {
 		return nil, err
 	}
+	if err := c.placeGradients(); err != nil {
+		return nil, err
+	}
+	c.recompute()
+	c.insertUpdates()
+	c.placeRest()
 	return c.link()
 }
 
@@ -85,13 +95,13 @@ func (c *compiler) lower() error {
 		}
 		producers[node.ID()] = block
 		if block.Aliased >= 0 {
-			v.alias = in[block.Aliased].root()
+			v.alias = in[block.Aliased].origin()
 		}
 		c.ops = append(c.ops, &operation{name: fmt.Sprint(o), label: c.label(node), block: block, in: in, out: v})
 		c.attachUpdates(node)
 	}
 	for _, node := range c.kept() {
-		c.values[node.ID()].root().keep = true
+		c.values[node.ID()].origin().keep = true
 	}
 	return nil
 }
@@ -118,8 +128,8 @@ func (c *compiler) kept() []*op.Node {
 	return ns
 }
 
-// place decides where every value lives.
-func (c *compiler) place() error {
+// placeLeaves finds the memory of parameters and constants.
+func (c *compiler) placeLeaves() error {
 	for _, l := range c.leaves {
 		v := c.values[l.node.ID()]
 		if v == nil {
@@ -140,25 +150,20 @@ func (c *compiler) place() error {
 			v.static = b
 		}
 	}
-	if err := c.placeGradients(); err != nil {
-		return err
-	}
-	c.lifetimes()
-	for i, o := range c.ops {
-		takeOver(i, o)
-	}
-	for _, v := range c.arenaValues() {
-		v.region = &region{size: v.size, first: v.first, last: v.last}
-		if v.keep {
-			v.region.last = len(c.ops)
-		}
-	}
 	return nil
 }
 
-// placeGradients has every gradient computed into its parameter's buffer, or
-// copied there: where the buffer is that of another parameter too, is read
-// after the run, or is not computed at all.
+// placeRest gives all other values a place in the arena.
+func (c *compiler) placeRest() {
+	c.lifetimes()
+	for _, v := range c.arenaValues() {
+		v.region = &region{size: v.size, first: v.first, last: v.last}
+	}
+}
+
+// placeGradients has every gradient that the Plan does not use up itself
+// computed into its parameter's buffer, or copied there: where it is that of
+// another parameter too, is read after the run, or is not computed at all.
 func (c *compiler) placeGradients() error {
 	var ops []*operation
 	maker := map[*value]*operation{}
@@ -170,12 +175,15 @@ func (c *compiler) placeGradients() error {
 	copies := map[*operation][]*operation{}
 	for _, node := range c.nodes {
 		v := c.values[node.ID()]
-		for i, p := range c.grads[node.ID()] {
+		for _, p := range c.grads[node.ID()] {
+			if _, ok := c.updateOf(p); ok {
+				continue
+			}
 			b, err := c.network.gradientBuffer(p)
 			if err != nil {
 				return err
 			}
-			if i == 0 && v.alias == nil && maker[v] != nil && !v.keep {
+			if v.static == nil && v.alias == nil && maker[v] != nil && !v.keep {
 				v.static = b
 				continue
 			}
@@ -188,21 +196,6 @@ func (c *compiler) placeGradients() error {
 	}
 	c.ops = append(ops, copies[nil]...) // of leaves, which nothing makes
 	return nil
-}
-
-// takeOver lets the result of operation i use the buffer of an operand that
-// nobody reads later.
-func takeOver(i int, o *operation) {
-	v := o.out
-	if o.block.Clobber < 0 || v == nil || v.alias != nil || v.static != nil {
-		return
-	}
-	operand := o.in[o.block.Clobber].root()
-	if operand.static != nil || operand.keep || operand.last > i || operand.size != v.size {
-		return
-	}
-	v.alias = operand
-	operand.last, operand.keep = v.last, v.keep
 }
 
 // arenaValues returns every value that needs a stretch of the arena, once.

@@ -11,4 +11,6 @@ var (
 	ErrShape = errors.New("shape mismatch")
 	// ErrMemory marks a Plan that the machine has no memory for.
 	ErrMemory = errors.New("not enough memory")
+	// ErrLoss marks a run that stopped because its loss is not a number.
+	ErrLoss = errors.New("the loss is not a number")
 )

@@ -11,9 +11,13 @@ import (
 func (c *compiler) link() (*Plan, error) {
 	p := &Plan{network: c.network, inputs: map[string]slot{}, outputs: map[string]slot{}}
 	l := &linker{compiler: c, plan: p}
+	loss := c.lossAt()
 	for i, o := range c.ops {
 		if err := l.operation(i, o); err != nil {
 			return nil, fmt.Errorf("%s: %w", o.name, err)
+		}
+		if i == loss && c.spec.Update && c.total != nil {
+			p.guard = len(p.steps)
 		}
 	}
 	for _, v := range c.arenaValues() {

@@ -46,6 +46,12 @@ type Spec struct {
 	InputGradients bool
 	// Probabilities replaces the outputs by OutputProbabilities alone.
 	Probabilities *Probabilities
+	// Update has the run change the parameters, as Network.SetUpdater says; the
+	// parameters that it changes have no gradient afterwards. A run whose loss
+	// is not a number stops before the first change, with ErrLoss.
+	Update bool
+	// Recompute says what is computed twice to need less memory.
+	Recompute Recompute
 }
 
 // Probabilities are the class probabilities (N,C,Height,Width) that an output
@@ -100,7 +106,7 @@ func (s Spec) key() string {
 	for _, k := range names {
 		fmt.Fprintf(&b, "%q%v ", k, s.Inputs[k])
 	}
-	fmt.Fprintf(&b, "%v %v %q %v", s.Mode, s.FixBN, s.Cotangents, s.InputGradients)
+	fmt.Fprintf(&b, "%v %v %q %v %v %v", s.Mode, s.FixBN, s.Cotangents, s.InputGradients, s.Update, s.Recompute)
 	if s.Loss != nil {
 		fmt.Fprintf(&b, " %+v %d", s.Loss.Outputs, s.Loss.Ignore)
 		for _, t := range s.Loss.Terms {
@@ -128,6 +134,8 @@ type Network struct {
 	limit  int
 	memory int // bytes that an arena may take
 
+	worth    worth
+	updater  Updater   // nil unless set
 	profiler *Profiler // nil unless runs are timed
 }
 
@@ -144,7 +152,7 @@ const PlanLimit = 64
 func NewNetwork(m *onnx.Model, dev kernel.Device) (*Network, error) {
 	n := &Network{
 		model: m, dev: dev, byName: map[string]*Parameter{},
-		plans: map[string]*list.Element{}, recent: list.New(), limit: PlanLimit, memory: machineMemory(),
+		plans: map[string]*list.Element{}, recent: list.New(), limit: PlanLimit, memory: machineMemory(), worth: defaultWorth,
 	}
 	if n.memory == 0 {
 		n.memory = unknownMemory
@@ -225,7 +233,7 @@ func (n *Network) Plan(spec Spec) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := n.compile(e)
+	p, err := n.compile(e, spec)
 	if err != nil {
 		return nil, err
 	}

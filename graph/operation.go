@@ -11,21 +11,31 @@ import (
 // memory of the network's own.
 type value struct {
 	size  int    // bytes
-	alias *value // shares this value's buffer
+	alias *value // what it is another name for
+	taken *value // whose buffer it takes over
 	// A value without alias lives in exactly one of these:
 	static kernel.Buffer // a parameter, a constant, a gradient
 	region *region       // the arena
 	// first is the operation that makes the value (0 for inputs, which are there
-	// before), last the last one that reads it or one of its aliases; keep
+	// before), last the last one that reads it or what shares its buffer; keep
 	// holds it to the end of the run.
 	first, last int
 	keep        bool
 }
 
-// root follows aliases to the value that owns the buffer.
-func (v *value) root() *value {
+// origin returns the value that this one is, perhaps by another name.
+func (v *value) origin() *value {
 	for v.alias != nil {
 		v = v.alias
+	}
+	return v
+}
+
+// root returns the value that owns the buffer.
+func (v *value) root() *value {
+	v = v.origin()
+	for v.taken != nil {
+		v = v.taken.origin()
 	}
 	return v
 }
@@ -55,13 +65,23 @@ func call(name string, from label, d kernel.Desc, args ...*value) *operation {
 	return &operation{name: name, label: from, block: b, in: args}
 }
 
-// lifetimes finds how long each buffer is needed.
+// lifetimes finds how long each buffer is needed, and which results take over
+// the buffer of an operand.
 func (c *compiler) lifetimes() {
-	for _, o := range c.ops {
-		for _, v := range o.in {
-			v.first, v.last = 0, 0
+	all := func(f func(v *value)) {
+		for _, node := range c.nodes {
+			f(c.values[node.ID()])
+		}
+		for _, o := range c.ops {
+			for _, v := range o.in {
+				f(v)
+			}
+			if o.out != nil {
+				f(o.out)
+			}
 		}
 	}
+	all(func(v *value) { v.taken, v.first, v.last = nil, 0, 0 })
 	for i, o := range c.ops {
 		for _, v := range o.in {
 			v.root().last = i
@@ -71,6 +91,29 @@ func (c *compiler) lifetimes() {
 			o.out.root().last = i
 		}
 	}
+	all(func(v *value) {
+		if v.keep {
+			v.root().last = len(c.ops)
+		}
+	})
+	for i, o := range c.ops {
+		takeOver(i, o)
+	}
+}
+
+// takeOver lets the result of operation i use the buffer of an operand that
+// nobody reads later.
+func takeOver(i int, o *operation) {
+	v := o.out
+	if o.block.Clobber < 0 || v == nil || v.alias != nil || v.static != nil {
+		return
+	}
+	operand := o.in[o.block.Clobber].root()
+	if operand.static != nil || operand.last > i || operand.size != v.size {
+		return
+	}
+	v.taken = operand
+	operand.last = v.last
 }
 
 // label says for a Profiler where an operator comes from.

@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"math"
@@ -30,6 +31,7 @@ type Plan struct {
 	losses    []arg
 	total     *arg
 	counts    arg // beside total
+	guard     int // step before which the loss must be a number, 0 for none
 	arenaSize int
 	bound     int // the Network's arena that the steps point into
 	staging   []float32
@@ -136,7 +138,9 @@ func (p *Plan) SetLabels(output string, labels []int32) error {
 // SetStep sets the number of the step, which random operators depend on.
 func (p *Plan) SetStep(step uint64) { p.seedStep = [2]uint64{p.network.seed, step} }
 
-// RunAll implements gorgonia.VM: it runs all steps on the inputs set before.
+// RunAll implements gorgonia.VM: it runs all steps on the inputs set before. A
+// Plan with Spec.Update returns ErrLoss, and has changed no parameter, if the
+// loss is not a number.
 func (p *Plan) RunAll() error {
 	if err := p.bind(); err != nil {
 		return err
@@ -152,10 +156,23 @@ func (p *Plan) RunAll() error {
 }
 
 func (p *Plan) run() error {
-	for _, s := range p.steps {
-		if err := s.kernel.Run(s.buffers); err != nil {
-			return fmt.Errorf("%s: %w", s.name, err)
+	for i := range p.steps {
+		if err := p.step(i); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+func (p *Plan) step(i int) error {
+	if i == p.guard && i > 0 {
+		if v, err := p.Loss(); err != nil || !v.Finite() {
+			return cmp.Or(err, ErrLoss)
+		}
+	}
+	s := p.steps[i]
+	if err := s.kernel.Run(s.buffers); err != nil {
+		return fmt.Errorf("%s: %w", s.name, err)
 	}
 	return nil
 }

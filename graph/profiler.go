@@ -153,10 +153,10 @@ func (p *Plan) profile(by *Profiler) error {
 	s := by.span()
 	s.name, s.steps = "", nil
 	s.marks = append(s.marks[:0], time.Now())
-	for _, step := range p.steps {
-		if err := step.kernel.Run(step.buffers); err != nil {
+	for i := range p.steps {
+		if err := p.step(i); err != nil {
 			s.marks = s.marks[:0]
-			return fmt.Errorf("%s: %w", step.name, err)
+			return err
 		}
 		s.marks = append(s.marks, time.Now())
 	}

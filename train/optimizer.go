@@ -21,6 +21,7 @@ type SGD struct {
 	net             *graph.Network
 	momentum, decay float64
 	params          []*sgdParameter
+	byName          map[string]*sgdParameter
 	hyper           map[group]kernel.Buffer
 }
 
@@ -31,14 +32,16 @@ type sgdParameter struct {
 	*graph.Parameter
 	group    group
 	velocity kernel.Buffer
-	kernel   kernel.Kernel
+	kernel   kernel.Kernel // of Step, and its arguments
 	args     []kernel.Buffer
 }
+
+func (p *sgdParameter) desc() kernel.SGD { return kernel.SGD{Len: p.Len()} }
 
 // NewSGD makes an optimizer for the trainable parameters of a network.
 // Velocities start at zero.
 func NewSGD(net *graph.Network, momentum, decay float64) (*SGD, error) {
-	o := &SGD{net: net, momentum: momentum, decay: decay, hyper: map[group]kernel.Buffer{}}
+	o := &SGD{net: net, momentum: momentum, decay: decay, byName: map[string]*sgdParameter{}, hyper: map[group]kernel.Buffer{}}
 	dev := net.Device()
 	for _, p := range net.Parameters() {
 		if !p.Trainable {
@@ -54,18 +57,14 @@ func NewSGD(net *graph.Network, momentum, decay float64) (*SGD, error) {
 		if s.velocity, err = dev.Alloc(4 * p.Len()); err != nil {
 			return nil, err
 		}
-		if s.kernel, err = dev.Compile(kernel.SGD{Len: p.Len()}); err != nil {
-			return nil, fmt.Errorf("parameter %q: %w", p.Name, err)
-		}
 		o.params = append(o.params, s)
+		o.byName[p.Name] = s
 	}
 	return o, nil
 }
 
-// Step applies the gradients of the last training run with the two learning
-// rates. Parameters that the run did not reach keep their value.
-func (o *SGD) Step(lrEncoder, lrDecoder float64) error {
-	dev, begin := o.net.Device(), time.Now()
+// SetRates sets the learning rates of the updates that follow.
+func (o *SGD) SetRates(lrEncoder, lrDecoder float64) error {
 	for g, b := range o.hyper {
 		h := [3]float32{float32(lrEncoder), float32(o.momentum), 0}
 		if g.decoder {
@@ -74,9 +73,30 @@ func (o *SGD) Step(lrEncoder, lrDecoder float64) error {
 		if g.decay {
 			h[2] = float32(o.decay)
 		}
-		if err := dev.Upload(b, kernel.Bytes(h[:])); err != nil {
+		if err := o.net.Device().Upload(b, kernel.Bytes(h[:])); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// Update implements graph.Updater: the update of a parameter inside of a run,
+// with the rates of SetRates.
+func (o *SGD) Update(p *graph.Parameter) (graph.Update, bool) {
+	s := o.byName[p.Name]
+	if s == nil {
+		return graph.Update{}, false
+	}
+	return graph.Update{Kind: "SGD", Desc: s.desc(), Args: []kernel.Buffer{o.hyper[s.group], nil, s.Value, s.velocity}}, true
+}
+
+// Step applies the gradients that training runs without Spec.Update left in
+// the network, with the two learning rates: the same numbers as updates inside
+// of a run. Parameters without gradient keep their value.
+func (o *SGD) Step(lrEncoder, lrDecoder float64) error {
+	dev, begin := o.net.Device(), time.Now()
+	if err := o.SetRates(lrEncoder, lrDecoder); err != nil {
+		return err
 	}
 	touched := 0
 	err := dev.Do(func() error {
@@ -84,7 +104,11 @@ func (o *SGD) Step(lrEncoder, lrDecoder float64) error {
 			if p.Grad == nil {
 				continue
 			}
-			if p.args == nil {
+			if p.kernel == nil {
+				var err error
+				if p.kernel, err = dev.Compile(p.desc()); err != nil {
+					return fmt.Errorf("parameter %q: %w", p.Name, err)
+				}
 				scratch := p.kernel.Scratch()
 				p.args = []kernel.Buffer{o.hyper[p.group], p.Grad, p.Value, p.velocity}
 				if scratch > 0 {

@@ -1,6 +1,7 @@
 package train
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -48,9 +49,6 @@ func NewTrainer(cfg *config.Config, m *onnx.Model, dev kernel.Device) (*Trainer,
 	}
 	setMomentum(m, cfg.Train.BNMomentum)
 	loss := &graph.Loss{Ignore: -1}
-	if loss.Terms, err = lossTerms(cfg); err != nil {
-		return nil, err
-	}
 	for _, out := range m.GetGraph().GetOutput() {
 		switch out.GetName() {
 		case models.OutputName:
@@ -80,6 +78,7 @@ func NewTrainer(cfg *config.Config, m *onnx.Model, dev kernel.Device) (*Trainer,
 	if err != nil {
 		return nil, err
 	}
+	net.SetUpdater(opt)
 	return &Trainer{Net: net, Optimizer: opt, cfg: cfg, model: m, loss: loss}, nil
 }
 
@@ -127,11 +126,11 @@ func setMomentum(m *onnx.Model, newest float64) {
 
 // Step trains on one batch: image (N,3,H,W), labels (N,H/r,W/r) with -1 for
 // ignored pixels, r being DATASET.segm_downsampling_rate. The weights are
-// unchanged when it fails.
+// unchanged when the batch does not fit or the loss is not a number.
 func (t *Trainer) Step(image []float32, shape []int, labels []int32) (history.Record, error) {
 	spec := graph.Spec{
 		Inputs: map[string][]int{models.InputName: shape}, Mode: graph.Train,
-		FixBN: t.cfg.Train.FixBN, Loss: t.loss,
+		FixBN: t.cfg.Train.FixBN, Loss: t.loss, Update: true,
 	}
 	begin := time.Now()
 	plan, err := t.Net.Plan(spec)
@@ -148,24 +147,26 @@ func (t *Trainer) Step(image []float32, shape []int, labels []int32) (history.Re
 		return history.Record{}, err
 	}
 	plan.SetStep(uint64(t.Iteration))
+	lrEncoder, lrDecoder := t.Rates()
+	if err := t.Optimizer.SetRates(lrEncoder, lrDecoder); err != nil {
+		return history.Record{}, err
+	}
 	t.Net.Profiler().Record("(upload)", begin, 0)
-	if err := plan.RunAll(); err != nil {
-		return history.Record{}, fmt.Errorf("iteration %d: %w", t.Iteration, err)
+	stopped := plan.RunAll()
+	if stopped != nil && !errors.Is(stopped, graph.ErrLoss) {
+		return history.Record{}, fmt.Errorf("iteration %d: %w", t.Iteration, stopped)
 	}
 	loss, err := plan.Loss()
 	if err != nil {
 		return history.Record{}, err
 	}
-	if !loss.Finite() {
+	if stopped != nil {
 		return history.Record{}, &LossError{Iteration: t.Iteration, Value: loss.Total}
 	}
 	r := history.Record{
 		Iteration: t.Iteration, Epoch: float64(t.Iteration+1) / float64(t.cfg.Train.EpochIters),
 		Loss: loss.Total, Accuracy: loss.Accuracy(), Height: shape[2], Width: shape[3],
-	}
-	r.LREncoder, r.LRDecoder = t.Rates()
-	if err := t.Optimizer.Step(r.LREncoder, r.LRDecoder); err != nil {
-		return history.Record{}, err
+		LREncoder: lrEncoder, LRDecoder: lrDecoder,
 	}
 	t.Iteration++
 	return r, nil
@@ -174,7 +175,8 @@ func (t *Trainer) Step(image []float32, shape []int, labels []int32) (history.Re
 // Rates returns the learning rates of the next step.
 func (t *Trainer) Rates() (encoder, decoder float64) {
 	c := &t.cfg.Train
-	return learningRate(t.cfg, c.LrEncoder, t.Iteration), learningRate(t.cfg, c.LrDecoder, t.Iteration)
+	n := t.cfg.MaxIters()
+	return Poly(c.LrEncoder, t.Iteration, n, c.LrPow), Poly(c.LrDecoder, t.Iteration, n, c.LrPow)
 }
 
 // Checkpoint collects the state of the run. The records go in without their
