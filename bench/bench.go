@@ -1,11 +1,12 @@
-// Package bench measures whole training steps of graft and of PyTorch on the
-// same ONNX files.
+// Package bench measures graft beside PyTorch and ONNX Runtime on the same ONNX
+// files.
 //
-//	PYTHON=python3 go run ./bench/compare
+//	PYTHON=python3 go run ./bench/compare --bf16 --inference
 //
-// prints the side-by-side table. bench/step times graft's steps of one file,
-// peer.py those of PyTorch, each in a process of its own, and bench/compare
-// starts them in turn.
+// prints the side-by-side tables. Whole training steps are timed by bench/step
+// in graft and by peer.py in PyTorch; pictures to class probabilities by
+// bench/infer in graft and in ONNX Runtime, and by peer.py. Every measurement
+// is a process of its own, and bench/compare starts them in turn.
 package bench
 
 import (
@@ -22,14 +23,18 @@ var (
 	Trace []byte
 )
 
-// Result is what a process that timed training steps prints as JSON.
+// Result is what a process that timed something prints as JSON.
 type Result struct {
+	// Refused says why this cannot be measured on this machine; the rest is
+	// empty then.
+	Refused string `json:"refused,omitempty"`
 	// Program describes what computed: version, instruction set.
 	Program string `json:"program"`
 	// Seconds holds the time of every reported step.
 	Seconds []float64 `json:"seconds"`
-	// Losses holds the loss before every update, warm-up included.
-	Losses []float64 `json:"losses"`
+	// Losses holds the loss before every update, warm-up included; empty where
+	// nothing is trained.
+	Losses []float64 `json:"losses,omitempty"`
 	// PeakBytes is the most memory that the process ever had resident, 0 where
 	// the system does not tell.
 	PeakBytes int64 `json:"peak_bytes"`

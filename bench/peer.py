@@ -1,13 +1,19 @@
 #!/usr/bin/env python3
-"""Time training steps of an ONNX model in PyTorch.
+"""Time training steps, or inference, of an ONNX model in PyTorch.
 
     peer.py --image image.pb --label label.pb MODEL.onnx
 
 trains the graph that `graft new` wrote on one batch: forward in training mode,
-backward, and SGD with momentum and weight decay on convolution weights. The
-batch is two ONNX tensors: pixels float32 (N,3,H,W), labels (N,H/r,W/r) with -1
-for ignored pixels. Printed is one JSON object: the seconds of every step, the
-loss before every update, and the peak of the process's resident memory.
+backward, and SGD with momentum, and weight decay on the weights of convolutions
+and fully connected layers. The batch is two ONNX tensors: pixels float32
+(N,3,H,W), labels (N,H/r,W/r) with -1 for ignored pixels. Printed is one JSON
+object: the seconds of every step, the loss before every update, and the peak of
+the process's resident memory.
+
+    peer.py --inference --image image.pb --output probability.pb MODEL.onnx
+
+times how long the pictures take to become class probabilities of their own
+size: log-probabilities resized bilinearly, then softmax.
 
 A network written by hand in PyTorch frees what it no longer needs and works in
 place where it may; so does this walk over the graph.
@@ -26,12 +32,28 @@ import time
 import numpy as np
 import torch
 import torch.nn.functional as F
-from onnx import helper
+from onnx import helper, numpy_helper
+
+
+def linear(a, x, training):
+    if not a.get("transB") or a.get("transA") or a.get("alpha", 1.0) != 1 or a.get("beta", 1.0) != 1:
+        raise SystemExit("Gemm: only a fully connected layer is known here")
+    return F.linear(x[0], x[1], x[2])
+
+
+def unsqueeze(a, x, training):
+    for axis in sorted(int(axis) for axis in x[1]):
+        x = [x[0].unsqueeze(axis)]
+    return x[0]
+
 
 OPERATORS = {
     **trace.OPERATORS,
     "AdaptiveAveragePool": lambda a, x, t: F.adaptive_avg_pool2d(x[0], a["output_size"]),
     "ChannelDropout": lambda a, x, t: F.dropout2d(x[0], a["ratio"], t),
+    "Flatten": lambda a, x, t: torch.flatten(x[0], a["axis"]),
+    "Gemm": linear,
+    "Unsqueeze": unsqueeze,
     # Bounds as numbers, so that a step does not convert them.
     "Clip": lambda a, x, t: F.hardtanh(x[0], a["low"], a["high"]),
 }
@@ -53,6 +75,8 @@ class Network(trace.Graph):
         readers, makers, constants = {}, {}, {}
         for k, n in enumerate(self.nodes):
             makers[n.output[0]] = n
+            if n.op_type == "Gemm":
+                self.decayed.add(n.input[1])
             for i in n.input:
                 readers.setdefault(i, []).append(k)
         for k, n in enumerate(self.nodes):
@@ -114,11 +138,45 @@ def train_step(network, optimizer, options, image, label):
     return loss.item()
 
 
+def train(network, options, image):
+    label = torch.from_numpy(trace.tensor(options.label).astype(np.int64))
+    optimizer = torch.optim.SGD([
+        {"params": [w for k, w in network.weights.items() if k in network.decayed], "weight_decay": options.weight_decay},
+        {"params": [w for k, w in network.weights.items() if k not in network.decayed]},
+    ], lr=options.lr, momentum=options.momentum)
+    seconds, losses = [], []
+    for _ in range(options.warmup + options.steps):
+        begin = time.perf_counter()
+        losses.append(train_step(network, optimizer, options, image, label))
+        seconds.append(time.perf_counter() - begin)
+    return {"seconds": seconds, "losses": losses}
+
+
+def infer(network, options, image):
+    size = (1, 1) if options.whole else image.shape[2:]
+    seconds = []
+    with torch.inference_mode():
+        for _ in range(options.warmup + options.steps):
+            begin = time.perf_counter()
+            scores = network.run(layout(image, options.channels_last), False)["logprob"]
+            # Row-major, as whoever asked reads them.
+            probability = F.softmax(F.interpolate(scores, size, mode="bilinear", align_corners=False), 1).contiguous()
+            seconds.append(time.perf_counter() - begin)
+    peak = peak_bytes()
+    if options.output:
+        options.output.write_bytes(numpy_helper.from_array(probability.numpy(), "probability").SerializeToString())
+    return {"seconds": seconds, "peak_bytes": peak}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", metavar="MODEL")
     parser.add_argument("--image", required=True, type=pathlib.Path)
-    parser.add_argument("--label", required=True, type=pathlib.Path)
+    parser.add_argument("--label", type=pathlib.Path)
+    parser.add_argument("--inference", action="store_true", help="class probabilities instead of training")
+    parser.add_argument("--batch", type=int, help="how many of the pictures to take; all without it")
+    parser.add_argument("--whole", action="store_true", help="with --inference: one probability a class for the whole picture")
+    parser.add_argument("--output", type=pathlib.Path, help="with --inference: file for the probabilities")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--channels-last", action="store_true")
     parser.add_argument("--bf16", action="store_true", help="autocast to bfloat16")
@@ -129,24 +187,17 @@ def main():
     parser.add_argument("--weight-decay", type=float, default=1e-4)
     parser.add_argument("--deep-sup-scale", type=float, default=0.4)
     options = parser.parse_args()
+    if not options.inference and options.label is None:
+        parser.error("training needs --label")
 
     torch.set_num_threads(options.threads)
     network = Network(options.model, options.channels_last)
-    optimizer = torch.optim.SGD([
-        {"params": [w for k, w in network.weights.items() if k in network.decayed], "weight_decay": options.weight_decay},
-        {"params": [w for k, w in network.weights.items() if k not in network.decayed]},
-    ], lr=options.lr, momentum=options.momentum)
-    image = torch.from_numpy(trace.tensor(options.image).copy())
-    label = torch.from_numpy(trace.tensor(options.label).astype(np.int64))
-
-    seconds, losses = [], []
-    for _ in range(options.warmup + options.steps):
-        begin = time.perf_counter()
-        losses.append(train_step(network, optimizer, options, image, label))
-        seconds.append(time.perf_counter() - begin)
+    image = torch.from_numpy(trace.tensor(options.image)[:options.batch].copy())
+    result = (infer if options.inference else train)(network, options, image)
+    result["seconds"] = result["seconds"][options.warmup:]
     print(json.dumps({
         "program": f"PyTorch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}",
-        "seconds": seconds[options.warmup:], "losses": losses, "peak_bytes": peak_bytes(),
+        "peak_bytes": peak_bytes(), **result,
     }))
 
 

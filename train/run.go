@@ -69,7 +69,7 @@ type Result struct {
 // saves a checkpoint and returns an error that wraps ErrStopped. A failure
 // leaves the last checkpoint as it was.
 func Run(ctx context.Context, o Options) (*Result, error) {
-	r, err := start(o)
+	r, err := start(ctx, o)
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +97,7 @@ type run struct {
 // reportSamples is how many pictures of the validation set the report shows.
 const reportSamples = 6
 
-func start(o Options) (*run, error) {
+func start(ctx context.Context, o Options) (*run, error) {
 	cfg := o.Config
 	if o.Output == nil {
 		o.Output = io.Discard
@@ -115,6 +115,12 @@ func start(o Options) (*run, error) {
 	var err error
 	if r.train, err = data.Open(cfg, data.Train); err != nil {
 		return nil, err
+	}
+	if r.Config, err = Balance(ctx, cfg, r.train); err != nil {
+		return nil, err
+	}
+	if line := balancedWeights(r.Config); line != "" {
+		fmt.Fprintln(o.Output, line)
 	}
 	if cfg.Dataset.ListVal != "" || cfg.Dataset.ValImages != "" {
 		if r.val, err = data.Open(cfg, data.Val); err != nil {

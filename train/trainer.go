@@ -49,6 +49,9 @@ func NewTrainer(cfg *config.Config, m *onnx.Model, dev kernel.Device) (*Trainer,
 	}
 	setMomentum(m, cfg.Train.BNMomentum)
 	loss := &graph.Loss{Ignore: -1}
+	if loss.Terms, err = lossTerms(cfg); err != nil {
+		return nil, err
+	}
 	for _, out := range m.GetGraph().GetOutput() {
 		switch out.GetName() {
 		case models.OutputName:
@@ -175,8 +178,7 @@ func (t *Trainer) Step(image []float32, shape []int, labels []int32) (history.Re
 // Rates returns the learning rates of the next step.
 func (t *Trainer) Rates() (encoder, decoder float64) {
 	c := &t.cfg.Train
-	n := t.cfg.MaxIters()
-	return Poly(c.LrEncoder, t.Iteration, n, c.LrPow), Poly(c.LrDecoder, t.Iteration, n, c.LrPow)
+	return learningRate(t.cfg, c.LrEncoder, t.Iteration), learningRate(t.cfg, c.LrDecoder, t.Iteration)
 }
 
 // Checkpoint collects the state of the run. The records go in without their

@@ -11,17 +11,12 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strconv"
-	"strings"
 	"time"
-
-	"google.golang.org/protobuf/proto"
 
 	"github.com/graft-onnx/graft/bench"
 	"github.com/graft-onnx/graft/graph"
 	"github.com/graft-onnx/graft/graph/device"
 	"github.com/graft-onnx/graft/onnx"
-	"github.com/graft-onnx/graft/onnx/pb"
 	"github.com/graft-onnx/graft/train"
 	"github.com/graft-onnx/graft/train/config"
 )
@@ -40,6 +35,7 @@ func run(args []string, out, diagnostics io.Writer) (err error) {
 	label := flags.String("label", "", "`file` with an ONNX tensor of integers (N,H/r,W/r), -1 for ignored")
 	name := flags.String("device", "auto", "auto, native or onednn")
 	threads := flags.Int("threads", 2, "threads of the device")
+	precision := flags.String("precision", "fp32", "fp32 or bf16; one that cannot be had makes a result that says so")
 	warmup := flags.Int("warmup", 2, "steps that are not reported")
 	steps := flags.Int("steps", 5, "steps that are reported")
 	profile := flags.Bool("profile", false, "write the reported steps' time by kind of operator to the error stream")
@@ -47,11 +43,11 @@ func run(args []string, out, diagnostics io.Writer) (err error) {
 		return err
 	}
 
-	pixels, shape, err := readTensor(*image, onnx.Floats)
+	pixels, shape, err := bench.ReadTensor(*image, onnx.Floats)
 	if err != nil {
 		return err
 	}
-	wide, _, err := readTensor(*label, onnx.Ints)
+	wide, _, err := bench.ReadTensor(*label, onnx.Ints)
 	if err != nil {
 		return err
 	}
@@ -59,8 +55,11 @@ func run(args []string, out, diagnostics io.Writer) (err error) {
 	for i, v := range wide {
 		labels[i] = int32(v)
 	}
-	trainer, err := newTrainer(*file, *name, *threads)
+	trainer, err := newTrainer(*file, *name, *precision, *threads)
 	if err != nil {
+		if reason := refusal(err, *file, *name, *precision, *threads); reason != "" {
+			return json.NewEncoder(out).Encode(bench.Result{Refused: reason})
+		}
 		return err
 	}
 	defer func() { err = errors.Join(err, trainer.Net.Device().Close()) }()
@@ -85,18 +84,19 @@ func run(args []string, out, diagnostics io.Writer) (err error) {
 			return err
 		}
 	}
-	result.PeakBytes = peakBytes()
+	result.PeakBytes = bench.PeakBytes()
 	return json.NewEncoder(out).Encode(result)
 }
 
 // newTrainer makes what `graft train` would train with: the reference's
 // optimizer, at a learning rate that hardly decays.
-func newTrainer(file, name string, threads int) (*train.Trainer, error) {
+func newTrainer(file, name, precision string, threads int) (*train.Trainer, error) {
 	m, err := onnx.Load(file)
 	if err != nil {
 		return nil, err
 	}
 	cfg := config.Default()
+	cfg.Train.Precision = precision
 	for _, o := range m.GetGraph().GetOutput() {
 		if dims := o.GetType().GetTensorType().GetShape().GetDim(); o.GetName() == onnx.OutputName && len(dims) > 1 {
 			cfg.Dataset.NumClass = int(dims[1].GetDimValue())
@@ -113,38 +113,20 @@ func newTrainer(file, name string, threads int) (*train.Trainer, error) {
 	return trainer, nil
 }
 
-// readTensor reads a file that holds one ONNX tensor.
-func readTensor[T any](file string, values func(*pb.TensorProto) ([]T, error)) ([]T, []int, error) {
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return nil, nil, err
+// refusal returns why this machine has no such side to measure, "" where err
+// is a mistake: a device whose library is missing, or a precision that is the
+// only thing in the way.
+func refusal(err error, file, name, precision string, threads int) string {
+	var missing *device.UnavailableError
+	if errors.As(err, &missing) {
+		return err.Error()
 	}
-	var t pb.TensorProto
-	if err := proto.Unmarshal(data, &t); err != nil {
-		return nil, nil, fmt.Errorf("%s: not an ONNX tensor: %w", file, err)
+	if precision == "fp32" {
+		return ""
 	}
-	v, err := values(&t)
-	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", file, err)
+	trainer, e := newTrainer(file, name, "fp32", threads)
+	if e != nil || trainer.Net.Device().Close() != nil {
+		return ""
 	}
-	return v, onnx.Dims(&t), nil
-}
-
-// peakBytes returns the most memory that this process ever had resident, 0
-// where the system does not tell.
-func peakBytes() int64 {
-	status, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		return 0
-	}
-	for line := range strings.Lines(string(status)) {
-		if f := strings.Fields(line); len(f) == 3 && f[0] == "VmHWM:" {
-			kib, err := strconv.ParseInt(f[1], 10, 64)
-			if err != nil {
-				return 0
-			}
-			return kib << 10
-		}
-	}
-	return 0
+	return err.Error()
 }

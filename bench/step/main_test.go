@@ -4,13 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"math"
-	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
-
-	"google.golang.org/protobuf/proto"
 
 	"github.com/graft-onnx/graft/bench"
 	"github.com/graft-onnx/graft/models"
@@ -20,11 +17,7 @@ import (
 
 func writeTensor(t *testing.T, file string, tensor *pb.TensorProto) string {
 	t.Helper()
-	data, err := proto.Marshal(tensor)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(file, data, 0o644); err != nil {
+	if err := bench.WriteTensor(file, tensor); err != nil {
 		t.Fatal(err)
 	}
 	return file
@@ -87,5 +80,18 @@ func TestStepsOfASmallNetwork(t *testing.T) {
 		if err := run(args, &out, &diagnostics); err == nil {
 			t.Errorf("%s: no error", name)
 		}
+	}
+
+	// What cannot be had here is a result too; a mistake beside it is not.
+	out.Reset()
+	if err := run(append(args, "--precision", "fp7"), &out, &diagnostics); err != nil {
+		t.Fatal(err)
+	}
+	r = bench.Result{}
+	if err := json.Unmarshal(out.Bytes(), &r); err != nil || !strings.Contains(r.Refused, "fp7") || len(r.Seconds) > 0 {
+		t.Errorf("precision fp7: %v, %+v", err, r)
+	}
+	if err := run([]string{"--model", filepath.Join(dir, "none.onnx"), "--image", image, "--label", label, "--precision", "fp7"}, &out, &diagnostics); err == nil {
+		t.Error("no such model, in a precision that cannot be had: no error")
 	}
 }

@@ -72,7 +72,7 @@ var rooms = map[string]room{
 	},
 
 	"bench": {
-		ours:   []string{"onnx", "onnx/pb", "models", "graph", "graph/device", "export", "train", "train/config"},
+		ours:   []string{"onnx", "onnx/pb", "models", "graph", "graph/device", "graph/kernel", "export", "export/ort", "train", "train/config"},
 		others: []string{"google.golang.org/protobuf"},
 	},
 

@@ -113,6 +113,19 @@ type Train struct {
 	EvalEpochs int `yaml:"eval_epochs"`
 	// Prefetch is the number of batches made ahead.
 	Prefetch int `yaml:"prefetch"`
+	// Losses are added up, weighted, at every output of the network; none is
+	// the reference's negative log-likelihood. See Loss.
+	Losses []Loss `yaml:"losses"`
+	// Schedule of the learning rates: "poly" (the reference's), "cosine" to
+	// lr_min, "step" (times lr_gamma at each of the milestones) or "constant".
+	Schedule   string  `yaml:"schedule"`
+	LrMin      float64 `yaml:"lr_min"`
+	Milestones []int   `yaml:"milestones"` // epochs, rising
+	LrGamma    float64 `yaml:"lr_gamma"`
+	// WarmupIters is over how many iterations the learning rates rise from
+	// warmup_factor times what the schedule says to all of it; 0: none.
+	WarmupIters  int     `yaml:"warmup_iters"`
+	WarmupFactor float64 `yaml:"warmup_factor"`
 }
 
 // Val says how evaluation runs.
@@ -146,6 +159,7 @@ func Default() *Config {
 			Optim: "SGD", LrEncoder: 0.02, LrDecoder: 0.02, LrPow: 0.9, Beta1: 0.9,
 			WeightDecay: 1e-4, DeepSupScale: 0.4, Workers: 16, Ckpt: "./ckpt", DispIter: 20, Seed: 304,
 			Precision: "fp32", Device: "auto", BNMomentum: 0.001, EvalEpochs: 1, Prefetch: 4,
+			Losses: []Loss{}, Schedule: "poly", Milestones: []int{}, LrGamma: 0.1, WarmupFactor: 0.001,
 		},
 		Val:  Val{BatchSize: 1, Checkpoint: "epoch_20.pth"},
 		Test: Test{BatchSize: 1, Checkpoint: "epoch_20.pth", Result: "./"},

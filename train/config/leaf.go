@@ -24,10 +24,13 @@ type value struct {
 
 func scalar(s string) value { return value{text: s} }
 
-// value takes a key's value from the file; a list of steps is left for set.
+// value takes a key's value from the file; lists of mappings are left for set.
 func (l *leaf) value(n *yaml.Node) (value, error) {
-	if _, steps := l.field.Interface().([]Step); steps && n.Kind != yaml.ScalarNode {
-		return value{node: n}, nil
+	switch l.field.Interface().(type) {
+	case []Step, []Loss:
+		if n.Kind != yaml.ScalarNode {
+			return value{node: n}, nil
+		}
 	}
 	return fromNode(n)
 }
@@ -199,6 +202,14 @@ func (l *leaf) set(v value) error {
 		return each(v, parseInt, p)
 	case *[]float64:
 		return each(v, parseFloat, p)
+	case *[]string:
+		return each(v, parseString, p)
+	case *[]Loss:
+		losses, err := parseLosses(v)
+		if err == nil {
+			*p = losses
+		}
+		return err
 	case *[]Step:
 		steps, err := parseSteps(v)
 		if err == nil {
@@ -263,4 +274,11 @@ func parseBool(s string) (bool, error) {
 		return false, nil
 	}
 	return false, fmt.Errorf("want True or False, found %q", shorten(s))
+}
+
+func parseString(s string) (string, error) {
+	if !utf8.ValidString(s) {
+		return "", fmt.Errorf("%q is not valid UTF-8", shorten(s))
+	}
+	return s, nil
 }

@@ -125,6 +125,12 @@ func (c *Config) Validate() error {
 	within("TRAIN.checkpoint_iters", t.CheckpointIters, 0, 1<<30)
 	within("TRAIN.eval_epochs", t.EvalEpochs, 0, 1<<20)
 	within("TRAIN.prefetch", t.Prefetch, 0, 256)
+	for i := range t.Losses {
+		for _, fault := range t.Losses[i].faults(d.NumClass) {
+			bad("TRAIN.losses", "%s", fault)
+		}
+	}
+	c.checkSchedule(bad)
 
 	alone := func(key string, v int) {
 		if v != 1 {
@@ -137,6 +143,39 @@ func (c *Config) Validate() error {
 		bad("DIR", "empty; name the run folder")
 	}
 	return errs.asError()
+}
+
+// checkSchedule hands what is wrong with the learning rates to bad.
+func (c *Config) checkSchedule(bad func(key, format string, args ...any)) {
+	t := &c.Train
+	if names := []string{"poly", "cosine", "step", "constant"}; !slices.Contains(names, t.Schedule) {
+		bad("TRAIN.schedule", "%q is not one of %s", t.Schedule, strings.Join(names, ", "))
+	}
+	if !(t.LrMin >= 0 && t.LrMin <= min(t.LrEncoder, t.LrDecoder)) {
+		bad("TRAIN.lr_min", "%g is outside 0..%g, the smaller of lr_encoder and lr_decoder", t.LrMin, min(t.LrEncoder, t.LrDecoder))
+	} else if t.LrMin > 0 && t.Schedule != "cosine" {
+		bad("TRAIN.lr_min", "%g has no meaning in TRAIN.schedule %s; cosine has one", t.LrMin, t.Schedule)
+	}
+	switch {
+	case t.Schedule == "step" && len(t.Milestones) == 0:
+		bad("TRAIN.milestones", "empty; TRAIN.schedule step wants epochs such as (10, 15)")
+	case t.Schedule != "step" && len(t.Milestones) > 0:
+		bad("TRAIN.milestones", "have no meaning in TRAIN.schedule %s; step has them", t.Schedule)
+	}
+	for i, m := range t.Milestones {
+		if m < 1 || i > 0 && m <= t.Milestones[i-1] {
+			bad("TRAIN.milestones", "%d does not rise; want epochs from 1 on, each above the one before", m)
+		}
+	}
+	if !(t.LrGamma > 0 && t.LrGamma <= 1) {
+		bad("TRAIN.lr_gamma", "%g is outside 0 < lr_gamma <= 1", t.LrGamma)
+	}
+	if t.WarmupIters < 0 || t.WarmupIters > c.MaxIters() {
+		bad("TRAIN.warmup_iters", "%d is outside 0..%d, the iterations of the run", t.WarmupIters, c.MaxIters())
+	}
+	if !(t.WarmupFactor > 0 && t.WarmupFactor <= 1) {
+		bad("TRAIN.warmup_factor", "%g is outside 0 < warmup_factor <= 1", t.WarmupFactor)
+	}
 }
 
 // String implements fmt.Stringer as YAML.

@@ -79,6 +79,10 @@ func (l *leaf) format() string {
 		return tuple(v, formatFloat)
 	case []Step:
 		return formatSteps(v)
+	case []string:
+		return list(v, quote)
+	case []Loss:
+		return formatLosses(v)
 	}
 	return ""
 }
@@ -94,6 +98,15 @@ func tuple[T any](list []T, format func(T) string) string {
 		return "(" + parts[0] + ",)"
 	}
 	return "(" + strings.Join(parts, ", ") + ")"
+}
+
+// list writes a YAML list, which unlike a tuple may hold quoted text.
+func list[T any](v []T, format func(T) string) string {
+	parts := make([]string, len(v))
+	for i, x := range v {
+		parts[i] = format(x)
+	}
+	return "[" + strings.Join(parts, ", ") + "]"
 }
 
 // quote is a YAML double-quoted scalar. JSON's escapes are a subset of YAML's,

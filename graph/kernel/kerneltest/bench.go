@@ -56,7 +56,20 @@ func Bench(b *testing.B, dev kernel.Device) {
 	bench(b, dev, "dropout", kernel.Dropout{Shape: []int{4, 512, 30, 40}, Ratio: 0.5}, 0)
 }
 
+// bench measures a description in float32 and in mixed precision.
 func bench(b *testing.B, dev kernel.Device, name string, d kernel.Desc, flops float64) {
+	benchOne(b, dev, name, d, flops)
+	m := kernel.Mixed{Desc: d}
+	for _, a := range d.Args() {
+		if activation(a) {
+			a.DType = kernel.BFloat16
+		}
+		m.DTypes = append(m.DTypes, a.DType)
+	}
+	benchOne(b, dev, name+" mixed", m, flops)
+}
+
+func benchOne(b *testing.B, dev kernel.Device, name string, d kernel.Desc, flops float64) {
 	b.Run(name, func(b *testing.B) {
 		k, err := dev.Compile(d)
 		if err != nil {
@@ -67,7 +80,7 @@ func bench(b *testing.B, dev kernel.Device, name string, d kernel.Desc, flops fl
 		rng := newRand(dev, 1)
 		for _, a := range d.Args() {
 			v := make([]float64, kernel.Len(a.Shape))
-			if a.DType == kernel.Float32 {
+			if a.DType == kernel.Float32 || a.DType == kernel.BFloat16 {
 				v = uniform(rng, len(v), 0.5, 1)
 			}
 			buf, err := dev.Alloc(a.Size())

@@ -21,6 +21,12 @@ func bfloat16(x float64) float64 {
 	return float64(math.Float32frombits((b + 0x7fff + b>>16&1) &^ 0xffff))
 }
 
+// activation tells the arguments that mixed precision stores as bfloat16 from
+// weights and statistics.
+func activation(a kernel.Arg) bool {
+	return a.DType == kernel.Float32 && slices.Contains([]string{"x", "y", "a", "b", "dx", "dy", "logprob", "dlogprob"}, a.Name)
+}
+
 // mix returns the spec with the activations among its arguments stored as
 // bfloat16, as far as that holds what the test wants to put in.
 func (s *spec) mix() *spec {
@@ -29,8 +35,7 @@ func (s *spec) mix() *spec {
 	d := kernel.Mixed{Desc: s.desc}
 	for i, a := range args {
 		t := a.DType
-		if t == kernel.Float32 && slices.Contains([]string{"x", "y", "a", "b", "dx", "dy", "logprob", "dlogprob"}, a.Name) &&
-			(s.in[i] == nil || !slices.ContainsFunc(s.in[i], func(v float64) bool { return v == v && bfloat16(v) != v })) {
+		if activation(a) && (s.in[i] == nil || !slices.ContainsFunc(s.in[i], func(v float64) bool { return v == v && bfloat16(v) != v })) {
 			t = kernel.BFloat16
 		}
 		d.DTypes = append(d.DTypes, t)

@@ -63,6 +63,10 @@ var avx512Half = func() *isa {
 		}
 	}
 	v.half = &halfISA{
+		tile: func(t *tile) {
+			n := t.vectors(16)
+			tilesHalf[t.rows-1][n-1](t)
+		},
 		pair: func(dst []float32, a, b []uint16) {
 			if n := len(dst); n > 0 {
 				pairAVX512(&dst[0], &a[:n][0], &b[:n][0], n)
@@ -71,6 +75,12 @@ var avx512Half = func() *isa {
 		narrowPair: func(dst, a, b []float32) {
 			if n := len(dst); n > 0 {
 				narrowPairAVX512(&dst[0], &a[:n][0], &b[:n][0], n)
+			}
+		},
+		pairRows: func(dst []float32, x []uint16, n, step, second, c int) {
+			if n > 0 {
+				_, _ = dst[32*n-1], x[(n-1)*step+second+c-1]
+				pairRowsAVX512(&dst[0], &x[0], n, 2*step, 2*second, c)
 			}
 		},
 	}

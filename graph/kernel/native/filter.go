@@ -23,8 +23,15 @@ type filterGrad struct {
 	tiles      int // of mr output channels, in a group
 	rows, cols int // output pixels of a block
 	width      int // pixels of a buffered source row
-	pitch      int // floats of a buffered source row
 	blocks     int
+	// Distances in the buffered source: to the next filter row, to the next of
+	// the taps of a row that are apart, to the next step.
+	pitch, shift, bStep int
+	taps                int
+	// load copies the source of a block of output pixels: whole rows if merged,
+	// else c channels from first on.
+	load func(buf []float32, n, i0, i1, j0, j1, first, c int)
+	run  func(t *tile) // the micro-kernel
 }
 
 func (d *Device) convBackwardFilter(p *program, c kernel.ConvBackwardFilter) {
@@ -32,8 +39,16 @@ func (d *Device) convBackwardFilter(p *program, c kernel.ConvBackwardFilter) {
 		d.depthwiseFilter(p, c.Geometry)
 		return
 	}
-	mr, nr := d.isa.mr, d.isa.nr
-	f := newFilterGrad(c.Geometry, mr, nr)
+	f := newFilterGrad(c.Geometry, d.isa)
+	f.load = func(buf []float32, n, i0, i1, j0, j1, first, c int) {
+		f.copySource(buf, p.f[0], n, i0, i1, j0, j1, first, c, d.isa.nr)
+	}
+	d.filterGrad(p, c, f, p.arg(1))
+}
+
+// filterGrad compiles the gradient by the filter into argument 2.
+func (d *Device) filterGrad(p *program, c kernel.ConvBackwardFilter, f *filterGrad, dy operand) {
+	nr := d.isa.nr
 	size := kernel.Len(c.Filter())
 	if size == 0 {
 		return
@@ -66,11 +81,11 @@ func (d *Device) convBackwardFilter(p *program, c kernel.ConvBackwardFilter) {
 		buf := p.s[at+part*buffer : at+(part+1)*buffer]
 		if byPixel {
 			lo, hi := span(f.blocks, part, parts, 1)
-			f.sum(d.isa, w, p.f[0], p.f[1], p.s[sums+part*size:sums+(part+1)*size], buf, 0, units, lo, hi)
+			f.sum(d.isa, w, dy(), p.s[sums+part*size:sums+(part+1)*size], buf, 0, units, lo, hi)
 			return
 		}
 		lo, hi := span(units, part, parts, 1)
-		f.sum(d.isa, w, p.f[0], p.f[1], p.f[2], buf, lo, hi, 0, f.blocks)
+		f.sum(d.isa, w, dy(), p.f[2], buf, lo, hi, 0, f.blocks)
 	})
 	if byPixel {
 		p.splitAligned(size, grain, 16, func(lo, hi int) {
@@ -83,8 +98,9 @@ func (d *Device) convBackwardFilter(p *program, c kernel.ConvBackwardFilter) {
 	}
 }
 
-func newFilterGrad(g kernel.Geometry, mr, nr int) *filterGrad {
-	f := &filterGrad{Geometry: g,
+func newFilterGrad(g kernel.Geometry, v *isa) *filterGrad {
+	mr, nr := v.mr, v.nr
+	f := &filterGrad{Geometry: g, run: v.tile,
 		h:  forwardLane(g.H, g.OH, g.KH, g.StrideH, g.DilationH, g.PadTop),
 		w:  forwardLane(g.W, g.OW, g.KW, g.StrideW, g.DilationW, g.PadLeft),
 		cg: g.C / g.Groups, og: g.O / g.Groups,
@@ -103,16 +119,16 @@ func newFilterGrad(g kernel.Geometry, mr, nr int) *filterGrad {
 	f.cols = max(1, ceilDiv(f.OW, max(1, ceilDiv(f.OW, f.cols))))
 	f.rows = max(1, min(f.OH, filterPixels/f.cols))
 	f.width = (f.cols-1)*g.StrideW + (g.KW-1)*g.DilationW + 1
-	f.pitch = f.width * nr
+	f.pitch, f.shift, f.bStep, f.taps = f.width*nr, g.DilationW*nr, g.StrideW*nr, g.KW
 	if f.merged {
-		f.pitch = f.width * g.C
+		f.pitch, f.shift, f.bStep, f.taps = f.width*g.C, 0, g.StrideW*g.C, 1
 	}
 	f.blocks = f.N * ceilDiv(f.OH, f.rows) * ceilDiv(f.OW, f.cols)
 	return f
 }
 
 // sum adds the pixel blocks b0 to b1-1 into the tiles u0 to u1-1 of dw.
-func (f *filterGrad) sum(v *isa, w *tile, x, dy, dw, buf []float32, u0, u1, b0, b1 int) {
+func (f *filterGrad) sum(v *isa, w *tile, dy, dw, buf []float32, u0, u1, b0, b1 int) {
 	if b0 >= b1 {
 		clear(dw) // a share without pixels still has sums
 		return
@@ -122,12 +138,7 @@ func (f *filterGrad) sum(v *isa, w *tile, x, dy, dw, buf []float32, u0, u1, b0, 
 	all := w.runs
 	w.aRow, w.aStep = 1, f.O
 	w.cRow = f.KH * f.KW * f.cg
-	w.bStep = f.StrideW * nr
-	shift := f.DilationW * nr // of a filter column
-	taps := f.KW
-	if f.merged {
-		w.bStep, shift, taps = f.StrideW*f.C, 0, 1
-	}
+	w.bStep = f.bStep
 	for b := b0; b < b1; b++ {
 		j0, j1 := cut(f.OW, f.cols, b%colBlocks)
 		i0, i1 := cut(f.OH, f.rows, b/colBlocks%rowBlocks)
@@ -146,11 +157,11 @@ func (f *filterGrad) sum(v *isa, w *tile, x, dy, dw, buf []float32, u0, u1, b0, 
 		for u := u0; u < u1; u++ {
 			panel, tile := u/f.tiles, u%f.tiles
 			group, column := panel/f.panels, panel%f.panels*nr
-			if key := panel; key != loaded {
+			if panel != loaded {
 				if !f.merged || loaded < 0 {
-					f.load(buf, x, n, i0, i1, j0, j1, group*f.cg+column, min(nr, f.cg-column), nr)
+					f.load(buf, n, i0, i1, j0, j1, group*f.cg+column, min(nr, f.cg-column))
 				}
-				loaded = key
+				loaded = panel
 			}
 			lo, hi := cut(f.og, mr, tile)
 			w.rows = hi - lo
@@ -158,13 +169,13 @@ func (f *filterGrad) sum(v *isa, w *tile, x, dy, dw, buf []float32, u0, u1, b0, 
 			w.a = dy[out+o:]
 			w.cols = min(nr, f.columns-column)
 			for kh := range f.KH {
-				for kw := range taps {
-					w.b = buf[kh*f.pitch+kw*shift:]
+				for kw := range f.taps {
+					w.b = buf[kh*f.pitch+kw*f.shift:]
 					if f.merged {
-						w.b = buf[kh*f.pitch+column:]
+						w.b = w.b[column:]
 					}
 					w.c = dw[((o*f.KH+kh)*f.KW+kw)*f.cg+column:]
-					v.tile(w)
+					f.run(w)
 				}
 			}
 		}
@@ -188,9 +199,9 @@ func touch(x []float32) float32 {
 	return a + b + c + d
 }
 
-// load copies the source of a block of output pixels: whole rows if merged,
-// else c channels from first on, each pixel padded to nr.
-func (f *filterGrad) load(buf, x []float32, n, i0, i1, j0, j1, first, c, nr int) {
+// copySource copies source rows as they are if merged, else with each pixel
+// padded to nr.
+func (f *filterGrad) copySource(buf, x []float32, n, i0, i1, j0, j1, first, c, nr int) {
 	left, right := f.w.reach(j0, j1)
 	for i := i0; i < i1; i++ {
 		for t, off := range f.h.offset {

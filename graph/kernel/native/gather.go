@@ -22,6 +22,7 @@ type gather struct {
 	filter       func(group, kh, kw int) int
 	sStep, dStep int
 	direct       bool
+	run          func(t *tile) // the micro-kernel
 
 	// Tiling.
 	cols, rows   int // output columns and rows of one item
@@ -105,39 +106,50 @@ func (d *Device) conv(p *program, c kernel.Conv) {
 		}}, 0, 1, bias, y, c.Act)
 		return
 	}
-	cg := g.C / g.Groups
-	d.gathers(p, []gather{{
+	d.gathers(p, forwardGather(g, g.C/g.Groups), p.arg(0), p.arg(1), bias, y, c.Act, false)
+}
+
+// forwardGather is a convolution whose groups have cg source channels.
+func forwardGather(g kernel.Geometry, cg int) []gather {
+	return []gather{{
 		n: g.N, groups: g.Groups, sg: cg, dg: g.O / g.Groups,
 		h:      forwardLane(g.H, g.OH, g.KH, g.StrideH, g.DilationH, g.PadTop),
 		w:      forwardLane(g.W, g.OW, g.KW, g.StrideW, g.DilationW, g.PadLeft),
 		filter: func(group, kh, kw int) int { return ((group*g.O/g.Groups*g.KH+kh)*g.KW + kw) * cg },
 		sStep:  1, dStep: g.KH * g.KW * cg,
-	}}, 0, 1, bias, y, c.Act)
+	}}
 }
 
 func (d *Device) convBackwardData(p *program, c kernel.ConvBackwardData) {
 	g := c.Geometry
-	cg := g.C / g.Groups
-	var gs []gather
+	if !g.Depthwise() {
+		d.gathers(p, backwardGathers(g, g.O/g.Groups), p.arg(0), p.arg(1), -1, 2, kernel.Clip{}, false)
+		return
+	}
 	var ss []spread
 	for _, h := range backwardLanes(g.H, g.OH, g.KH, g.StrideH, g.DilationH, g.PadTop) {
 		for _, w := range backwardLanes(g.W, g.OW, g.KW, g.StrideW, g.DilationW, g.PadLeft) {
-			if g.Depthwise() {
-				ss = append(ss, spread{n: g.N, c: g.C, h: h, w: w, filter: [2]int{g.KH, g.KW}})
-				continue
-			}
+			ss = append(ss, spread{n: g.N, c: g.C, h: h, w: w, filter: [2]int{g.KH, g.KW}})
+		}
+	}
+	d.depthwise(p, ss, 0, 1, -1, 2, kernel.Clip{})
+}
+
+// backwardGathers are the gradient by the data of a convolution whose groups
+// have og output channels.
+func backwardGathers(g kernel.Geometry, og int) []gather {
+	cg := g.C / g.Groups
+	var gs []gather
+	for _, h := range backwardLanes(g.H, g.OH, g.KH, g.StrideH, g.DilationH, g.PadTop) {
+		for _, w := range backwardLanes(g.W, g.OW, g.KW, g.StrideW, g.DilationW, g.PadLeft) {
 			gs = append(gs, gather{
-				n: g.N, groups: g.Groups, sg: g.O / g.Groups, dg: cg, h: h, w: w,
-				filter: func(group, kh, kw int) int { return ((group*g.O/g.Groups*g.KH+kh)*g.KW + kw) * cg },
+				n: g.N, groups: g.Groups, sg: og, dg: cg, h: h, w: w,
+				filter: func(group, kh, kw int) int { return ((group*og*g.KH+kh)*g.KW + kw) * cg },
 				sStep:  g.KH * g.KW * cg, dStep: 1,
 			})
 		}
 	}
-	if g.Depthwise() {
-		d.depthwise(p, ss, 0, 1, -1, 2, kernel.Clip{})
-		return
-	}
-	d.gathers(p, gs, 0, 1, -1, 2, kernel.Clip{})
+	return gs
 }
 
 const (
@@ -207,14 +219,25 @@ func (g *gather) plan(threads, mr, nr int) {
 	g.runs = runs
 }
 
-// gathers compiles convolutions that share a source, a filter and a
-// destination (arguments src, filter, dst; bias or -1).
-func (d *Device) gathers(p *program, gs []gather, src, filter, bias, dst int, act kernel.Clip) {
+// operand returns what a dense kernel reads: an argument, or scratch. For
+// bfloat16 it is words, which count as one channel.
+type operand func() []float32
+
+func (p *program) arg(i int) operand { return func() []float32 { return p.f[i] } }
+
+// gathers compiles convolutions that share a source, a filter and a destination
+// (argument dst; bias or -1). The source and the filter may be words.
+func (d *Device) gathers(p *program, gs []gather, src, filter operand, bias, dst int, act kernel.Clip, words bool) {
+	run := d.isa.tile
+	if words {
+		run = d.isa.half.tile
+	}
 	mr, nr := d.isa.mr, d.isa.nr
 	threads := p.pool.threads
 	var work, packs, buffer, products int
 	for i := range gs {
 		g := &gs[i]
+		g.run = run
 		g.plan(threads, mr, nr)
 		g.weights = p.reserve(g.groups * g.panels * g.panel)
 		work += g.items * g.shares
@@ -232,7 +255,7 @@ func (d *Device) gathers(p *program, gs []gather, src, filter, bias, dst int, ac
 			g := &gs[i]
 			n := g.groups * g.panels
 			for q := max(lo, 0); q < min(hi, n); q++ {
-				g.pack(p.s[g.weights+q*g.panel:g.weights+(q+1)*g.panel], p.f[filter], q, nr)
+				g.pack(p.s[g.weights+q*g.panel:g.weights+(q+1)*g.panel], filter(), q, nr)
 			}
 			lo, hi = lo-n, hi-n
 		}
@@ -245,6 +268,10 @@ func (d *Device) gathers(p *program, gs []gather, src, filter, bias, dst int, ac
 		w := &workers[part]
 		*w = tile{}
 		w.setClip(act)
+		var half []uint16
+		if words {
+			half = p.h[dst]
+		}
 		var biases []float32
 		if bias >= 0 {
 			biases = p.f[bias]
@@ -254,7 +281,7 @@ func (d *Device) gathers(p *program, gs []gather, src, filter, bias, dst int, ac
 			g := &gs[i]
 			n := g.items * g.shares
 			for q := max(lo, 0); q < min(hi, n); q++ {
-				g.item(d.isa, w, q, p.f[src], p.s[at+part*buffer:at+(part+1)*buffer], p.s[g.weights:], biases, p.f[dst])
+				g.item(d.isa, w, q, src(), p.s[at+part*buffer:at+(part+1)*buffer], p.s[g.weights:], biases, p.f[dst], half)
 			}
 			lo, hi = lo-n, hi-n
 		}
@@ -304,8 +331,9 @@ func interleave(to, columns []float32, n, k, nr, stride int) {
 	}
 }
 
-// item computes one block of output pixels for one share of the panels.
-func (g *gather) item(v *isa, w *tile, q int, src, buf, weights, bias, dst []float32) {
+// item computes one block of output pixels for one share of the panels, into
+// half if that is not nil.
+func (g *gather) item(v *isa, w *tile, q int, src, buf, weights, bias, dst []float32, half []uint16) {
 	share := q % g.shares
 	q /= g.shares
 	colBlocks := ceilDiv(g.w.out, g.cols)
@@ -357,8 +385,12 @@ func (g *gather) item(v *isa, w *tile, q int, src, buf, weights, bias, dst []flo
 				if len(w.runs) > 0 {
 					w.a = a[(i-i0)*pitch+lo*w.aRow+group*g.sg:]
 				}
-				w.c = dst[out+lo*w.cRow:]
-				v.tile(w)
+				if half != nil {
+					w.half = half[out+lo*w.cRow:]
+				} else {
+					w.c = dst[out+lo*w.cRow:]
+				}
+				g.run(w)
 			}
 		}
 	}

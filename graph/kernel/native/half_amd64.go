@@ -3,6 +3,108 @@
 package native
 
 //go:noescape
+func tile1x1Half(t *tile)
+
+//go:noescape
+func tile1x2Half(t *tile)
+
+//go:noescape
+func tile2x1Half(t *tile)
+
+//go:noescape
+func tile2x2Half(t *tile)
+
+//go:noescape
+func tile3x1Half(t *tile)
+
+//go:noescape
+func tile3x2Half(t *tile)
+
+//go:noescape
+func tile4x1Half(t *tile)
+
+//go:noescape
+func tile4x2Half(t *tile)
+
+//go:noescape
+func tile5x1Half(t *tile)
+
+//go:noescape
+func tile5x2Half(t *tile)
+
+//go:noescape
+func tile6x1Half(t *tile)
+
+//go:noescape
+func tile6x2Half(t *tile)
+
+//go:noescape
+func tile7x1Half(t *tile)
+
+//go:noescape
+func tile7x2Half(t *tile)
+
+//go:noescape
+func tile8x1Half(t *tile)
+
+//go:noescape
+func tile8x2Half(t *tile)
+
+//go:noescape
+func tile9x1Half(t *tile)
+
+//go:noescape
+func tile9x2Half(t *tile)
+
+//go:noescape
+func tile10x1Half(t *tile)
+
+//go:noescape
+func tile10x2Half(t *tile)
+
+//go:noescape
+func tile11x1Half(t *tile)
+
+//go:noescape
+func tile11x2Half(t *tile)
+
+//go:noescape
+func tile12x1Half(t *tile)
+
+//go:noescape
+func tile12x2Half(t *tile)
+
+//go:noescape
+func tile13x1Half(t *tile)
+
+//go:noescape
+func tile13x2Half(t *tile)
+
+//go:noescape
+func tile14x1Half(t *tile)
+
+//go:noescape
+func tile14x2Half(t *tile)
+
+// tilesHalf holds the micro-kernels by rows-1 and vectors of columns-1.
+var tilesHalf = [14][2]func(t *tile){
+	{tile1x1Half, tile1x2Half},
+	{tile2x1Half, tile2x2Half},
+	{tile3x1Half, tile3x2Half},
+	{tile4x1Half, tile4x2Half},
+	{tile5x1Half, tile5x2Half},
+	{tile6x1Half, tile6x2Half},
+	{tile7x1Half, tile7x2Half},
+	{tile8x1Half, tile8x2Half},
+	{tile9x1Half, tile9x2Half},
+	{tile10x1Half, tile10x2Half},
+	{tile11x1Half, tile11x2Half},
+	{tile12x1Half, tile12x2Half},
+	{tile13x1Half, tile13x2Half},
+	{tile14x1Half, tile14x2Half},
+}
+
+//go:noescape
 func widenAVX512(dst *float32, x *uint16, n int)
 
 //go:noescape
@@ -13,3 +115,6 @@ func pairAVX512(dst *float32, a, b *uint16, n int)
 
 //go:noescape
 func narrowPairAVX512(dst, a, b *float32, n int)
+
+//go:noescape
+func pairRowsAVX512(dst *float32, x *uint16, n, step, second, c int)

@@ -3,6 +3,5765 @@
 #include "go_asm.h"
 #include "textflag.h"
 
+// func tile1x1Half(t *tile)
+TEXT ·tile1x1Half(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), DI
+	MOVQ tile_mask(DI), AX
+	VMOVDQU32 (AX), Z1
+	VPMOVD2M Z1, K1
+	MOVQ tile_c(DI), R12
+	MOVQ tile_cRow(DI), R13
+	SHLQ $2, R13
+	CMPB tile_accumulate(DI), $0
+	JNE old
+	MOVQ tile_bias(DI), AX
+	TESTQ AX, AX
+	JNZ bias
+	VPXORD Z0, Z0, Z0
+	JMP start
+
+bias:
+	VMOVUPS.Z 0(AX), K1, Z0
+	JMP start
+
+old:
+	MOVQ R12, AX
+	VMOVUPS.Z 0(AX), K1, Z0
+
+start:
+	MOVQ tile_runs(DI), R11
+	MOVQ tile_runs+8(DI), DX
+	TESTQ DX, DX
+	JZ done
+	CMPQ tile_steps(DI), $0
+	JE done
+	MOVQ tile_aRow(DI), R8
+	SHLQ $2, R8
+	MOVQ tile_aStep(DI), R15
+	SHLQ $2, R15
+	MOVQ tile_bStep(DI), R14
+	SHLQ $2, R14
+
+next:
+	MOVQ run_a(R11), AX
+	SHLQ $2, AX
+	ADDQ tile_a(DI), AX
+	MOVQ run_b(R11), SI
+	SHLQ $2, SI
+	ADDQ tile_b(DI), SI
+	MOVQ tile_steps(DI), CX
+
+	PCALIGN $32
+loop:
+	VMOVUPS 0(SI), Z1
+	VBROADCASTSS (AX), Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x6e; BYTE $0x48; BYTE $0x52; BYTE $0xc1 // add Z2*Z1 to Z0
+	ADDQ R15, AX
+	ADDQ R14, SI
+	DECQ CX
+	JNZ loop
+	ADDQ $run__size, R11
+	DECQ DX
+	JNZ next
+
+done:
+	CMPB tile_clip(DI), $0
+	JE write
+	VBROADCASTSS tile_lo(DI), Z2
+	VMAXPS Z0, Z2, Z0
+	VBROADCASTSS tile_hi(DI), Z2
+	VMINPS Z0, Z2, Z0
+
+write:
+	MOVQ tile_half(DI), AX
+	TESTQ AX, AX
+	JNZ narrow
+	VMOVUPS Z0, K1, 0(R12)
+	VZEROUPPER
+	RET
+
+narrow:
+	SHRQ $1, R13
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // Z0 to bfloat16 in Y0
+	VMOVDQU16 Y0, K1, 0(AX)
+	VZEROUPPER
+	RET
+
+// func tile1x2Half(t *tile)
+TEXT ·tile1x2Half(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), DI
+	MOVQ tile_mask(DI), AX
+	VMOVDQU32 (AX), Z2
+	VPMOVD2M Z2, K1
+	MOVQ tile_c(DI), R12
+	MOVQ tile_cRow(DI), R13
+	SHLQ $2, R13
+	CMPB tile_accumulate(DI), $0
+	JNE old
+	MOVQ tile_bias(DI), AX
+	TESTQ AX, AX
+	JNZ bias
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	JMP start
+
+bias:
+	VMOVUPS 0(AX), Z0
+	VMOVUPS.Z 64(AX), K1, Z1
+	JMP start
+
+old:
+	MOVQ R12, AX
+	VMOVUPS 0(AX), Z0
+	VMOVUPS.Z 64(AX), K1, Z1
+
+start:
+	MOVQ tile_runs(DI), R11
+	MOVQ tile_runs+8(DI), DX
+	TESTQ DX, DX
+	JZ done
+	CMPQ tile_steps(DI), $0
+	JE done
+	MOVQ tile_aRow(DI), R8
+	SHLQ $2, R8
+	MOVQ tile_aStep(DI), R15
+	SHLQ $2, R15
+	MOVQ tile_bStep(DI), R14
+	SHLQ $2, R14
+
+next:
+	MOVQ run_a(R11), AX
+	SHLQ $2, AX
+	ADDQ tile_a(DI), AX
+	MOVQ run_b(R11), SI
+	SHLQ $2, SI
+	ADDQ tile_b(DI), SI
+	MOVQ tile_steps(DI), CX
+
+	PCALIGN $32
+loop:
+	VMOVUPS 0(SI), Z2
+	VMOVUPS 64(SI), Z3
+	VBROADCASTSS (AX), Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x48; BYTE $0x52; BYTE $0xc2 // add Z4*Z2 to Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x48; BYTE $0x52; BYTE $0xcb // add Z4*Z3 to Z1
+	ADDQ R15, AX
+	ADDQ R14, SI
+	DECQ CX
+	JNZ loop
+	ADDQ $run__size, R11
+	DECQ DX
+	JNZ next
+
+done:
+	CMPB tile_clip(DI), $0
+	JE write
+	VBROADCASTSS tile_lo(DI), Z4
+	VMAXPS Z0, Z4, Z0
+	VMAXPS Z1, Z4, Z1
+	VBROADCASTSS tile_hi(DI), Z4
+	VMINPS Z0, Z4, Z0
+	VMINPS Z1, Z4, Z1
+
+write:
+	MOVQ tile_half(DI), AX
+	TESTQ AX, AX
+	JNZ narrow
+	VMOVUPS Z0, 0(R12)
+	VMOVUPS Z1, K1, 64(R12)
+	VZEROUPPER
+	RET
+
+narrow:
+	SHRQ $1, R13
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // Z0 to bfloat16 in Y0
+	VMOVDQU16 Y0, 0(AX)
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // Z1 to bfloat16 in Y1
+	VMOVDQU16 Y1, K1, 32(AX)
+	VZEROUPPER
+	RET
+
+// func tile2x1Half(t *tile)
+TEXT ·tile2x1Half(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), DI
+	MOVQ tile_mask(DI), AX
+	VMOVDQU32 (AX), Z2
+	VPMOVD2M Z2, K1
+	MOVQ tile_c(DI), R12
+	MOVQ tile_cRow(DI), R13
+	SHLQ $2, R13
+	CMPB tile_accumulate(DI), $0
+	JNE old
+	MOVQ tile_bias(DI), AX
+	TESTQ AX, AX
+	JNZ bias
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	JMP start
+
+bias:
+	VMOVUPS.Z 0(AX), K1, Z0
+	VMOVAPS Z0, Z1
+	JMP start
+
+old:
+	MOVQ R12, AX
+	VMOVUPS.Z 0(AX), K1, Z0
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z1
+
+start:
+	MOVQ tile_runs(DI), R11
+	MOVQ tile_runs+8(DI), DX
+	TESTQ DX, DX
+	JZ done
+	CMPQ tile_steps(DI), $0
+	JE done
+	MOVQ tile_aRow(DI), R8
+	SHLQ $2, R8
+	MOVQ tile_aStep(DI), R15
+	SHLQ $2, R15
+	MOVQ tile_bStep(DI), R14
+	SHLQ $2, R14
+
+next:
+	MOVQ run_a(R11), AX
+	SHLQ $2, AX
+	ADDQ tile_a(DI), AX
+	MOVQ run_b(R11), SI
+	SHLQ $2, SI
+	ADDQ tile_b(DI), SI
+	MOVQ tile_steps(DI), CX
+
+	PCALIGN $32
+loop:
+	VMOVUPS 0(SI), Z2
+	VBROADCASTSS (AX), Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x66; BYTE $0x48; BYTE $0x52; BYTE $0xc2 // add Z3*Z2 to Z0
+	VBROADCASTSS (AX)(R8*1), Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x48; BYTE $0x52; BYTE $0xca // add Z4*Z2 to Z1
+	ADDQ R15, AX
+	ADDQ R14, SI
+	DECQ CX
+	JNZ loop
+	ADDQ $run__size, R11
+	DECQ DX
+	JNZ next
+
+done:
+	CMPB tile_clip(DI), $0
+	JE write
+	VBROADCASTSS tile_lo(DI), Z3
+	VMAXPS Z0, Z3, Z0
+	VMAXPS Z1, Z3, Z1
+	VBROADCASTSS tile_hi(DI), Z3
+	VMINPS Z0, Z3, Z0
+	VMINPS Z1, Z3, Z1
+
+write:
+	MOVQ tile_half(DI), AX
+	TESTQ AX, AX
+	JNZ narrow
+	VMOVUPS Z0, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z1, K1, 0(R12)
+	VZEROUPPER
+	RET
+
+narrow:
+	SHRQ $1, R13
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // Z0 to bfloat16 in Y0
+	VMOVDQU16 Y0, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // Z1 to bfloat16 in Y1
+	VMOVDQU16 Y1, K1, 0(AX)
+	VZEROUPPER
+	RET
+
+// func tile2x2Half(t *tile)
+TEXT ·tile2x2Half(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), DI
+	MOVQ tile_mask(DI), AX
+	VMOVDQU32 (AX), Z4
+	VPMOVD2M Z4, K1
+	MOVQ tile_c(DI), R12
+	MOVQ tile_cRow(DI), R13
+	SHLQ $2, R13
+	CMPB tile_accumulate(DI), $0
+	JNE old
+	MOVQ tile_bias(DI), AX
+	TESTQ AX, AX
+	JNZ bias
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	JMP start
+
+bias:
+	VMOVUPS 0(AX), Z0
+	VMOVUPS.Z 64(AX), K1, Z1
+	VMOVAPS Z0, Z2
+	VMOVAPS Z1, Z3
+	JMP start
+
+old:
+	MOVQ R12, AX
+	VMOVUPS 0(AX), Z0
+	VMOVUPS.Z 64(AX), K1, Z1
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z2
+	VMOVUPS.Z 64(AX), K1, Z3
+
+start:
+	MOVQ tile_runs(DI), R11
+	MOVQ tile_runs+8(DI), DX
+	TESTQ DX, DX
+	JZ done
+	CMPQ tile_steps(DI), $0
+	JE done
+	MOVQ tile_aRow(DI), R8
+	SHLQ $2, R8
+	MOVQ tile_aStep(DI), R15
+	SHLQ $2, R15
+	MOVQ tile_bStep(DI), R14
+	SHLQ $2, R14
+
+next:
+	MOVQ run_a(R11), AX
+	SHLQ $2, AX
+	ADDQ tile_a(DI), AX
+	MOVQ run_b(R11), SI
+	SHLQ $2, SI
+	ADDQ tile_b(DI), SI
+	MOVQ tile_steps(DI), CX
+
+	PCALIGN $32
+loop:
+	VMOVUPS 0(SI), Z4
+	VMOVUPS 64(SI), Z5
+	VBROADCASTSS (AX), Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x48; BYTE $0x52; BYTE $0xc4 // add Z6*Z4 to Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x48; BYTE $0x52; BYTE $0xcd // add Z6*Z5 to Z1
+	VBROADCASTSS (AX)(R8*1), Z7
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x48; BYTE $0x52; BYTE $0xd4 // add Z7*Z4 to Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x48; BYTE $0x52; BYTE $0xdd // add Z7*Z5 to Z3
+	ADDQ R15, AX
+	ADDQ R14, SI
+	DECQ CX
+	JNZ loop
+	ADDQ $run__size, R11
+	DECQ DX
+	JNZ next
+
+done:
+	CMPB tile_clip(DI), $0
+	JE write
+	VBROADCASTSS tile_lo(DI), Z6
+	VMAXPS Z0, Z6, Z0
+	VMAXPS Z1, Z6, Z1
+	VMAXPS Z2, Z6, Z2
+	VMAXPS Z3, Z6, Z3
+	VBROADCASTSS tile_hi(DI), Z6
+	VMINPS Z0, Z6, Z0
+	VMINPS Z1, Z6, Z1
+	VMINPS Z2, Z6, Z2
+	VMINPS Z3, Z6, Z3
+
+write:
+	MOVQ tile_half(DI), AX
+	TESTQ AX, AX
+	JNZ narrow
+	VMOVUPS Z0, 0(R12)
+	VMOVUPS Z1, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z2, 0(R12)
+	VMOVUPS Z3, K1, 64(R12)
+	VZEROUPPER
+	RET
+
+narrow:
+	SHRQ $1, R13
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // Z0 to bfloat16 in Y0
+	VMOVDQU16 Y0, 0(AX)
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // Z1 to bfloat16 in Y1
+	VMOVDQU16 Y1, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xd2 // Z2 to bfloat16 in Y2
+	VMOVDQU16 Y2, 0(AX)
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xdb // Z3 to bfloat16 in Y3
+	VMOVDQU16 Y3, K1, 32(AX)
+	VZEROUPPER
+	RET
+
+// func tile3x1Half(t *tile)
+TEXT ·tile3x1Half(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), DI
+	MOVQ tile_mask(DI), AX
+	VMOVDQU32 (AX), Z3
+	VPMOVD2M Z3, K1
+	MOVQ tile_c(DI), R12
+	MOVQ tile_cRow(DI), R13
+	SHLQ $2, R13
+	CMPB tile_accumulate(DI), $0
+	JNE old
+	MOVQ tile_bias(DI), AX
+	TESTQ AX, AX
+	JNZ bias
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	JMP start
+
+bias:
+	VMOVUPS.Z 0(AX), K1, Z0
+	VMOVAPS Z0, Z1
+	VMOVAPS Z0, Z2
+	JMP start
+
+old:
+	MOVQ R12, AX
+	VMOVUPS.Z 0(AX), K1, Z0
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z1
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z2
+
+start:
+	MOVQ tile_runs(DI), R11
+	MOVQ tile_runs+8(DI), DX
+	TESTQ DX, DX
+	JZ done
+	CMPQ tile_steps(DI), $0
+	JE done
+	MOVQ tile_aRow(DI), R8
+	SHLQ $2, R8
+	MOVQ tile_aStep(DI), R15
+	SHLQ $2, R15
+	MOVQ tile_bStep(DI), R14
+	SHLQ $2, R14
+
+next:
+	MOVQ run_a(R11), AX
+	SHLQ $2, AX
+	ADDQ tile_a(DI), AX
+	MOVQ run_b(R11), SI
+	SHLQ $2, SI
+	ADDQ tile_b(DI), SI
+	MOVQ tile_steps(DI), CX
+
+	PCALIGN $32
+loop:
+	VMOVUPS 0(SI), Z3
+	VBROADCASTSS (AX), Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x48; BYTE $0x52; BYTE $0xc3 // add Z4*Z3 to Z0
+	VBROADCASTSS (AX)(R8*1), Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x48; BYTE $0x52; BYTE $0xcb // add Z5*Z3 to Z1
+	VBROADCASTSS (AX)(R8*2), Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x5e; BYTE $0x48; BYTE $0x52; BYTE $0xd3 // add Z4*Z3 to Z2
+	ADDQ R15, AX
+	ADDQ R14, SI
+	DECQ CX
+	JNZ loop
+	ADDQ $run__size, R11
+	DECQ DX
+	JNZ next
+
+done:
+	CMPB tile_clip(DI), $0
+	JE write
+	VBROADCASTSS tile_lo(DI), Z4
+	VMAXPS Z0, Z4, Z0
+	VMAXPS Z1, Z4, Z1
+	VMAXPS Z2, Z4, Z2
+	VBROADCASTSS tile_hi(DI), Z4
+	VMINPS Z0, Z4, Z0
+	VMINPS Z1, Z4, Z1
+	VMINPS Z2, Z4, Z2
+
+write:
+	MOVQ tile_half(DI), AX
+	TESTQ AX, AX
+	JNZ narrow
+	VMOVUPS Z0, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z1, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z2, K1, 0(R12)
+	VZEROUPPER
+	RET
+
+narrow:
+	SHRQ $1, R13
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // Z0 to bfloat16 in Y0
+	VMOVDQU16 Y0, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // Z1 to bfloat16 in Y1
+	VMOVDQU16 Y1, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xd2 // Z2 to bfloat16 in Y2
+	VMOVDQU16 Y2, K1, 0(AX)
+	VZEROUPPER
+	RET
+
+// func tile3x2Half(t *tile)
+TEXT ·tile3x2Half(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), DI
+	MOVQ tile_mask(DI), AX
+	VMOVDQU32 (AX), Z6
+	VPMOVD2M Z6, K1
+	MOVQ tile_c(DI), R12
+	MOVQ tile_cRow(DI), R13
+	SHLQ $2, R13
+	CMPB tile_accumulate(DI), $0
+	JNE old
+	MOVQ tile_bias(DI), AX
+	TESTQ AX, AX
+	JNZ bias
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	JMP start
+
+bias:
+	VMOVUPS 0(AX), Z0
+	VMOVUPS.Z 64(AX), K1, Z1
+	VMOVAPS Z0, Z2
+	VMOVAPS Z1, Z3
+	VMOVAPS Z0, Z4
+	VMOVAPS Z1, Z5
+	JMP start
+
+old:
+	MOVQ R12, AX
+	VMOVUPS 0(AX), Z0
+	VMOVUPS.Z 64(AX), K1, Z1
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z2
+	VMOVUPS.Z 64(AX), K1, Z3
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z4
+	VMOVUPS.Z 64(AX), K1, Z5
+
+start:
+	MOVQ tile_runs(DI), R11
+	MOVQ tile_runs+8(DI), DX
+	TESTQ DX, DX
+	JZ done
+	CMPQ tile_steps(DI), $0
+	JE done
+	MOVQ tile_aRow(DI), R8
+	SHLQ $2, R8
+	MOVQ tile_aStep(DI), R15
+	SHLQ $2, R15
+	MOVQ tile_bStep(DI), R14
+	SHLQ $2, R14
+
+next:
+	MOVQ run_a(R11), AX
+	SHLQ $2, AX
+	ADDQ tile_a(DI), AX
+	MOVQ run_b(R11), SI
+	SHLQ $2, SI
+	ADDQ tile_b(DI), SI
+	MOVQ tile_steps(DI), CX
+
+	PCALIGN $32
+loop:
+	VMOVUPS 0(SI), Z6
+	VMOVUPS 64(SI), Z7
+	VBROADCASTSS (AX), Z8
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x48; BYTE $0x52; BYTE $0xc6 // add Z8*Z6 to Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x48; BYTE $0x52; BYTE $0xcf // add Z8*Z7 to Z1
+	VBROADCASTSS (AX)(R8*1), Z9
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xd6 // add Z9*Z6 to Z2
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xdf // add Z9*Z7 to Z3
+	VBROADCASTSS (AX)(R8*2), Z8
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x48; BYTE $0x52; BYTE $0xe6 // add Z8*Z6 to Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x48; BYTE $0x52; BYTE $0xef // add Z8*Z7 to Z5
+	ADDQ R15, AX
+	ADDQ R14, SI
+	DECQ CX
+	JNZ loop
+	ADDQ $run__size, R11
+	DECQ DX
+	JNZ next
+
+done:
+	CMPB tile_clip(DI), $0
+	JE write
+	VBROADCASTSS tile_lo(DI), Z8
+	VMAXPS Z0, Z8, Z0
+	VMAXPS Z1, Z8, Z1
+	VMAXPS Z2, Z8, Z2
+	VMAXPS Z3, Z8, Z3
+	VMAXPS Z4, Z8, Z4
+	VMAXPS Z5, Z8, Z5
+	VBROADCASTSS tile_hi(DI), Z8
+	VMINPS Z0, Z8, Z0
+	VMINPS Z1, Z8, Z1
+	VMINPS Z2, Z8, Z2
+	VMINPS Z3, Z8, Z3
+	VMINPS Z4, Z8, Z4
+	VMINPS Z5, Z8, Z5
+
+write:
+	MOVQ tile_half(DI), AX
+	TESTQ AX, AX
+	JNZ narrow
+	VMOVUPS Z0, 0(R12)
+	VMOVUPS Z1, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z2, 0(R12)
+	VMOVUPS Z3, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z4, 0(R12)
+	VMOVUPS Z5, K1, 64(R12)
+	VZEROUPPER
+	RET
+
+narrow:
+	SHRQ $1, R13
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // Z0 to bfloat16 in Y0
+	VMOVDQU16 Y0, 0(AX)
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // Z1 to bfloat16 in Y1
+	VMOVDQU16 Y1, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xd2 // Z2 to bfloat16 in Y2
+	VMOVDQU16 Y2, 0(AX)
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xdb // Z3 to bfloat16 in Y3
+	VMOVDQU16 Y3, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xe4 // Z4 to bfloat16 in Y4
+	VMOVDQU16 Y4, 0(AX)
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xed // Z5 to bfloat16 in Y5
+	VMOVDQU16 Y5, K1, 32(AX)
+	VZEROUPPER
+	RET
+
+// func tile4x1Half(t *tile)
+TEXT ·tile4x1Half(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), DI
+	MOVQ tile_mask(DI), AX
+	VMOVDQU32 (AX), Z4
+	VPMOVD2M Z4, K1
+	MOVQ tile_c(DI), R12
+	MOVQ tile_cRow(DI), R13
+	SHLQ $2, R13
+	CMPB tile_accumulate(DI), $0
+	JNE old
+	MOVQ tile_bias(DI), AX
+	TESTQ AX, AX
+	JNZ bias
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	JMP start
+
+bias:
+	VMOVUPS.Z 0(AX), K1, Z0
+	VMOVAPS Z0, Z1
+	VMOVAPS Z0, Z2
+	VMOVAPS Z0, Z3
+	JMP start
+
+old:
+	MOVQ R12, AX
+	VMOVUPS.Z 0(AX), K1, Z0
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z1
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z2
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z3
+
+start:
+	MOVQ tile_runs(DI), R11
+	MOVQ tile_runs+8(DI), DX
+	TESTQ DX, DX
+	JZ done
+	CMPQ tile_steps(DI), $0
+	JE done
+	MOVQ tile_aRow(DI), R8
+	SHLQ $2, R8
+	LEAQ (R8)(R8*2), R9
+	MOVQ tile_aStep(DI), R15
+	SHLQ $2, R15
+	MOVQ tile_bStep(DI), R14
+	SHLQ $2, R14
+
+next:
+	MOVQ run_a(R11), AX
+	SHLQ $2, AX
+	ADDQ tile_a(DI), AX
+	MOVQ run_b(R11), SI
+	SHLQ $2, SI
+	ADDQ tile_b(DI), SI
+	MOVQ tile_steps(DI), CX
+
+	PCALIGN $32
+loop:
+	VMOVUPS 0(SI), Z4
+	VBROADCASTSS (AX), Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x48; BYTE $0x52; BYTE $0xc4 // add Z5*Z4 to Z0
+	VBROADCASTSS (AX)(R8*1), Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x48; BYTE $0x52; BYTE $0xcc // add Z6*Z4 to Z1
+	VBROADCASTSS (AX)(R8*2), Z5
+	BYTE $0x62; BYTE $0xf2; BYTE $0x56; BYTE $0x48; BYTE $0x52; BYTE $0xd4 // add Z5*Z4 to Z2
+	VBROADCASTSS (AX)(R9*1), Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x48; BYTE $0x52; BYTE $0xdc // add Z6*Z4 to Z3
+	ADDQ R15, AX
+	ADDQ R14, SI
+	DECQ CX
+	JNZ loop
+	ADDQ $run__size, R11
+	DECQ DX
+	JNZ next
+
+done:
+	CMPB tile_clip(DI), $0
+	JE write
+	VBROADCASTSS tile_lo(DI), Z5
+	VMAXPS Z0, Z5, Z0
+	VMAXPS Z1, Z5, Z1
+	VMAXPS Z2, Z5, Z2
+	VMAXPS Z3, Z5, Z3
+	VBROADCASTSS tile_hi(DI), Z5
+	VMINPS Z0, Z5, Z0
+	VMINPS Z1, Z5, Z1
+	VMINPS Z2, Z5, Z2
+	VMINPS Z3, Z5, Z3
+
+write:
+	MOVQ tile_half(DI), AX
+	TESTQ AX, AX
+	JNZ narrow
+	VMOVUPS Z0, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z1, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z2, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z3, K1, 0(R12)
+	VZEROUPPER
+	RET
+
+narrow:
+	SHRQ $1, R13
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // Z0 to bfloat16 in Y0
+	VMOVDQU16 Y0, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // Z1 to bfloat16 in Y1
+	VMOVDQU16 Y1, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xd2 // Z2 to bfloat16 in Y2
+	VMOVDQU16 Y2, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xdb // Z3 to bfloat16 in Y3
+	VMOVDQU16 Y3, K1, 0(AX)
+	VZEROUPPER
+	RET
+
+// func tile4x2Half(t *tile)
+TEXT ·tile4x2Half(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), DI
+	MOVQ tile_mask(DI), AX
+	VMOVDQU32 (AX), Z8
+	VPMOVD2M Z8, K1
+	MOVQ tile_c(DI), R12
+	MOVQ tile_cRow(DI), R13
+	SHLQ $2, R13
+	CMPB tile_accumulate(DI), $0
+	JNE old
+	MOVQ tile_bias(DI), AX
+	TESTQ AX, AX
+	JNZ bias
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	JMP start
+
+bias:
+	VMOVUPS 0(AX), Z0
+	VMOVUPS.Z 64(AX), K1, Z1
+	VMOVAPS Z0, Z2
+	VMOVAPS Z1, Z3
+	VMOVAPS Z0, Z4
+	VMOVAPS Z1, Z5
+	VMOVAPS Z0, Z6
+	VMOVAPS Z1, Z7
+	JMP start
+
+old:
+	MOVQ R12, AX
+	VMOVUPS 0(AX), Z0
+	VMOVUPS.Z 64(AX), K1, Z1
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z2
+	VMOVUPS.Z 64(AX), K1, Z3
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z4
+	VMOVUPS.Z 64(AX), K1, Z5
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z6
+	VMOVUPS.Z 64(AX), K1, Z7
+
+start:
+	MOVQ tile_runs(DI), R11
+	MOVQ tile_runs+8(DI), DX
+	TESTQ DX, DX
+	JZ done
+	CMPQ tile_steps(DI), $0
+	JE done
+	MOVQ tile_aRow(DI), R8
+	SHLQ $2, R8
+	LEAQ (R8)(R8*2), R9
+	MOVQ tile_aStep(DI), R15
+	SHLQ $2, R15
+	MOVQ tile_bStep(DI), R14
+	SHLQ $2, R14
+
+next:
+	MOVQ run_a(R11), AX
+	SHLQ $2, AX
+	ADDQ tile_a(DI), AX
+	MOVQ run_b(R11), SI
+	SHLQ $2, SI
+	ADDQ tile_b(DI), SI
+	MOVQ tile_steps(DI), CX
+
+	PCALIGN $32
+loop:
+	VMOVUPS 0(SI), Z8
+	VMOVUPS 64(SI), Z9
+	VBROADCASTSS (AX), Z10
+	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x48; BYTE $0x52; BYTE $0xc0 // add Z10*Z8 to Z0
+	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x48; BYTE $0x52; BYTE $0xc9 // add Z10*Z9 to Z1
+	VBROADCASTSS (AX)(R8*1), Z11
+	BYTE $0x62; BYTE $0xd2; BYTE $0x26; BYTE $0x48; BYTE $0x52; BYTE $0xd0 // add Z11*Z8 to Z2
+	BYTE $0x62; BYTE $0xd2; BYTE $0x26; BYTE $0x48; BYTE $0x52; BYTE $0xd9 // add Z11*Z9 to Z3
+	VBROADCASTSS (AX)(R8*2), Z10
+	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x48; BYTE $0x52; BYTE $0xe0 // add Z10*Z8 to Z4
+	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x48; BYTE $0x52; BYTE $0xe9 // add Z10*Z9 to Z5
+	VBROADCASTSS (AX)(R9*1), Z11
+	BYTE $0x62; BYTE $0xd2; BYTE $0x26; BYTE $0x48; BYTE $0x52; BYTE $0xf0 // add Z11*Z8 to Z6
+	BYTE $0x62; BYTE $0xd2; BYTE $0x26; BYTE $0x48; BYTE $0x52; BYTE $0xf9 // add Z11*Z9 to Z7
+	ADDQ R15, AX
+	ADDQ R14, SI
+	DECQ CX
+	JNZ loop
+	ADDQ $run__size, R11
+	DECQ DX
+	JNZ next
+
+done:
+	CMPB tile_clip(DI), $0
+	JE write
+	VBROADCASTSS tile_lo(DI), Z10
+	VMAXPS Z0, Z10, Z0
+	VMAXPS Z1, Z10, Z1
+	VMAXPS Z2, Z10, Z2
+	VMAXPS Z3, Z10, Z3
+	VMAXPS Z4, Z10, Z4
+	VMAXPS Z5, Z10, Z5
+	VMAXPS Z6, Z10, Z6
+	VMAXPS Z7, Z10, Z7
+	VBROADCASTSS tile_hi(DI), Z10
+	VMINPS Z0, Z10, Z0
+	VMINPS Z1, Z10, Z1
+	VMINPS Z2, Z10, Z2
+	VMINPS Z3, Z10, Z3
+	VMINPS Z4, Z10, Z4
+	VMINPS Z5, Z10, Z5
+	VMINPS Z6, Z10, Z6
+	VMINPS Z7, Z10, Z7
+
+write:
+	MOVQ tile_half(DI), AX
+	TESTQ AX, AX
+	JNZ narrow
+	VMOVUPS Z0, 0(R12)
+	VMOVUPS Z1, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z2, 0(R12)
+	VMOVUPS Z3, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z4, 0(R12)
+	VMOVUPS Z5, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z6, 0(R12)
+	VMOVUPS Z7, K1, 64(R12)
+	VZEROUPPER
+	RET
+
+narrow:
+	SHRQ $1, R13
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // Z0 to bfloat16 in Y0
+	VMOVDQU16 Y0, 0(AX)
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // Z1 to bfloat16 in Y1
+	VMOVDQU16 Y1, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xd2 // Z2 to bfloat16 in Y2
+	VMOVDQU16 Y2, 0(AX)
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xdb // Z3 to bfloat16 in Y3
+	VMOVDQU16 Y3, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xe4 // Z4 to bfloat16 in Y4
+	VMOVDQU16 Y4, 0(AX)
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xed // Z5 to bfloat16 in Y5
+	VMOVDQU16 Y5, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xf6 // Z6 to bfloat16 in Y6
+	VMOVDQU16 Y6, 0(AX)
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xff // Z7 to bfloat16 in Y7
+	VMOVDQU16 Y7, K1, 32(AX)
+	VZEROUPPER
+	RET
+
+// func tile5x1Half(t *tile)
+TEXT ·tile5x1Half(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), DI
+	MOVQ tile_mask(DI), AX
+	VMOVDQU32 (AX), Z5
+	VPMOVD2M Z5, K1
+	MOVQ tile_c(DI), R12
+	MOVQ tile_cRow(DI), R13
+	SHLQ $2, R13
+	CMPB tile_accumulate(DI), $0
+	JNE old
+	MOVQ tile_bias(DI), AX
+	TESTQ AX, AX
+	JNZ bias
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	JMP start
+
+bias:
+	VMOVUPS.Z 0(AX), K1, Z0
+	VMOVAPS Z0, Z1
+	VMOVAPS Z0, Z2
+	VMOVAPS Z0, Z3
+	VMOVAPS Z0, Z4
+	JMP start
+
+old:
+	MOVQ R12, AX
+	VMOVUPS.Z 0(AX), K1, Z0
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z1
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z2
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z3
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z4
+
+start:
+	MOVQ tile_runs(DI), R11
+	MOVQ tile_runs+8(DI), DX
+	TESTQ DX, DX
+	JZ done
+	CMPQ tile_steps(DI), $0
+	JE done
+	MOVQ tile_aRow(DI), R8
+	SHLQ $2, R8
+	LEAQ (R8)(R8*2), R9
+	MOVQ tile_aStep(DI), R15
+	SHLQ $2, R15
+	MOVQ tile_bStep(DI), R14
+	SHLQ $2, R14
+
+next:
+	MOVQ run_a(R11), AX
+	SHLQ $2, AX
+	ADDQ tile_a(DI), AX
+	MOVQ run_b(R11), SI
+	SHLQ $2, SI
+	ADDQ tile_b(DI), SI
+	MOVQ tile_steps(DI), CX
+
+	PCALIGN $32
+loop:
+	VMOVUPS 0(SI), Z5
+	VBROADCASTSS (AX), Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x48; BYTE $0x52; BYTE $0xc5 // add Z6*Z5 to Z0
+	VBROADCASTSS (AX)(R8*1), Z7
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x48; BYTE $0x52; BYTE $0xcd // add Z7*Z5 to Z1
+	VBROADCASTSS (AX)(R8*2), Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x48; BYTE $0x52; BYTE $0xd5 // add Z6*Z5 to Z2
+	VBROADCASTSS (AX)(R9*1), Z7
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x48; BYTE $0x52; BYTE $0xdd // add Z7*Z5 to Z3
+	VBROADCASTSS (AX)(R8*4), Z6
+	BYTE $0x62; BYTE $0xf2; BYTE $0x4e; BYTE $0x48; BYTE $0x52; BYTE $0xe5 // add Z6*Z5 to Z4
+	ADDQ R15, AX
+	ADDQ R14, SI
+	DECQ CX
+	JNZ loop
+	ADDQ $run__size, R11
+	DECQ DX
+	JNZ next
+
+done:
+	CMPB tile_clip(DI), $0
+	JE write
+	VBROADCASTSS tile_lo(DI), Z6
+	VMAXPS Z0, Z6, Z0
+	VMAXPS Z1, Z6, Z1
+	VMAXPS Z2, Z6, Z2
+	VMAXPS Z3, Z6, Z3
+	VMAXPS Z4, Z6, Z4
+	VBROADCASTSS tile_hi(DI), Z6
+	VMINPS Z0, Z6, Z0
+	VMINPS Z1, Z6, Z1
+	VMINPS Z2, Z6, Z2
+	VMINPS Z3, Z6, Z3
+	VMINPS Z4, Z6, Z4
+
+write:
+	MOVQ tile_half(DI), AX
+	TESTQ AX, AX
+	JNZ narrow
+	VMOVUPS Z0, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z1, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z2, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z3, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z4, K1, 0(R12)
+	VZEROUPPER
+	RET
+
+narrow:
+	SHRQ $1, R13
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // Z0 to bfloat16 in Y0
+	VMOVDQU16 Y0, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // Z1 to bfloat16 in Y1
+	VMOVDQU16 Y1, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xd2 // Z2 to bfloat16 in Y2
+	VMOVDQU16 Y2, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xdb // Z3 to bfloat16 in Y3
+	VMOVDQU16 Y3, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xe4 // Z4 to bfloat16 in Y4
+	VMOVDQU16 Y4, K1, 0(AX)
+	VZEROUPPER
+	RET
+
+// func tile5x2Half(t *tile)
+TEXT ·tile5x2Half(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), DI
+	MOVQ tile_mask(DI), AX
+	VMOVDQU32 (AX), Z10
+	VPMOVD2M Z10, K1
+	MOVQ tile_c(DI), R12
+	MOVQ tile_cRow(DI), R13
+	SHLQ $2, R13
+	CMPB tile_accumulate(DI), $0
+	JNE old
+	MOVQ tile_bias(DI), AX
+	TESTQ AX, AX
+	JNZ bias
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	JMP start
+
+bias:
+	VMOVUPS 0(AX), Z0
+	VMOVUPS.Z 64(AX), K1, Z1
+	VMOVAPS Z0, Z2
+	VMOVAPS Z1, Z3
+	VMOVAPS Z0, Z4
+	VMOVAPS Z1, Z5
+	VMOVAPS Z0, Z6
+	VMOVAPS Z1, Z7
+	VMOVAPS Z0, Z8
+	VMOVAPS Z1, Z9
+	JMP start
+
+old:
+	MOVQ R12, AX
+	VMOVUPS 0(AX), Z0
+	VMOVUPS.Z 64(AX), K1, Z1
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z2
+	VMOVUPS.Z 64(AX), K1, Z3
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z4
+	VMOVUPS.Z 64(AX), K1, Z5
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z6
+	VMOVUPS.Z 64(AX), K1, Z7
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z8
+	VMOVUPS.Z 64(AX), K1, Z9
+
+start:
+	MOVQ tile_runs(DI), R11
+	MOVQ tile_runs+8(DI), DX
+	TESTQ DX, DX
+	JZ done
+	CMPQ tile_steps(DI), $0
+	JE done
+	MOVQ tile_aRow(DI), R8
+	SHLQ $2, R8
+	LEAQ (R8)(R8*2), R9
+	MOVQ tile_aStep(DI), R15
+	SHLQ $2, R15
+	MOVQ tile_bStep(DI), R14
+	SHLQ $2, R14
+
+next:
+	MOVQ run_a(R11), AX
+	SHLQ $2, AX
+	ADDQ tile_a(DI), AX
+	MOVQ run_b(R11), SI
+	SHLQ $2, SI
+	ADDQ tile_b(DI), SI
+	MOVQ tile_steps(DI), CX
+
+	PCALIGN $32
+loop:
+	VMOVUPS 0(SI), Z10
+	VMOVUPS 64(SI), Z11
+	VBROADCASTSS (AX), Z12
+	BYTE $0x62; BYTE $0xd2; BYTE $0x1e; BYTE $0x48; BYTE $0x52; BYTE $0xc2 // add Z12*Z10 to Z0
+	BYTE $0x62; BYTE $0xd2; BYTE $0x1e; BYTE $0x48; BYTE $0x52; BYTE $0xcb // add Z12*Z11 to Z1
+	VBROADCASTSS (AX)(R8*1), Z13
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xd2 // add Z13*Z10 to Z2
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xdb // add Z13*Z11 to Z3
+	VBROADCASTSS (AX)(R8*2), Z12
+	BYTE $0x62; BYTE $0xd2; BYTE $0x1e; BYTE $0x48; BYTE $0x52; BYTE $0xe2 // add Z12*Z10 to Z4
+	BYTE $0x62; BYTE $0xd2; BYTE $0x1e; BYTE $0x48; BYTE $0x52; BYTE $0xeb // add Z12*Z11 to Z5
+	VBROADCASTSS (AX)(R9*1), Z13
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xf2 // add Z13*Z10 to Z6
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xfb // add Z13*Z11 to Z7
+	VBROADCASTSS (AX)(R8*4), Z12
+	BYTE $0x62; BYTE $0x52; BYTE $0x1e; BYTE $0x48; BYTE $0x52; BYTE $0xc2 // add Z12*Z10 to Z8
+	BYTE $0x62; BYTE $0x52; BYTE $0x1e; BYTE $0x48; BYTE $0x52; BYTE $0xcb // add Z12*Z11 to Z9
+	ADDQ R15, AX
+	ADDQ R14, SI
+	DECQ CX
+	JNZ loop
+	ADDQ $run__size, R11
+	DECQ DX
+	JNZ next
+
+done:
+	CMPB tile_clip(DI), $0
+	JE write
+	VBROADCASTSS tile_lo(DI), Z12
+	VMAXPS Z0, Z12, Z0
+	VMAXPS Z1, Z12, Z1
+	VMAXPS Z2, Z12, Z2
+	VMAXPS Z3, Z12, Z3
+	VMAXPS Z4, Z12, Z4
+	VMAXPS Z5, Z12, Z5
+	VMAXPS Z6, Z12, Z6
+	VMAXPS Z7, Z12, Z7
+	VMAXPS Z8, Z12, Z8
+	VMAXPS Z9, Z12, Z9
+	VBROADCASTSS tile_hi(DI), Z12
+	VMINPS Z0, Z12, Z0
+	VMINPS Z1, Z12, Z1
+	VMINPS Z2, Z12, Z2
+	VMINPS Z3, Z12, Z3
+	VMINPS Z4, Z12, Z4
+	VMINPS Z5, Z12, Z5
+	VMINPS Z6, Z12, Z6
+	VMINPS Z7, Z12, Z7
+	VMINPS Z8, Z12, Z8
+	VMINPS Z9, Z12, Z9
+
+write:
+	MOVQ tile_half(DI), AX
+	TESTQ AX, AX
+	JNZ narrow
+	VMOVUPS Z0, 0(R12)
+	VMOVUPS Z1, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z2, 0(R12)
+	VMOVUPS Z3, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z4, 0(R12)
+	VMOVUPS Z5, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z6, 0(R12)
+	VMOVUPS Z7, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z8, 0(R12)
+	VMOVUPS Z9, K1, 64(R12)
+	VZEROUPPER
+	RET
+
+narrow:
+	SHRQ $1, R13
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // Z0 to bfloat16 in Y0
+	VMOVDQU16 Y0, 0(AX)
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // Z1 to bfloat16 in Y1
+	VMOVDQU16 Y1, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xd2 // Z2 to bfloat16 in Y2
+	VMOVDQU16 Y2, 0(AX)
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xdb // Z3 to bfloat16 in Y3
+	VMOVDQU16 Y3, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xe4 // Z4 to bfloat16 in Y4
+	VMOVDQU16 Y4, 0(AX)
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xed // Z5 to bfloat16 in Y5
+	VMOVDQU16 Y5, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xf6 // Z6 to bfloat16 in Y6
+	VMOVDQU16 Y6, 0(AX)
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xff // Z7 to bfloat16 in Y7
+	VMOVDQU16 Y7, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // Z8 to bfloat16 in Y8
+	VMOVDQU16 Y8, 0(AX)
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // Z9 to bfloat16 in Y9
+	VMOVDQU16 Y9, K1, 32(AX)
+	VZEROUPPER
+	RET
+
+// func tile6x1Half(t *tile)
+TEXT ·tile6x1Half(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), DI
+	MOVQ tile_mask(DI), AX
+	VMOVDQU32 (AX), Z6
+	VPMOVD2M Z6, K1
+	MOVQ tile_c(DI), R12
+	MOVQ tile_cRow(DI), R13
+	SHLQ $2, R13
+	CMPB tile_accumulate(DI), $0
+	JNE old
+	MOVQ tile_bias(DI), AX
+	TESTQ AX, AX
+	JNZ bias
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	JMP start
+
+bias:
+	VMOVUPS.Z 0(AX), K1, Z0
+	VMOVAPS Z0, Z1
+	VMOVAPS Z0, Z2
+	VMOVAPS Z0, Z3
+	VMOVAPS Z0, Z4
+	VMOVAPS Z0, Z5
+	JMP start
+
+old:
+	MOVQ R12, AX
+	VMOVUPS.Z 0(AX), K1, Z0
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z1
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z2
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z3
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z4
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z5
+
+start:
+	MOVQ tile_runs(DI), R11
+	MOVQ tile_runs+8(DI), DX
+	TESTQ DX, DX
+	JZ done
+	CMPQ tile_steps(DI), $0
+	JE done
+	MOVQ tile_aRow(DI), R8
+	SHLQ $2, R8
+	LEAQ (R8)(R8*2), R9
+	LEAQ (R8)(R8*4), R10
+	MOVQ tile_aStep(DI), R15
+	SHLQ $2, R15
+	MOVQ tile_bStep(DI), R14
+	SHLQ $2, R14
+
+next:
+	MOVQ run_a(R11), AX
+	SHLQ $2, AX
+	ADDQ tile_a(DI), AX
+	MOVQ run_b(R11), SI
+	SHLQ $2, SI
+	ADDQ tile_b(DI), SI
+	MOVQ tile_steps(DI), CX
+
+	PCALIGN $32
+loop:
+	VMOVUPS 0(SI), Z6
+	VBROADCASTSS (AX), Z7
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x48; BYTE $0x52; BYTE $0xc6 // add Z7*Z6 to Z0
+	VBROADCASTSS (AX)(R8*1), Z8
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x48; BYTE $0x52; BYTE $0xce // add Z8*Z6 to Z1
+	VBROADCASTSS (AX)(R8*2), Z7
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x48; BYTE $0x52; BYTE $0xd6 // add Z7*Z6 to Z2
+	VBROADCASTSS (AX)(R9*1), Z8
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x48; BYTE $0x52; BYTE $0xde // add Z8*Z6 to Z3
+	VBROADCASTSS (AX)(R8*4), Z7
+	BYTE $0x62; BYTE $0xf2; BYTE $0x46; BYTE $0x48; BYTE $0x52; BYTE $0xe6 // add Z7*Z6 to Z4
+	VBROADCASTSS (AX)(R10*1), Z8
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x48; BYTE $0x52; BYTE $0xee // add Z8*Z6 to Z5
+	ADDQ R15, AX
+	ADDQ R14, SI
+	DECQ CX
+	JNZ loop
+	ADDQ $run__size, R11
+	DECQ DX
+	JNZ next
+
+done:
+	CMPB tile_clip(DI), $0
+	JE write
+	VBROADCASTSS tile_lo(DI), Z7
+	VMAXPS Z0, Z7, Z0
+	VMAXPS Z1, Z7, Z1
+	VMAXPS Z2, Z7, Z2
+	VMAXPS Z3, Z7, Z3
+	VMAXPS Z4, Z7, Z4
+	VMAXPS Z5, Z7, Z5
+	VBROADCASTSS tile_hi(DI), Z7
+	VMINPS Z0, Z7, Z0
+	VMINPS Z1, Z7, Z1
+	VMINPS Z2, Z7, Z2
+	VMINPS Z3, Z7, Z3
+	VMINPS Z4, Z7, Z4
+	VMINPS Z5, Z7, Z5
+
+write:
+	MOVQ tile_half(DI), AX
+	TESTQ AX, AX
+	JNZ narrow
+	VMOVUPS Z0, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z1, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z2, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z3, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z4, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z5, K1, 0(R12)
+	VZEROUPPER
+	RET
+
+narrow:
+	SHRQ $1, R13
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // Z0 to bfloat16 in Y0
+	VMOVDQU16 Y0, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // Z1 to bfloat16 in Y1
+	VMOVDQU16 Y1, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xd2 // Z2 to bfloat16 in Y2
+	VMOVDQU16 Y2, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xdb // Z3 to bfloat16 in Y3
+	VMOVDQU16 Y3, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xe4 // Z4 to bfloat16 in Y4
+	VMOVDQU16 Y4, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xed // Z5 to bfloat16 in Y5
+	VMOVDQU16 Y5, K1, 0(AX)
+	VZEROUPPER
+	RET
+
+// func tile6x2Half(t *tile)
+TEXT ·tile6x2Half(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), DI
+	MOVQ tile_mask(DI), AX
+	VMOVDQU32 (AX), Z12
+	VPMOVD2M Z12, K1
+	MOVQ tile_c(DI), R12
+	MOVQ tile_cRow(DI), R13
+	SHLQ $2, R13
+	CMPB tile_accumulate(DI), $0
+	JNE old
+	MOVQ tile_bias(DI), AX
+	TESTQ AX, AX
+	JNZ bias
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	JMP start
+
+bias:
+	VMOVUPS 0(AX), Z0
+	VMOVUPS.Z 64(AX), K1, Z1
+	VMOVAPS Z0, Z2
+	VMOVAPS Z1, Z3
+	VMOVAPS Z0, Z4
+	VMOVAPS Z1, Z5
+	VMOVAPS Z0, Z6
+	VMOVAPS Z1, Z7
+	VMOVAPS Z0, Z8
+	VMOVAPS Z1, Z9
+	VMOVAPS Z0, Z10
+	VMOVAPS Z1, Z11
+	JMP start
+
+old:
+	MOVQ R12, AX
+	VMOVUPS 0(AX), Z0
+	VMOVUPS.Z 64(AX), K1, Z1
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z2
+	VMOVUPS.Z 64(AX), K1, Z3
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z4
+	VMOVUPS.Z 64(AX), K1, Z5
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z6
+	VMOVUPS.Z 64(AX), K1, Z7
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z8
+	VMOVUPS.Z 64(AX), K1, Z9
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z10
+	VMOVUPS.Z 64(AX), K1, Z11
+
+start:
+	MOVQ tile_runs(DI), R11
+	MOVQ tile_runs+8(DI), DX
+	TESTQ DX, DX
+	JZ done
+	CMPQ tile_steps(DI), $0
+	JE done
+	MOVQ tile_aRow(DI), R8
+	SHLQ $2, R8
+	LEAQ (R8)(R8*2), R9
+	LEAQ (R8)(R8*4), R10
+	MOVQ tile_aStep(DI), R15
+	SHLQ $2, R15
+	MOVQ tile_bStep(DI), R14
+	SHLQ $2, R14
+
+next:
+	MOVQ run_a(R11), AX
+	SHLQ $2, AX
+	ADDQ tile_a(DI), AX
+	MOVQ run_b(R11), SI
+	SHLQ $2, SI
+	ADDQ tile_b(DI), SI
+	MOVQ tile_steps(DI), CX
+
+	PCALIGN $32
+loop:
+	VMOVUPS 0(SI), Z12
+	VMOVUPS 64(SI), Z13
+	VBROADCASTSS (AX), Z14
+	BYTE $0x62; BYTE $0xd2; BYTE $0x0e; BYTE $0x48; BYTE $0x52; BYTE $0xc4 // add Z14*Z12 to Z0
+	BYTE $0x62; BYTE $0xd2; BYTE $0x0e; BYTE $0x48; BYTE $0x52; BYTE $0xcd // add Z14*Z13 to Z1
+	VBROADCASTSS (AX)(R8*1), Z15
+	BYTE $0x62; BYTE $0xd2; BYTE $0x06; BYTE $0x48; BYTE $0x52; BYTE $0xd4 // add Z15*Z12 to Z2
+	BYTE $0x62; BYTE $0xd2; BYTE $0x06; BYTE $0x48; BYTE $0x52; BYTE $0xdd // add Z15*Z13 to Z3
+	VBROADCASTSS (AX)(R8*2), Z14
+	BYTE $0x62; BYTE $0xd2; BYTE $0x0e; BYTE $0x48; BYTE $0x52; BYTE $0xe4 // add Z14*Z12 to Z4
+	BYTE $0x62; BYTE $0xd2; BYTE $0x0e; BYTE $0x48; BYTE $0x52; BYTE $0xed // add Z14*Z13 to Z5
+	VBROADCASTSS (AX)(R9*1), Z15
+	BYTE $0x62; BYTE $0xd2; BYTE $0x06; BYTE $0x48; BYTE $0x52; BYTE $0xf4 // add Z15*Z12 to Z6
+	BYTE $0x62; BYTE $0xd2; BYTE $0x06; BYTE $0x48; BYTE $0x52; BYTE $0xfd // add Z15*Z13 to Z7
+	VBROADCASTSS (AX)(R8*4), Z14
+	BYTE $0x62; BYTE $0x52; BYTE $0x0e; BYTE $0x48; BYTE $0x52; BYTE $0xc4 // add Z14*Z12 to Z8
+	BYTE $0x62; BYTE $0x52; BYTE $0x0e; BYTE $0x48; BYTE $0x52; BYTE $0xcd // add Z14*Z13 to Z9
+	VBROADCASTSS (AX)(R10*1), Z15
+	BYTE $0x62; BYTE $0x52; BYTE $0x06; BYTE $0x48; BYTE $0x52; BYTE $0xd4 // add Z15*Z12 to Z10
+	BYTE $0x62; BYTE $0x52; BYTE $0x06; BYTE $0x48; BYTE $0x52; BYTE $0xdd // add Z15*Z13 to Z11
+	ADDQ R15, AX
+	ADDQ R14, SI
+	DECQ CX
+	JNZ loop
+	ADDQ $run__size, R11
+	DECQ DX
+	JNZ next
+
+done:
+	CMPB tile_clip(DI), $0
+	JE write
+	VBROADCASTSS tile_lo(DI), Z14
+	VMAXPS Z0, Z14, Z0
+	VMAXPS Z1, Z14, Z1
+	VMAXPS Z2, Z14, Z2
+	VMAXPS Z3, Z14, Z3
+	VMAXPS Z4, Z14, Z4
+	VMAXPS Z5, Z14, Z5
+	VMAXPS Z6, Z14, Z6
+	VMAXPS Z7, Z14, Z7
+	VMAXPS Z8, Z14, Z8
+	VMAXPS Z9, Z14, Z9
+	VMAXPS Z10, Z14, Z10
+	VMAXPS Z11, Z14, Z11
+	VBROADCASTSS tile_hi(DI), Z14
+	VMINPS Z0, Z14, Z0
+	VMINPS Z1, Z14, Z1
+	VMINPS Z2, Z14, Z2
+	VMINPS Z3, Z14, Z3
+	VMINPS Z4, Z14, Z4
+	VMINPS Z5, Z14, Z5
+	VMINPS Z6, Z14, Z6
+	VMINPS Z7, Z14, Z7
+	VMINPS Z8, Z14, Z8
+	VMINPS Z9, Z14, Z9
+	VMINPS Z10, Z14, Z10
+	VMINPS Z11, Z14, Z11
+
+write:
+	MOVQ tile_half(DI), AX
+	TESTQ AX, AX
+	JNZ narrow
+	VMOVUPS Z0, 0(R12)
+	VMOVUPS Z1, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z2, 0(R12)
+	VMOVUPS Z3, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z4, 0(R12)
+	VMOVUPS Z5, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z6, 0(R12)
+	VMOVUPS Z7, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z8, 0(R12)
+	VMOVUPS Z9, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z10, 0(R12)
+	VMOVUPS Z11, K1, 64(R12)
+	VZEROUPPER
+	RET
+
+narrow:
+	SHRQ $1, R13
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // Z0 to bfloat16 in Y0
+	VMOVDQU16 Y0, 0(AX)
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // Z1 to bfloat16 in Y1
+	VMOVDQU16 Y1, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xd2 // Z2 to bfloat16 in Y2
+	VMOVDQU16 Y2, 0(AX)
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xdb // Z3 to bfloat16 in Y3
+	VMOVDQU16 Y3, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xe4 // Z4 to bfloat16 in Y4
+	VMOVDQU16 Y4, 0(AX)
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xed // Z5 to bfloat16 in Y5
+	VMOVDQU16 Y5, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xf6 // Z6 to bfloat16 in Y6
+	VMOVDQU16 Y6, 0(AX)
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xff // Z7 to bfloat16 in Y7
+	VMOVDQU16 Y7, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // Z8 to bfloat16 in Y8
+	VMOVDQU16 Y8, 0(AX)
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // Z9 to bfloat16 in Y9
+	VMOVDQU16 Y9, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xd2 // Z10 to bfloat16 in Y10
+	VMOVDQU16 Y10, 0(AX)
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xdb // Z11 to bfloat16 in Y11
+	VMOVDQU16 Y11, K1, 32(AX)
+	VZEROUPPER
+	RET
+
+// func tile7x1Half(t *tile)
+TEXT ·tile7x1Half(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), DI
+	MOVQ tile_mask(DI), AX
+	VMOVDQU32 (AX), Z7
+	VPMOVD2M Z7, K1
+	MOVQ tile_c(DI), R12
+	MOVQ tile_cRow(DI), R13
+	SHLQ $2, R13
+	CMPB tile_accumulate(DI), $0
+	JNE old
+	MOVQ tile_bias(DI), AX
+	TESTQ AX, AX
+	JNZ bias
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	JMP start
+
+bias:
+	VMOVUPS.Z 0(AX), K1, Z0
+	VMOVAPS Z0, Z1
+	VMOVAPS Z0, Z2
+	VMOVAPS Z0, Z3
+	VMOVAPS Z0, Z4
+	VMOVAPS Z0, Z5
+	VMOVAPS Z0, Z6
+	JMP start
+
+old:
+	MOVQ R12, AX
+	VMOVUPS.Z 0(AX), K1, Z0
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z1
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z2
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z3
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z4
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z5
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z6
+
+start:
+	MOVQ tile_runs(DI), R11
+	MOVQ tile_runs+8(DI), DX
+	TESTQ DX, DX
+	JZ done
+	CMPQ tile_steps(DI), $0
+	JE done
+	MOVQ tile_aRow(DI), R8
+	SHLQ $2, R8
+	LEAQ (R8)(R8*2), R9
+	LEAQ (R8)(R8*4), R10
+	MOVQ tile_aStep(DI), R15
+	SHLQ $2, R15
+	MOVQ tile_bStep(DI), R14
+	SHLQ $2, R14
+
+next:
+	MOVQ run_a(R11), AX
+	SHLQ $2, AX
+	ADDQ tile_a(DI), AX
+	MOVQ run_b(R11), SI
+	SHLQ $2, SI
+	ADDQ tile_b(DI), SI
+	MOVQ tile_steps(DI), CX
+
+	PCALIGN $32
+loop:
+	VMOVUPS 0(SI), Z7
+	VBROADCASTSS (AX), Z8
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x48; BYTE $0x52; BYTE $0xc7 // add Z8*Z7 to Z0
+	VBROADCASTSS (AX)(R8*1), Z9
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xcf // add Z9*Z7 to Z1
+	VBROADCASTSS (AX)(R8*2), Z8
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x48; BYTE $0x52; BYTE $0xd7 // add Z8*Z7 to Z2
+	VBROADCASTSS (AX)(R9*1), Z9
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xdf // add Z9*Z7 to Z3
+	VBROADCASTSS (AX)(R8*4), Z8
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x48; BYTE $0x52; BYTE $0xe7 // add Z8*Z7 to Z4
+	VBROADCASTSS (AX)(R10*1), Z9
+	BYTE $0x62; BYTE $0xf2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xef // add Z9*Z7 to Z5
+	VBROADCASTSS (AX)(R9*2), Z8
+	BYTE $0x62; BYTE $0xf2; BYTE $0x3e; BYTE $0x48; BYTE $0x52; BYTE $0xf7 // add Z8*Z7 to Z6
+	ADDQ R15, AX
+	ADDQ R14, SI
+	DECQ CX
+	JNZ loop
+	ADDQ $run__size, R11
+	DECQ DX
+	JNZ next
+
+done:
+	CMPB tile_clip(DI), $0
+	JE write
+	VBROADCASTSS tile_lo(DI), Z8
+	VMAXPS Z0, Z8, Z0
+	VMAXPS Z1, Z8, Z1
+	VMAXPS Z2, Z8, Z2
+	VMAXPS Z3, Z8, Z3
+	VMAXPS Z4, Z8, Z4
+	VMAXPS Z5, Z8, Z5
+	VMAXPS Z6, Z8, Z6
+	VBROADCASTSS tile_hi(DI), Z8
+	VMINPS Z0, Z8, Z0
+	VMINPS Z1, Z8, Z1
+	VMINPS Z2, Z8, Z2
+	VMINPS Z3, Z8, Z3
+	VMINPS Z4, Z8, Z4
+	VMINPS Z5, Z8, Z5
+	VMINPS Z6, Z8, Z6
+
+write:
+	MOVQ tile_half(DI), AX
+	TESTQ AX, AX
+	JNZ narrow
+	VMOVUPS Z0, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z1, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z2, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z3, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z4, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z5, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z6, K1, 0(R12)
+	VZEROUPPER
+	RET
+
+narrow:
+	SHRQ $1, R13
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // Z0 to bfloat16 in Y0
+	VMOVDQU16 Y0, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // Z1 to bfloat16 in Y1
+	VMOVDQU16 Y1, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xd2 // Z2 to bfloat16 in Y2
+	VMOVDQU16 Y2, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xdb // Z3 to bfloat16 in Y3
+	VMOVDQU16 Y3, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xe4 // Z4 to bfloat16 in Y4
+	VMOVDQU16 Y4, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xed // Z5 to bfloat16 in Y5
+	VMOVDQU16 Y5, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xf6 // Z6 to bfloat16 in Y6
+	VMOVDQU16 Y6, K1, 0(AX)
+	VZEROUPPER
+	RET
+
+// func tile7x2Half(t *tile)
+TEXT ·tile7x2Half(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), DI
+	MOVQ tile_mask(DI), AX
+	VMOVDQU32 (AX), Z14
+	VPMOVD2M Z14, K1
+	MOVQ tile_c(DI), R12
+	MOVQ tile_cRow(DI), R13
+	SHLQ $2, R13
+	CMPB tile_accumulate(DI), $0
+	JNE old
+	MOVQ tile_bias(DI), AX
+	TESTQ AX, AX
+	JNZ bias
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	JMP start
+
+bias:
+	VMOVUPS 0(AX), Z0
+	VMOVUPS.Z 64(AX), K1, Z1
+	VMOVAPS Z0, Z2
+	VMOVAPS Z1, Z3
+	VMOVAPS Z0, Z4
+	VMOVAPS Z1, Z5
+	VMOVAPS Z0, Z6
+	VMOVAPS Z1, Z7
+	VMOVAPS Z0, Z8
+	VMOVAPS Z1, Z9
+	VMOVAPS Z0, Z10
+	VMOVAPS Z1, Z11
+	VMOVAPS Z0, Z12
+	VMOVAPS Z1, Z13
+	JMP start
+
+old:
+	MOVQ R12, AX
+	VMOVUPS 0(AX), Z0
+	VMOVUPS.Z 64(AX), K1, Z1
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z2
+	VMOVUPS.Z 64(AX), K1, Z3
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z4
+	VMOVUPS.Z 64(AX), K1, Z5
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z6
+	VMOVUPS.Z 64(AX), K1, Z7
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z8
+	VMOVUPS.Z 64(AX), K1, Z9
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z10
+	VMOVUPS.Z 64(AX), K1, Z11
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z12
+	VMOVUPS.Z 64(AX), K1, Z13
+
+start:
+	MOVQ tile_runs(DI), R11
+	MOVQ tile_runs+8(DI), DX
+	TESTQ DX, DX
+	JZ done
+	CMPQ tile_steps(DI), $0
+	JE done
+	MOVQ tile_aRow(DI), R8
+	SHLQ $2, R8
+	LEAQ (R8)(R8*2), R9
+	LEAQ (R8)(R8*4), R10
+	MOVQ tile_aStep(DI), R15
+	SHLQ $2, R15
+	MOVQ tile_bStep(DI), R14
+	SHLQ $2, R14
+
+next:
+	MOVQ run_a(R11), AX
+	SHLQ $2, AX
+	ADDQ tile_a(DI), AX
+	MOVQ run_b(R11), SI
+	SHLQ $2, SI
+	ADDQ tile_b(DI), SI
+	MOVQ tile_steps(DI), CX
+
+	PCALIGN $32
+loop:
+	VMOVUPS 0(SI), Z14
+	VMOVUPS 64(SI), Z15
+	VBROADCASTSS (AX), Z16
+	BYTE $0x62; BYTE $0xd2; BYTE $0x7e; BYTE $0x40; BYTE $0x52; BYTE $0xc6 // add Z16*Z14 to Z0
+	BYTE $0x62; BYTE $0xd2; BYTE $0x7e; BYTE $0x40; BYTE $0x52; BYTE $0xcf // add Z16*Z15 to Z1
+	VBROADCASTSS (AX)(R8*1), Z17
+	BYTE $0x62; BYTE $0xd2; BYTE $0x76; BYTE $0x40; BYTE $0x52; BYTE $0xd6 // add Z17*Z14 to Z2
+	BYTE $0x62; BYTE $0xd2; BYTE $0x76; BYTE $0x40; BYTE $0x52; BYTE $0xdf // add Z17*Z15 to Z3
+	VBROADCASTSS (AX)(R8*2), Z16
+	BYTE $0x62; BYTE $0xd2; BYTE $0x7e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // add Z16*Z14 to Z4
+	BYTE $0x62; BYTE $0xd2; BYTE $0x7e; BYTE $0x40; BYTE $0x52; BYTE $0xef // add Z16*Z15 to Z5
+	VBROADCASTSS (AX)(R9*1), Z17
+	BYTE $0x62; BYTE $0xd2; BYTE $0x76; BYTE $0x40; BYTE $0x52; BYTE $0xf6 // add Z17*Z14 to Z6
+	BYTE $0x62; BYTE $0xd2; BYTE $0x76; BYTE $0x40; BYTE $0x52; BYTE $0xff // add Z17*Z15 to Z7
+	VBROADCASTSS (AX)(R8*4), Z16
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x40; BYTE $0x52; BYTE $0xc6 // add Z16*Z14 to Z8
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x40; BYTE $0x52; BYTE $0xcf // add Z16*Z15 to Z9
+	VBROADCASTSS (AX)(R10*1), Z17
+	BYTE $0x62; BYTE $0x52; BYTE $0x76; BYTE $0x40; BYTE $0x52; BYTE $0xd6 // add Z17*Z14 to Z10
+	BYTE $0x62; BYTE $0x52; BYTE $0x76; BYTE $0x40; BYTE $0x52; BYTE $0xdf // add Z17*Z15 to Z11
+	VBROADCASTSS (AX)(R9*2), Z16
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // add Z16*Z14 to Z12
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x40; BYTE $0x52; BYTE $0xef // add Z16*Z15 to Z13
+	ADDQ R15, AX
+	ADDQ R14, SI
+	DECQ CX
+	JNZ loop
+	ADDQ $run__size, R11
+	DECQ DX
+	JNZ next
+
+done:
+	CMPB tile_clip(DI), $0
+	JE write
+	VBROADCASTSS tile_lo(DI), Z16
+	VMAXPS Z0, Z16, Z0
+	VMAXPS Z1, Z16, Z1
+	VMAXPS Z2, Z16, Z2
+	VMAXPS Z3, Z16, Z3
+	VMAXPS Z4, Z16, Z4
+	VMAXPS Z5, Z16, Z5
+	VMAXPS Z6, Z16, Z6
+	VMAXPS Z7, Z16, Z7
+	VMAXPS Z8, Z16, Z8
+	VMAXPS Z9, Z16, Z9
+	VMAXPS Z10, Z16, Z10
+	VMAXPS Z11, Z16, Z11
+	VMAXPS Z12, Z16, Z12
+	VMAXPS Z13, Z16, Z13
+	VBROADCASTSS tile_hi(DI), Z16
+	VMINPS Z0, Z16, Z0
+	VMINPS Z1, Z16, Z1
+	VMINPS Z2, Z16, Z2
+	VMINPS Z3, Z16, Z3
+	VMINPS Z4, Z16, Z4
+	VMINPS Z5, Z16, Z5
+	VMINPS Z6, Z16, Z6
+	VMINPS Z7, Z16, Z7
+	VMINPS Z8, Z16, Z8
+	VMINPS Z9, Z16, Z9
+	VMINPS Z10, Z16, Z10
+	VMINPS Z11, Z16, Z11
+	VMINPS Z12, Z16, Z12
+	VMINPS Z13, Z16, Z13
+
+write:
+	MOVQ tile_half(DI), AX
+	TESTQ AX, AX
+	JNZ narrow
+	VMOVUPS Z0, 0(R12)
+	VMOVUPS Z1, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z2, 0(R12)
+	VMOVUPS Z3, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z4, 0(R12)
+	VMOVUPS Z5, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z6, 0(R12)
+	VMOVUPS Z7, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z8, 0(R12)
+	VMOVUPS Z9, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z10, 0(R12)
+	VMOVUPS Z11, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z12, 0(R12)
+	VMOVUPS Z13, K1, 64(R12)
+	VZEROUPPER
+	RET
+
+narrow:
+	SHRQ $1, R13
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // Z0 to bfloat16 in Y0
+	VMOVDQU16 Y0, 0(AX)
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // Z1 to bfloat16 in Y1
+	VMOVDQU16 Y1, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xd2 // Z2 to bfloat16 in Y2
+	VMOVDQU16 Y2, 0(AX)
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xdb // Z3 to bfloat16 in Y3
+	VMOVDQU16 Y3, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xe4 // Z4 to bfloat16 in Y4
+	VMOVDQU16 Y4, 0(AX)
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xed // Z5 to bfloat16 in Y5
+	VMOVDQU16 Y5, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xf6 // Z6 to bfloat16 in Y6
+	VMOVDQU16 Y6, 0(AX)
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xff // Z7 to bfloat16 in Y7
+	VMOVDQU16 Y7, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // Z8 to bfloat16 in Y8
+	VMOVDQU16 Y8, 0(AX)
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // Z9 to bfloat16 in Y9
+	VMOVDQU16 Y9, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xd2 // Z10 to bfloat16 in Y10
+	VMOVDQU16 Y10, 0(AX)
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xdb // Z11 to bfloat16 in Y11
+	VMOVDQU16 Y11, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xe4 // Z12 to bfloat16 in Y12
+	VMOVDQU16 Y12, 0(AX)
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xed // Z13 to bfloat16 in Y13
+	VMOVDQU16 Y13, K1, 32(AX)
+	VZEROUPPER
+	RET
+
+// func tile8x1Half(t *tile)
+TEXT ·tile8x1Half(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), DI
+	MOVQ tile_mask(DI), AX
+	VMOVDQU32 (AX), Z8
+	VPMOVD2M Z8, K1
+	MOVQ tile_c(DI), R12
+	MOVQ tile_cRow(DI), R13
+	SHLQ $2, R13
+	CMPB tile_accumulate(DI), $0
+	JNE old
+	MOVQ tile_bias(DI), AX
+	TESTQ AX, AX
+	JNZ bias
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	JMP start
+
+bias:
+	VMOVUPS.Z 0(AX), K1, Z0
+	VMOVAPS Z0, Z1
+	VMOVAPS Z0, Z2
+	VMOVAPS Z0, Z3
+	VMOVAPS Z0, Z4
+	VMOVAPS Z0, Z5
+	VMOVAPS Z0, Z6
+	VMOVAPS Z0, Z7
+	JMP start
+
+old:
+	MOVQ R12, AX
+	VMOVUPS.Z 0(AX), K1, Z0
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z1
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z2
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z3
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z4
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z5
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z6
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z7
+
+start:
+	MOVQ tile_runs(DI), R11
+	MOVQ tile_runs+8(DI), DX
+	TESTQ DX, DX
+	JZ done
+	CMPQ tile_steps(DI), $0
+	JE done
+	MOVQ tile_aRow(DI), R8
+	SHLQ $2, R8
+	LEAQ (R8)(R8*2), R9
+	LEAQ (R8)(R8*4), R10
+	MOVQ tile_aStep(DI), R15
+	SHLQ $2, R15
+	MOVQ tile_bStep(DI), R14
+	SHLQ $2, R14
+
+next:
+	MOVQ run_a(R11), AX
+	SHLQ $2, AX
+	ADDQ tile_a(DI), AX
+	MOVQ run_b(R11), SI
+	SHLQ $2, SI
+	ADDQ tile_b(DI), SI
+	LEAQ (R9)(R8*4), BX
+	ADDQ AX, BX
+	MOVQ tile_steps(DI), CX
+
+	PCALIGN $32
+loop:
+	VMOVUPS 0(SI), Z8
+	VBROADCASTSS (AX), Z9
+	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xc0 // add Z9*Z8 to Z0
+	VBROADCASTSS (AX)(R8*1), Z10
+	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x48; BYTE $0x52; BYTE $0xc8 // add Z10*Z8 to Z1
+	VBROADCASTSS (AX)(R8*2), Z9
+	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xd0 // add Z9*Z8 to Z2
+	VBROADCASTSS (AX)(R9*1), Z10
+	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x48; BYTE $0x52; BYTE $0xd8 // add Z10*Z8 to Z3
+	VBROADCASTSS (AX)(R8*4), Z9
+	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xe0 // add Z9*Z8 to Z4
+	VBROADCASTSS (AX)(R10*1), Z10
+	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x48; BYTE $0x52; BYTE $0xe8 // add Z10*Z8 to Z5
+	VBROADCASTSS (AX)(R9*2), Z9
+	BYTE $0x62; BYTE $0xd2; BYTE $0x36; BYTE $0x48; BYTE $0x52; BYTE $0xf0 // add Z9*Z8 to Z6
+	VBROADCASTSS (BX), Z10
+	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x48; BYTE $0x52; BYTE $0xf8 // add Z10*Z8 to Z7
+	ADDQ R15, AX
+	ADDQ R15, BX
+	ADDQ R14, SI
+	DECQ CX
+	JNZ loop
+	ADDQ $run__size, R11
+	DECQ DX
+	JNZ next
+
+done:
+	CMPB tile_clip(DI), $0
+	JE write
+	VBROADCASTSS tile_lo(DI), Z9
+	VMAXPS Z0, Z9, Z0
+	VMAXPS Z1, Z9, Z1
+	VMAXPS Z2, Z9, Z2
+	VMAXPS Z3, Z9, Z3
+	VMAXPS Z4, Z9, Z4
+	VMAXPS Z5, Z9, Z5
+	VMAXPS Z6, Z9, Z6
+	VMAXPS Z7, Z9, Z7
+	VBROADCASTSS tile_hi(DI), Z9
+	VMINPS Z0, Z9, Z0
+	VMINPS Z1, Z9, Z1
+	VMINPS Z2, Z9, Z2
+	VMINPS Z3, Z9, Z3
+	VMINPS Z4, Z9, Z4
+	VMINPS Z5, Z9, Z5
+	VMINPS Z6, Z9, Z6
+	VMINPS Z7, Z9, Z7
+
+write:
+	MOVQ tile_half(DI), AX
+	TESTQ AX, AX
+	JNZ narrow
+	VMOVUPS Z0, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z1, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z2, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z3, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z4, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z5, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z6, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z7, K1, 0(R12)
+	VZEROUPPER
+	RET
+
+narrow:
+	SHRQ $1, R13
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // Z0 to bfloat16 in Y0
+	VMOVDQU16 Y0, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // Z1 to bfloat16 in Y1
+	VMOVDQU16 Y1, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xd2 // Z2 to bfloat16 in Y2
+	VMOVDQU16 Y2, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xdb // Z3 to bfloat16 in Y3
+	VMOVDQU16 Y3, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xe4 // Z4 to bfloat16 in Y4
+	VMOVDQU16 Y4, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xed // Z5 to bfloat16 in Y5
+	VMOVDQU16 Y5, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xf6 // Z6 to bfloat16 in Y6
+	VMOVDQU16 Y6, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xff // Z7 to bfloat16 in Y7
+	VMOVDQU16 Y7, K1, 0(AX)
+	VZEROUPPER
+	RET
+
+// func tile8x2Half(t *tile)
+TEXT ·tile8x2Half(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), DI
+	MOVQ tile_mask(DI), AX
+	VMOVDQU32 (AX), Z16
+	VPMOVD2M Z16, K1
+	MOVQ tile_c(DI), R12
+	MOVQ tile_cRow(DI), R13
+	SHLQ $2, R13
+	CMPB tile_accumulate(DI), $0
+	JNE old
+	MOVQ tile_bias(DI), AX
+	TESTQ AX, AX
+	JNZ bias
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	JMP start
+
+bias:
+	VMOVUPS 0(AX), Z0
+	VMOVUPS.Z 64(AX), K1, Z1
+	VMOVAPS Z0, Z2
+	VMOVAPS Z1, Z3
+	VMOVAPS Z0, Z4
+	VMOVAPS Z1, Z5
+	VMOVAPS Z0, Z6
+	VMOVAPS Z1, Z7
+	VMOVAPS Z0, Z8
+	VMOVAPS Z1, Z9
+	VMOVAPS Z0, Z10
+	VMOVAPS Z1, Z11
+	VMOVAPS Z0, Z12
+	VMOVAPS Z1, Z13
+	VMOVAPS Z0, Z14
+	VMOVAPS Z1, Z15
+	JMP start
+
+old:
+	MOVQ R12, AX
+	VMOVUPS 0(AX), Z0
+	VMOVUPS.Z 64(AX), K1, Z1
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z2
+	VMOVUPS.Z 64(AX), K1, Z3
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z4
+	VMOVUPS.Z 64(AX), K1, Z5
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z6
+	VMOVUPS.Z 64(AX), K1, Z7
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z8
+	VMOVUPS.Z 64(AX), K1, Z9
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z10
+	VMOVUPS.Z 64(AX), K1, Z11
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z12
+	VMOVUPS.Z 64(AX), K1, Z13
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z14
+	VMOVUPS.Z 64(AX), K1, Z15
+
+start:
+	MOVQ tile_runs(DI), R11
+	MOVQ tile_runs+8(DI), DX
+	TESTQ DX, DX
+	JZ done
+	CMPQ tile_steps(DI), $0
+	JE done
+	MOVQ tile_aRow(DI), R8
+	SHLQ $2, R8
+	LEAQ (R8)(R8*2), R9
+	LEAQ (R8)(R8*4), R10
+	MOVQ tile_aStep(DI), R15
+	SHLQ $2, R15
+	MOVQ tile_bStep(DI), R14
+	SHLQ $2, R14
+
+next:
+	MOVQ run_a(R11), AX
+	SHLQ $2, AX
+	ADDQ tile_a(DI), AX
+	MOVQ run_b(R11), SI
+	SHLQ $2, SI
+	ADDQ tile_b(DI), SI
+	LEAQ (R9)(R8*4), BX
+	ADDQ AX, BX
+	MOVQ tile_steps(DI), CX
+
+	PCALIGN $32
+loop:
+	VMOVUPS 0(SI), Z16
+	VMOVUPS 64(SI), Z17
+	VBROADCASTSS (AX), Z18
+	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc0 // add Z18*Z16 to Z0
+	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc9 // add Z18*Z17 to Z1
+	VBROADCASTSS (AX)(R8*1), Z19
+	BYTE $0x62; BYTE $0xb2; BYTE $0x66; BYTE $0x40; BYTE $0x52; BYTE $0xd0 // add Z19*Z16 to Z2
+	BYTE $0x62; BYTE $0xb2; BYTE $0x66; BYTE $0x40; BYTE $0x52; BYTE $0xd9 // add Z19*Z17 to Z3
+	VBROADCASTSS (AX)(R8*2), Z18
+	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xe0 // add Z18*Z16 to Z4
+	BYTE $0x62; BYTE $0xb2; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xe9 // add Z18*Z17 to Z5
+	VBROADCASTSS (AX)(R9*1), Z19
+	BYTE $0x62; BYTE $0xb2; BYTE $0x66; BYTE $0x40; BYTE $0x52; BYTE $0xf0 // add Z19*Z16 to Z6
+	BYTE $0x62; BYTE $0xb2; BYTE $0x66; BYTE $0x40; BYTE $0x52; BYTE $0xf9 // add Z19*Z17 to Z7
+	VBROADCASTSS (AX)(R8*4), Z18
+	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc0 // add Z18*Z16 to Z8
+	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xc9 // add Z18*Z17 to Z9
+	VBROADCASTSS (AX)(R10*1), Z19
+	BYTE $0x62; BYTE $0x32; BYTE $0x66; BYTE $0x40; BYTE $0x52; BYTE $0xd0 // add Z19*Z16 to Z10
+	BYTE $0x62; BYTE $0x32; BYTE $0x66; BYTE $0x40; BYTE $0x52; BYTE $0xd9 // add Z19*Z17 to Z11
+	VBROADCASTSS (AX)(R9*2), Z18
+	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xe0 // add Z18*Z16 to Z12
+	BYTE $0x62; BYTE $0x32; BYTE $0x6e; BYTE $0x40; BYTE $0x52; BYTE $0xe9 // add Z18*Z17 to Z13
+	VBROADCASTSS (BX), Z19
+	BYTE $0x62; BYTE $0x32; BYTE $0x66; BYTE $0x40; BYTE $0x52; BYTE $0xf0 // add Z19*Z16 to Z14
+	BYTE $0x62; BYTE $0x32; BYTE $0x66; BYTE $0x40; BYTE $0x52; BYTE $0xf9 // add Z19*Z17 to Z15
+	ADDQ R15, AX
+	ADDQ R15, BX
+	ADDQ R14, SI
+	DECQ CX
+	JNZ loop
+	ADDQ $run__size, R11
+	DECQ DX
+	JNZ next
+
+done:
+	CMPB tile_clip(DI), $0
+	JE write
+	VBROADCASTSS tile_lo(DI), Z18
+	VMAXPS Z0, Z18, Z0
+	VMAXPS Z1, Z18, Z1
+	VMAXPS Z2, Z18, Z2
+	VMAXPS Z3, Z18, Z3
+	VMAXPS Z4, Z18, Z4
+	VMAXPS Z5, Z18, Z5
+	VMAXPS Z6, Z18, Z6
+	VMAXPS Z7, Z18, Z7
+	VMAXPS Z8, Z18, Z8
+	VMAXPS Z9, Z18, Z9
+	VMAXPS Z10, Z18, Z10
+	VMAXPS Z11, Z18, Z11
+	VMAXPS Z12, Z18, Z12
+	VMAXPS Z13, Z18, Z13
+	VMAXPS Z14, Z18, Z14
+	VMAXPS Z15, Z18, Z15
+	VBROADCASTSS tile_hi(DI), Z18
+	VMINPS Z0, Z18, Z0
+	VMINPS Z1, Z18, Z1
+	VMINPS Z2, Z18, Z2
+	VMINPS Z3, Z18, Z3
+	VMINPS Z4, Z18, Z4
+	VMINPS Z5, Z18, Z5
+	VMINPS Z6, Z18, Z6
+	VMINPS Z7, Z18, Z7
+	VMINPS Z8, Z18, Z8
+	VMINPS Z9, Z18, Z9
+	VMINPS Z10, Z18, Z10
+	VMINPS Z11, Z18, Z11
+	VMINPS Z12, Z18, Z12
+	VMINPS Z13, Z18, Z13
+	VMINPS Z14, Z18, Z14
+	VMINPS Z15, Z18, Z15
+
+write:
+	MOVQ tile_half(DI), AX
+	TESTQ AX, AX
+	JNZ narrow
+	VMOVUPS Z0, 0(R12)
+	VMOVUPS Z1, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z2, 0(R12)
+	VMOVUPS Z3, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z4, 0(R12)
+	VMOVUPS Z5, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z6, 0(R12)
+	VMOVUPS Z7, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z8, 0(R12)
+	VMOVUPS Z9, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z10, 0(R12)
+	VMOVUPS Z11, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z12, 0(R12)
+	VMOVUPS Z13, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z14, 0(R12)
+	VMOVUPS Z15, K1, 64(R12)
+	VZEROUPPER
+	RET
+
+narrow:
+	SHRQ $1, R13
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // Z0 to bfloat16 in Y0
+	VMOVDQU16 Y0, 0(AX)
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // Z1 to bfloat16 in Y1
+	VMOVDQU16 Y1, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xd2 // Z2 to bfloat16 in Y2
+	VMOVDQU16 Y2, 0(AX)
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xdb // Z3 to bfloat16 in Y3
+	VMOVDQU16 Y3, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xe4 // Z4 to bfloat16 in Y4
+	VMOVDQU16 Y4, 0(AX)
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xed // Z5 to bfloat16 in Y5
+	VMOVDQU16 Y5, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xf6 // Z6 to bfloat16 in Y6
+	VMOVDQU16 Y6, 0(AX)
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xff // Z7 to bfloat16 in Y7
+	VMOVDQU16 Y7, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // Z8 to bfloat16 in Y8
+	VMOVDQU16 Y8, 0(AX)
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // Z9 to bfloat16 in Y9
+	VMOVDQU16 Y9, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xd2 // Z10 to bfloat16 in Y10
+	VMOVDQU16 Y10, 0(AX)
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xdb // Z11 to bfloat16 in Y11
+	VMOVDQU16 Y11, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xe4 // Z12 to bfloat16 in Y12
+	VMOVDQU16 Y12, 0(AX)
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xed // Z13 to bfloat16 in Y13
+	VMOVDQU16 Y13, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xf6 // Z14 to bfloat16 in Y14
+	VMOVDQU16 Y14, 0(AX)
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xff // Z15 to bfloat16 in Y15
+	VMOVDQU16 Y15, K1, 32(AX)
+	VZEROUPPER
+	RET
+
+// func tile9x1Half(t *tile)
+TEXT ·tile9x1Half(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), DI
+	MOVQ tile_mask(DI), AX
+	VMOVDQU32 (AX), Z9
+	VPMOVD2M Z9, K1
+	MOVQ tile_c(DI), R12
+	MOVQ tile_cRow(DI), R13
+	SHLQ $2, R13
+	CMPB tile_accumulate(DI), $0
+	JNE old
+	MOVQ tile_bias(DI), AX
+	TESTQ AX, AX
+	JNZ bias
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	JMP start
+
+bias:
+	VMOVUPS.Z 0(AX), K1, Z0
+	VMOVAPS Z0, Z1
+	VMOVAPS Z0, Z2
+	VMOVAPS Z0, Z3
+	VMOVAPS Z0, Z4
+	VMOVAPS Z0, Z5
+	VMOVAPS Z0, Z6
+	VMOVAPS Z0, Z7
+	VMOVAPS Z0, Z8
+	JMP start
+
+old:
+	MOVQ R12, AX
+	VMOVUPS.Z 0(AX), K1, Z0
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z1
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z2
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z3
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z4
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z5
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z6
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z7
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z8
+
+start:
+	MOVQ tile_runs(DI), R11
+	MOVQ tile_runs+8(DI), DX
+	TESTQ DX, DX
+	JZ done
+	CMPQ tile_steps(DI), $0
+	JE done
+	MOVQ tile_aRow(DI), R8
+	SHLQ $2, R8
+	LEAQ (R8)(R8*2), R9
+	LEAQ (R8)(R8*4), R10
+	MOVQ tile_aStep(DI), R15
+	SHLQ $2, R15
+	MOVQ tile_bStep(DI), R14
+	SHLQ $2, R14
+
+next:
+	MOVQ run_a(R11), AX
+	SHLQ $2, AX
+	ADDQ tile_a(DI), AX
+	MOVQ run_b(R11), SI
+	SHLQ $2, SI
+	ADDQ tile_b(DI), SI
+	LEAQ (R9)(R8*4), BX
+	ADDQ AX, BX
+	MOVQ tile_steps(DI), CX
+
+	PCALIGN $32
+loop:
+	VMOVUPS 0(SI), Z9
+	VBROADCASTSS (AX), Z10
+	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x48; BYTE $0x52; BYTE $0xc1 // add Z10*Z9 to Z0
+	VBROADCASTSS (AX)(R8*1), Z11
+	BYTE $0x62; BYTE $0xd2; BYTE $0x26; BYTE $0x48; BYTE $0x52; BYTE $0xc9 // add Z11*Z9 to Z1
+	VBROADCASTSS (AX)(R8*2), Z10
+	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x48; BYTE $0x52; BYTE $0xd1 // add Z10*Z9 to Z2
+	VBROADCASTSS (AX)(R9*1), Z11
+	BYTE $0x62; BYTE $0xd2; BYTE $0x26; BYTE $0x48; BYTE $0x52; BYTE $0xd9 // add Z11*Z9 to Z3
+	VBROADCASTSS (AX)(R8*4), Z10
+	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x48; BYTE $0x52; BYTE $0xe1 // add Z10*Z9 to Z4
+	VBROADCASTSS (AX)(R10*1), Z11
+	BYTE $0x62; BYTE $0xd2; BYTE $0x26; BYTE $0x48; BYTE $0x52; BYTE $0xe9 // add Z11*Z9 to Z5
+	VBROADCASTSS (AX)(R9*2), Z10
+	BYTE $0x62; BYTE $0xd2; BYTE $0x2e; BYTE $0x48; BYTE $0x52; BYTE $0xf1 // add Z10*Z9 to Z6
+	VBROADCASTSS (BX), Z11
+	BYTE $0x62; BYTE $0xd2; BYTE $0x26; BYTE $0x48; BYTE $0x52; BYTE $0xf9 // add Z11*Z9 to Z7
+	VBROADCASTSS (BX)(R8*1), Z10
+	BYTE $0x62; BYTE $0x52; BYTE $0x2e; BYTE $0x48; BYTE $0x52; BYTE $0xc1 // add Z10*Z9 to Z8
+	ADDQ R15, AX
+	ADDQ R15, BX
+	ADDQ R14, SI
+	DECQ CX
+	JNZ loop
+	ADDQ $run__size, R11
+	DECQ DX
+	JNZ next
+
+done:
+	CMPB tile_clip(DI), $0
+	JE write
+	VBROADCASTSS tile_lo(DI), Z10
+	VMAXPS Z0, Z10, Z0
+	VMAXPS Z1, Z10, Z1
+	VMAXPS Z2, Z10, Z2
+	VMAXPS Z3, Z10, Z3
+	VMAXPS Z4, Z10, Z4
+	VMAXPS Z5, Z10, Z5
+	VMAXPS Z6, Z10, Z6
+	VMAXPS Z7, Z10, Z7
+	VMAXPS Z8, Z10, Z8
+	VBROADCASTSS tile_hi(DI), Z10
+	VMINPS Z0, Z10, Z0
+	VMINPS Z1, Z10, Z1
+	VMINPS Z2, Z10, Z2
+	VMINPS Z3, Z10, Z3
+	VMINPS Z4, Z10, Z4
+	VMINPS Z5, Z10, Z5
+	VMINPS Z6, Z10, Z6
+	VMINPS Z7, Z10, Z7
+	VMINPS Z8, Z10, Z8
+
+write:
+	MOVQ tile_half(DI), AX
+	TESTQ AX, AX
+	JNZ narrow
+	VMOVUPS Z0, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z1, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z2, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z3, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z4, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z5, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z6, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z7, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z8, K1, 0(R12)
+	VZEROUPPER
+	RET
+
+narrow:
+	SHRQ $1, R13
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // Z0 to bfloat16 in Y0
+	VMOVDQU16 Y0, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // Z1 to bfloat16 in Y1
+	VMOVDQU16 Y1, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xd2 // Z2 to bfloat16 in Y2
+	VMOVDQU16 Y2, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xdb // Z3 to bfloat16 in Y3
+	VMOVDQU16 Y3, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xe4 // Z4 to bfloat16 in Y4
+	VMOVDQU16 Y4, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xed // Z5 to bfloat16 in Y5
+	VMOVDQU16 Y5, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xf6 // Z6 to bfloat16 in Y6
+	VMOVDQU16 Y6, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xff // Z7 to bfloat16 in Y7
+	VMOVDQU16 Y7, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // Z8 to bfloat16 in Y8
+	VMOVDQU16 Y8, K1, 0(AX)
+	VZEROUPPER
+	RET
+
+// func tile9x2Half(t *tile)
+TEXT ·tile9x2Half(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), DI
+	MOVQ tile_mask(DI), AX
+	VMOVDQU32 (AX), Z18
+	VPMOVD2M Z18, K1
+	MOVQ tile_c(DI), R12
+	MOVQ tile_cRow(DI), R13
+	SHLQ $2, R13
+	CMPB tile_accumulate(DI), $0
+	JNE old
+	MOVQ tile_bias(DI), AX
+	TESTQ AX, AX
+	JNZ bias
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	JMP start
+
+bias:
+	VMOVUPS 0(AX), Z0
+	VMOVUPS.Z 64(AX), K1, Z1
+	VMOVAPS Z0, Z2
+	VMOVAPS Z1, Z3
+	VMOVAPS Z0, Z4
+	VMOVAPS Z1, Z5
+	VMOVAPS Z0, Z6
+	VMOVAPS Z1, Z7
+	VMOVAPS Z0, Z8
+	VMOVAPS Z1, Z9
+	VMOVAPS Z0, Z10
+	VMOVAPS Z1, Z11
+	VMOVAPS Z0, Z12
+	VMOVAPS Z1, Z13
+	VMOVAPS Z0, Z14
+	VMOVAPS Z1, Z15
+	VMOVAPS Z0, Z16
+	VMOVAPS Z1, Z17
+	JMP start
+
+old:
+	MOVQ R12, AX
+	VMOVUPS 0(AX), Z0
+	VMOVUPS.Z 64(AX), K1, Z1
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z2
+	VMOVUPS.Z 64(AX), K1, Z3
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z4
+	VMOVUPS.Z 64(AX), K1, Z5
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z6
+	VMOVUPS.Z 64(AX), K1, Z7
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z8
+	VMOVUPS.Z 64(AX), K1, Z9
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z10
+	VMOVUPS.Z 64(AX), K1, Z11
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z12
+	VMOVUPS.Z 64(AX), K1, Z13
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z14
+	VMOVUPS.Z 64(AX), K1, Z15
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z16
+	VMOVUPS.Z 64(AX), K1, Z17
+
+start:
+	MOVQ tile_runs(DI), R11
+	MOVQ tile_runs+8(DI), DX
+	TESTQ DX, DX
+	JZ done
+	CMPQ tile_steps(DI), $0
+	JE done
+	MOVQ tile_aRow(DI), R8
+	SHLQ $2, R8
+	LEAQ (R8)(R8*2), R9
+	LEAQ (R8)(R8*4), R10
+	MOVQ tile_aStep(DI), R15
+	SHLQ $2, R15
+	MOVQ tile_bStep(DI), R14
+	SHLQ $2, R14
+
+next:
+	MOVQ run_a(R11), AX
+	SHLQ $2, AX
+	ADDQ tile_a(DI), AX
+	MOVQ run_b(R11), SI
+	SHLQ $2, SI
+	ADDQ tile_b(DI), SI
+	LEAQ (R9)(R8*4), BX
+	ADDQ AX, BX
+	MOVQ tile_steps(DI), CX
+
+	PCALIGN $32
+loop:
+	VMOVUPS 0(SI), Z18
+	VMOVUPS 64(SI), Z19
+	VBROADCASTSS (AX), Z20
+	BYTE $0x62; BYTE $0xb2; BYTE $0x5e; BYTE $0x40; BYTE $0x52; BYTE $0xc2 // add Z20*Z18 to Z0
+	BYTE $0x62; BYTE $0xb2; BYTE $0x5e; BYTE $0x40; BYTE $0x52; BYTE $0xcb // add Z20*Z19 to Z1
+	VBROADCASTSS (AX)(R8*1), Z21
+	BYTE $0x62; BYTE $0xb2; BYTE $0x56; BYTE $0x40; BYTE $0x52; BYTE $0xd2 // add Z21*Z18 to Z2
+	BYTE $0x62; BYTE $0xb2; BYTE $0x56; BYTE $0x40; BYTE $0x52; BYTE $0xdb // add Z21*Z19 to Z3
+	VBROADCASTSS (AX)(R8*2), Z20
+	BYTE $0x62; BYTE $0xb2; BYTE $0x5e; BYTE $0x40; BYTE $0x52; BYTE $0xe2 // add Z20*Z18 to Z4
+	BYTE $0x62; BYTE $0xb2; BYTE $0x5e; BYTE $0x40; BYTE $0x52; BYTE $0xeb // add Z20*Z19 to Z5
+	VBROADCASTSS (AX)(R9*1), Z21
+	BYTE $0x62; BYTE $0xb2; BYTE $0x56; BYTE $0x40; BYTE $0x52; BYTE $0xf2 // add Z21*Z18 to Z6
+	BYTE $0x62; BYTE $0xb2; BYTE $0x56; BYTE $0x40; BYTE $0x52; BYTE $0xfb // add Z21*Z19 to Z7
+	VBROADCASTSS (AX)(R8*4), Z20
+	BYTE $0x62; BYTE $0x32; BYTE $0x5e; BYTE $0x40; BYTE $0x52; BYTE $0xc2 // add Z20*Z18 to Z8
+	BYTE $0x62; BYTE $0x32; BYTE $0x5e; BYTE $0x40; BYTE $0x52; BYTE $0xcb // add Z20*Z19 to Z9
+	VBROADCASTSS (AX)(R10*1), Z21
+	BYTE $0x62; BYTE $0x32; BYTE $0x56; BYTE $0x40; BYTE $0x52; BYTE $0xd2 // add Z21*Z18 to Z10
+	BYTE $0x62; BYTE $0x32; BYTE $0x56; BYTE $0x40; BYTE $0x52; BYTE $0xdb // add Z21*Z19 to Z11
+	VBROADCASTSS (AX)(R9*2), Z20
+	BYTE $0x62; BYTE $0x32; BYTE $0x5e; BYTE $0x40; BYTE $0x52; BYTE $0xe2 // add Z20*Z18 to Z12
+	BYTE $0x62; BYTE $0x32; BYTE $0x5e; BYTE $0x40; BYTE $0x52; BYTE $0xeb // add Z20*Z19 to Z13
+	VBROADCASTSS (BX), Z21
+	BYTE $0x62; BYTE $0x32; BYTE $0x56; BYTE $0x40; BYTE $0x52; BYTE $0xf2 // add Z21*Z18 to Z14
+	BYTE $0x62; BYTE $0x32; BYTE $0x56; BYTE $0x40; BYTE $0x52; BYTE $0xfb // add Z21*Z19 to Z15
+	VBROADCASTSS (BX)(R8*1), Z20
+	BYTE $0x62; BYTE $0xa2; BYTE $0x5e; BYTE $0x40; BYTE $0x52; BYTE $0xc2 // add Z20*Z18 to Z16
+	BYTE $0x62; BYTE $0xa2; BYTE $0x5e; BYTE $0x40; BYTE $0x52; BYTE $0xcb // add Z20*Z19 to Z17
+	ADDQ R15, AX
+	ADDQ R15, BX
+	ADDQ R14, SI
+	DECQ CX
+	JNZ loop
+	ADDQ $run__size, R11
+	DECQ DX
+	JNZ next
+
+done:
+	CMPB tile_clip(DI), $0
+	JE write
+	VBROADCASTSS tile_lo(DI), Z20
+	VMAXPS Z0, Z20, Z0
+	VMAXPS Z1, Z20, Z1
+	VMAXPS Z2, Z20, Z2
+	VMAXPS Z3, Z20, Z3
+	VMAXPS Z4, Z20, Z4
+	VMAXPS Z5, Z20, Z5
+	VMAXPS Z6, Z20, Z6
+	VMAXPS Z7, Z20, Z7
+	VMAXPS Z8, Z20, Z8
+	VMAXPS Z9, Z20, Z9
+	VMAXPS Z10, Z20, Z10
+	VMAXPS Z11, Z20, Z11
+	VMAXPS Z12, Z20, Z12
+	VMAXPS Z13, Z20, Z13
+	VMAXPS Z14, Z20, Z14
+	VMAXPS Z15, Z20, Z15
+	VMAXPS Z16, Z20, Z16
+	VMAXPS Z17, Z20, Z17
+	VBROADCASTSS tile_hi(DI), Z20
+	VMINPS Z0, Z20, Z0
+	VMINPS Z1, Z20, Z1
+	VMINPS Z2, Z20, Z2
+	VMINPS Z3, Z20, Z3
+	VMINPS Z4, Z20, Z4
+	VMINPS Z5, Z20, Z5
+	VMINPS Z6, Z20, Z6
+	VMINPS Z7, Z20, Z7
+	VMINPS Z8, Z20, Z8
+	VMINPS Z9, Z20, Z9
+	VMINPS Z10, Z20, Z10
+	VMINPS Z11, Z20, Z11
+	VMINPS Z12, Z20, Z12
+	VMINPS Z13, Z20, Z13
+	VMINPS Z14, Z20, Z14
+	VMINPS Z15, Z20, Z15
+	VMINPS Z16, Z20, Z16
+	VMINPS Z17, Z20, Z17
+
+write:
+	MOVQ tile_half(DI), AX
+	TESTQ AX, AX
+	JNZ narrow
+	VMOVUPS Z0, 0(R12)
+	VMOVUPS Z1, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z2, 0(R12)
+	VMOVUPS Z3, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z4, 0(R12)
+	VMOVUPS Z5, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z6, 0(R12)
+	VMOVUPS Z7, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z8, 0(R12)
+	VMOVUPS Z9, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z10, 0(R12)
+	VMOVUPS Z11, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z12, 0(R12)
+	VMOVUPS Z13, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z14, 0(R12)
+	VMOVUPS Z15, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z16, 0(R12)
+	VMOVUPS Z17, K1, 64(R12)
+	VZEROUPPER
+	RET
+
+narrow:
+	SHRQ $1, R13
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // Z0 to bfloat16 in Y0
+	VMOVDQU16 Y0, 0(AX)
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // Z1 to bfloat16 in Y1
+	VMOVDQU16 Y1, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xd2 // Z2 to bfloat16 in Y2
+	VMOVDQU16 Y2, 0(AX)
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xdb // Z3 to bfloat16 in Y3
+	VMOVDQU16 Y3, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xe4 // Z4 to bfloat16 in Y4
+	VMOVDQU16 Y4, 0(AX)
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xed // Z5 to bfloat16 in Y5
+	VMOVDQU16 Y5, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xf6 // Z6 to bfloat16 in Y6
+	VMOVDQU16 Y6, 0(AX)
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xff // Z7 to bfloat16 in Y7
+	VMOVDQU16 Y7, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // Z8 to bfloat16 in Y8
+	VMOVDQU16 Y8, 0(AX)
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // Z9 to bfloat16 in Y9
+	VMOVDQU16 Y9, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xd2 // Z10 to bfloat16 in Y10
+	VMOVDQU16 Y10, 0(AX)
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xdb // Z11 to bfloat16 in Y11
+	VMOVDQU16 Y11, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xe4 // Z12 to bfloat16 in Y12
+	VMOVDQU16 Y12, 0(AX)
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xed // Z13 to bfloat16 in Y13
+	VMOVDQU16 Y13, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xf6 // Z14 to bfloat16 in Y14
+	VMOVDQU16 Y14, 0(AX)
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xff // Z15 to bfloat16 in Y15
+	VMOVDQU16 Y15, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xa2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // Z16 to bfloat16 in Y16
+	VMOVDQU16 Y16, 0(AX)
+	BYTE $0x62; BYTE $0xa2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // Z17 to bfloat16 in Y17
+	VMOVDQU16 Y17, K1, 32(AX)
+	VZEROUPPER
+	RET
+
+// func tile10x1Half(t *tile)
+TEXT ·tile10x1Half(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), DI
+	MOVQ tile_mask(DI), AX
+	VMOVDQU32 (AX), Z10
+	VPMOVD2M Z10, K1
+	MOVQ tile_c(DI), R12
+	MOVQ tile_cRow(DI), R13
+	SHLQ $2, R13
+	CMPB tile_accumulate(DI), $0
+	JNE old
+	MOVQ tile_bias(DI), AX
+	TESTQ AX, AX
+	JNZ bias
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	JMP start
+
+bias:
+	VMOVUPS.Z 0(AX), K1, Z0
+	VMOVAPS Z0, Z1
+	VMOVAPS Z0, Z2
+	VMOVAPS Z0, Z3
+	VMOVAPS Z0, Z4
+	VMOVAPS Z0, Z5
+	VMOVAPS Z0, Z6
+	VMOVAPS Z0, Z7
+	VMOVAPS Z0, Z8
+	VMOVAPS Z0, Z9
+	JMP start
+
+old:
+	MOVQ R12, AX
+	VMOVUPS.Z 0(AX), K1, Z0
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z1
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z2
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z3
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z4
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z5
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z6
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z7
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z8
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z9
+
+start:
+	MOVQ tile_runs(DI), R11
+	MOVQ tile_runs+8(DI), DX
+	TESTQ DX, DX
+	JZ done
+	CMPQ tile_steps(DI), $0
+	JE done
+	MOVQ tile_aRow(DI), R8
+	SHLQ $2, R8
+	LEAQ (R8)(R8*2), R9
+	LEAQ (R8)(R8*4), R10
+	MOVQ tile_aStep(DI), R15
+	SHLQ $2, R15
+	MOVQ tile_bStep(DI), R14
+	SHLQ $2, R14
+
+next:
+	MOVQ run_a(R11), AX
+	SHLQ $2, AX
+	ADDQ tile_a(DI), AX
+	MOVQ run_b(R11), SI
+	SHLQ $2, SI
+	ADDQ tile_b(DI), SI
+	LEAQ (R9)(R8*4), BX
+	ADDQ AX, BX
+	MOVQ tile_steps(DI), CX
+
+	PCALIGN $32
+loop:
+	VMOVUPS 0(SI), Z10
+	VBROADCASTSS (AX), Z11
+	BYTE $0x62; BYTE $0xd2; BYTE $0x26; BYTE $0x48; BYTE $0x52; BYTE $0xc2 // add Z11*Z10 to Z0
+	VBROADCASTSS (AX)(R8*1), Z12
+	BYTE $0x62; BYTE $0xd2; BYTE $0x1e; BYTE $0x48; BYTE $0x52; BYTE $0xca // add Z12*Z10 to Z1
+	VBROADCASTSS (AX)(R8*2), Z11
+	BYTE $0x62; BYTE $0xd2; BYTE $0x26; BYTE $0x48; BYTE $0x52; BYTE $0xd2 // add Z11*Z10 to Z2
+	VBROADCASTSS (AX)(R9*1), Z12
+	BYTE $0x62; BYTE $0xd2; BYTE $0x1e; BYTE $0x48; BYTE $0x52; BYTE $0xda // add Z12*Z10 to Z3
+	VBROADCASTSS (AX)(R8*4), Z11
+	BYTE $0x62; BYTE $0xd2; BYTE $0x26; BYTE $0x48; BYTE $0x52; BYTE $0xe2 // add Z11*Z10 to Z4
+	VBROADCASTSS (AX)(R10*1), Z12
+	BYTE $0x62; BYTE $0xd2; BYTE $0x1e; BYTE $0x48; BYTE $0x52; BYTE $0xea // add Z12*Z10 to Z5
+	VBROADCASTSS (AX)(R9*2), Z11
+	BYTE $0x62; BYTE $0xd2; BYTE $0x26; BYTE $0x48; BYTE $0x52; BYTE $0xf2 // add Z11*Z10 to Z6
+	VBROADCASTSS (BX), Z12
+	BYTE $0x62; BYTE $0xd2; BYTE $0x1e; BYTE $0x48; BYTE $0x52; BYTE $0xfa // add Z12*Z10 to Z7
+	VBROADCASTSS (BX)(R8*1), Z11
+	BYTE $0x62; BYTE $0x52; BYTE $0x26; BYTE $0x48; BYTE $0x52; BYTE $0xc2 // add Z11*Z10 to Z8
+	VBROADCASTSS (BX)(R8*2), Z12
+	BYTE $0x62; BYTE $0x52; BYTE $0x1e; BYTE $0x48; BYTE $0x52; BYTE $0xca // add Z12*Z10 to Z9
+	ADDQ R15, AX
+	ADDQ R15, BX
+	ADDQ R14, SI
+	DECQ CX
+	JNZ loop
+	ADDQ $run__size, R11
+	DECQ DX
+	JNZ next
+
+done:
+	CMPB tile_clip(DI), $0
+	JE write
+	VBROADCASTSS tile_lo(DI), Z11
+	VMAXPS Z0, Z11, Z0
+	VMAXPS Z1, Z11, Z1
+	VMAXPS Z2, Z11, Z2
+	VMAXPS Z3, Z11, Z3
+	VMAXPS Z4, Z11, Z4
+	VMAXPS Z5, Z11, Z5
+	VMAXPS Z6, Z11, Z6
+	VMAXPS Z7, Z11, Z7
+	VMAXPS Z8, Z11, Z8
+	VMAXPS Z9, Z11, Z9
+	VBROADCASTSS tile_hi(DI), Z11
+	VMINPS Z0, Z11, Z0
+	VMINPS Z1, Z11, Z1
+	VMINPS Z2, Z11, Z2
+	VMINPS Z3, Z11, Z3
+	VMINPS Z4, Z11, Z4
+	VMINPS Z5, Z11, Z5
+	VMINPS Z6, Z11, Z6
+	VMINPS Z7, Z11, Z7
+	VMINPS Z8, Z11, Z8
+	VMINPS Z9, Z11, Z9
+
+write:
+	MOVQ tile_half(DI), AX
+	TESTQ AX, AX
+	JNZ narrow
+	VMOVUPS Z0, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z1, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z2, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z3, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z4, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z5, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z6, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z7, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z8, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z9, K1, 0(R12)
+	VZEROUPPER
+	RET
+
+narrow:
+	SHRQ $1, R13
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // Z0 to bfloat16 in Y0
+	VMOVDQU16 Y0, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // Z1 to bfloat16 in Y1
+	VMOVDQU16 Y1, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xd2 // Z2 to bfloat16 in Y2
+	VMOVDQU16 Y2, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xdb // Z3 to bfloat16 in Y3
+	VMOVDQU16 Y3, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xe4 // Z4 to bfloat16 in Y4
+	VMOVDQU16 Y4, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xed // Z5 to bfloat16 in Y5
+	VMOVDQU16 Y5, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xf6 // Z6 to bfloat16 in Y6
+	VMOVDQU16 Y6, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xff // Z7 to bfloat16 in Y7
+	VMOVDQU16 Y7, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // Z8 to bfloat16 in Y8
+	VMOVDQU16 Y8, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // Z9 to bfloat16 in Y9
+	VMOVDQU16 Y9, K1, 0(AX)
+	VZEROUPPER
+	RET
+
+// func tile10x2Half(t *tile)
+TEXT ·tile10x2Half(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), DI
+	MOVQ tile_mask(DI), AX
+	VMOVDQU32 (AX), Z20
+	VPMOVD2M Z20, K1
+	MOVQ tile_c(DI), R12
+	MOVQ tile_cRow(DI), R13
+	SHLQ $2, R13
+	CMPB tile_accumulate(DI), $0
+	JNE old
+	MOVQ tile_bias(DI), AX
+	TESTQ AX, AX
+	JNZ bias
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	JMP start
+
+bias:
+	VMOVUPS 0(AX), Z0
+	VMOVUPS.Z 64(AX), K1, Z1
+	VMOVAPS Z0, Z2
+	VMOVAPS Z1, Z3
+	VMOVAPS Z0, Z4
+	VMOVAPS Z1, Z5
+	VMOVAPS Z0, Z6
+	VMOVAPS Z1, Z7
+	VMOVAPS Z0, Z8
+	VMOVAPS Z1, Z9
+	VMOVAPS Z0, Z10
+	VMOVAPS Z1, Z11
+	VMOVAPS Z0, Z12
+	VMOVAPS Z1, Z13
+	VMOVAPS Z0, Z14
+	VMOVAPS Z1, Z15
+	VMOVAPS Z0, Z16
+	VMOVAPS Z1, Z17
+	VMOVAPS Z0, Z18
+	VMOVAPS Z1, Z19
+	JMP start
+
+old:
+	MOVQ R12, AX
+	VMOVUPS 0(AX), Z0
+	VMOVUPS.Z 64(AX), K1, Z1
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z2
+	VMOVUPS.Z 64(AX), K1, Z3
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z4
+	VMOVUPS.Z 64(AX), K1, Z5
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z6
+	VMOVUPS.Z 64(AX), K1, Z7
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z8
+	VMOVUPS.Z 64(AX), K1, Z9
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z10
+	VMOVUPS.Z 64(AX), K1, Z11
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z12
+	VMOVUPS.Z 64(AX), K1, Z13
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z14
+	VMOVUPS.Z 64(AX), K1, Z15
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z16
+	VMOVUPS.Z 64(AX), K1, Z17
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z18
+	VMOVUPS.Z 64(AX), K1, Z19
+
+start:
+	MOVQ tile_runs(DI), R11
+	MOVQ tile_runs+8(DI), DX
+	TESTQ DX, DX
+	JZ done
+	CMPQ tile_steps(DI), $0
+	JE done
+	MOVQ tile_aRow(DI), R8
+	SHLQ $2, R8
+	LEAQ (R8)(R8*2), R9
+	LEAQ (R8)(R8*4), R10
+	MOVQ tile_aStep(DI), R15
+	SHLQ $2, R15
+	MOVQ tile_bStep(DI), R14
+	SHLQ $2, R14
+
+next:
+	MOVQ run_a(R11), AX
+	SHLQ $2, AX
+	ADDQ tile_a(DI), AX
+	MOVQ run_b(R11), SI
+	SHLQ $2, SI
+	ADDQ tile_b(DI), SI
+	LEAQ (R9)(R8*4), BX
+	ADDQ AX, BX
+	MOVQ tile_steps(DI), CX
+
+	PCALIGN $32
+loop:
+	VMOVUPS 0(SI), Z20
+	VMOVUPS 64(SI), Z21
+	VBROADCASTSS (AX), Z22
+	BYTE $0x62; BYTE $0xb2; BYTE $0x4e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // add Z22*Z20 to Z0
+	BYTE $0x62; BYTE $0xb2; BYTE $0x4e; BYTE $0x40; BYTE $0x52; BYTE $0xcd // add Z22*Z21 to Z1
+	VBROADCASTSS (AX)(R8*1), Z23
+	BYTE $0x62; BYTE $0xb2; BYTE $0x46; BYTE $0x40; BYTE $0x52; BYTE $0xd4 // add Z23*Z20 to Z2
+	BYTE $0x62; BYTE $0xb2; BYTE $0x46; BYTE $0x40; BYTE $0x52; BYTE $0xdd // add Z23*Z21 to Z3
+	VBROADCASTSS (AX)(R8*2), Z22
+	BYTE $0x62; BYTE $0xb2; BYTE $0x4e; BYTE $0x40; BYTE $0x52; BYTE $0xe4 // add Z22*Z20 to Z4
+	BYTE $0x62; BYTE $0xb2; BYTE $0x4e; BYTE $0x40; BYTE $0x52; BYTE $0xed // add Z22*Z21 to Z5
+	VBROADCASTSS (AX)(R9*1), Z23
+	BYTE $0x62; BYTE $0xb2; BYTE $0x46; BYTE $0x40; BYTE $0x52; BYTE $0xf4 // add Z23*Z20 to Z6
+	BYTE $0x62; BYTE $0xb2; BYTE $0x46; BYTE $0x40; BYTE $0x52; BYTE $0xfd // add Z23*Z21 to Z7
+	VBROADCASTSS (AX)(R8*4), Z22
+	BYTE $0x62; BYTE $0x32; BYTE $0x4e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // add Z22*Z20 to Z8
+	BYTE $0x62; BYTE $0x32; BYTE $0x4e; BYTE $0x40; BYTE $0x52; BYTE $0xcd // add Z22*Z21 to Z9
+	VBROADCASTSS (AX)(R10*1), Z23
+	BYTE $0x62; BYTE $0x32; BYTE $0x46; BYTE $0x40; BYTE $0x52; BYTE $0xd4 // add Z23*Z20 to Z10
+	BYTE $0x62; BYTE $0x32; BYTE $0x46; BYTE $0x40; BYTE $0x52; BYTE $0xdd // add Z23*Z21 to Z11
+	VBROADCASTSS (AX)(R9*2), Z22
+	BYTE $0x62; BYTE $0x32; BYTE $0x4e; BYTE $0x40; BYTE $0x52; BYTE $0xe4 // add Z22*Z20 to Z12
+	BYTE $0x62; BYTE $0x32; BYTE $0x4e; BYTE $0x40; BYTE $0x52; BYTE $0xed // add Z22*Z21 to Z13
+	VBROADCASTSS (BX), Z23
+	BYTE $0x62; BYTE $0x32; BYTE $0x46; BYTE $0x40; BYTE $0x52; BYTE $0xf4 // add Z23*Z20 to Z14
+	BYTE $0x62; BYTE $0x32; BYTE $0x46; BYTE $0x40; BYTE $0x52; BYTE $0xfd // add Z23*Z21 to Z15
+	VBROADCASTSS (BX)(R8*1), Z22
+	BYTE $0x62; BYTE $0xa2; BYTE $0x4e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // add Z22*Z20 to Z16
+	BYTE $0x62; BYTE $0xa2; BYTE $0x4e; BYTE $0x40; BYTE $0x52; BYTE $0xcd // add Z22*Z21 to Z17
+	VBROADCASTSS (BX)(R8*2), Z23
+	BYTE $0x62; BYTE $0xa2; BYTE $0x46; BYTE $0x40; BYTE $0x52; BYTE $0xd4 // add Z23*Z20 to Z18
+	BYTE $0x62; BYTE $0xa2; BYTE $0x46; BYTE $0x40; BYTE $0x52; BYTE $0xdd // add Z23*Z21 to Z19
+	ADDQ R15, AX
+	ADDQ R15, BX
+	ADDQ R14, SI
+	DECQ CX
+	JNZ loop
+	ADDQ $run__size, R11
+	DECQ DX
+	JNZ next
+
+done:
+	CMPB tile_clip(DI), $0
+	JE write
+	VBROADCASTSS tile_lo(DI), Z22
+	VMAXPS Z0, Z22, Z0
+	VMAXPS Z1, Z22, Z1
+	VMAXPS Z2, Z22, Z2
+	VMAXPS Z3, Z22, Z3
+	VMAXPS Z4, Z22, Z4
+	VMAXPS Z5, Z22, Z5
+	VMAXPS Z6, Z22, Z6
+	VMAXPS Z7, Z22, Z7
+	VMAXPS Z8, Z22, Z8
+	VMAXPS Z9, Z22, Z9
+	VMAXPS Z10, Z22, Z10
+	VMAXPS Z11, Z22, Z11
+	VMAXPS Z12, Z22, Z12
+	VMAXPS Z13, Z22, Z13
+	VMAXPS Z14, Z22, Z14
+	VMAXPS Z15, Z22, Z15
+	VMAXPS Z16, Z22, Z16
+	VMAXPS Z17, Z22, Z17
+	VMAXPS Z18, Z22, Z18
+	VMAXPS Z19, Z22, Z19
+	VBROADCASTSS tile_hi(DI), Z22
+	VMINPS Z0, Z22, Z0
+	VMINPS Z1, Z22, Z1
+	VMINPS Z2, Z22, Z2
+	VMINPS Z3, Z22, Z3
+	VMINPS Z4, Z22, Z4
+	VMINPS Z5, Z22, Z5
+	VMINPS Z6, Z22, Z6
+	VMINPS Z7, Z22, Z7
+	VMINPS Z8, Z22, Z8
+	VMINPS Z9, Z22, Z9
+	VMINPS Z10, Z22, Z10
+	VMINPS Z11, Z22, Z11
+	VMINPS Z12, Z22, Z12
+	VMINPS Z13, Z22, Z13
+	VMINPS Z14, Z22, Z14
+	VMINPS Z15, Z22, Z15
+	VMINPS Z16, Z22, Z16
+	VMINPS Z17, Z22, Z17
+	VMINPS Z18, Z22, Z18
+	VMINPS Z19, Z22, Z19
+
+write:
+	MOVQ tile_half(DI), AX
+	TESTQ AX, AX
+	JNZ narrow
+	VMOVUPS Z0, 0(R12)
+	VMOVUPS Z1, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z2, 0(R12)
+	VMOVUPS Z3, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z4, 0(R12)
+	VMOVUPS Z5, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z6, 0(R12)
+	VMOVUPS Z7, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z8, 0(R12)
+	VMOVUPS Z9, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z10, 0(R12)
+	VMOVUPS Z11, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z12, 0(R12)
+	VMOVUPS Z13, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z14, 0(R12)
+	VMOVUPS Z15, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z16, 0(R12)
+	VMOVUPS Z17, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z18, 0(R12)
+	VMOVUPS Z19, K1, 64(R12)
+	VZEROUPPER
+	RET
+
+narrow:
+	SHRQ $1, R13
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // Z0 to bfloat16 in Y0
+	VMOVDQU16 Y0, 0(AX)
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // Z1 to bfloat16 in Y1
+	VMOVDQU16 Y1, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xd2 // Z2 to bfloat16 in Y2
+	VMOVDQU16 Y2, 0(AX)
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xdb // Z3 to bfloat16 in Y3
+	VMOVDQU16 Y3, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xe4 // Z4 to bfloat16 in Y4
+	VMOVDQU16 Y4, 0(AX)
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xed // Z5 to bfloat16 in Y5
+	VMOVDQU16 Y5, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xf6 // Z6 to bfloat16 in Y6
+	VMOVDQU16 Y6, 0(AX)
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xff // Z7 to bfloat16 in Y7
+	VMOVDQU16 Y7, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // Z8 to bfloat16 in Y8
+	VMOVDQU16 Y8, 0(AX)
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // Z9 to bfloat16 in Y9
+	VMOVDQU16 Y9, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xd2 // Z10 to bfloat16 in Y10
+	VMOVDQU16 Y10, 0(AX)
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xdb // Z11 to bfloat16 in Y11
+	VMOVDQU16 Y11, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xe4 // Z12 to bfloat16 in Y12
+	VMOVDQU16 Y12, 0(AX)
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xed // Z13 to bfloat16 in Y13
+	VMOVDQU16 Y13, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xf6 // Z14 to bfloat16 in Y14
+	VMOVDQU16 Y14, 0(AX)
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xff // Z15 to bfloat16 in Y15
+	VMOVDQU16 Y15, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xa2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // Z16 to bfloat16 in Y16
+	VMOVDQU16 Y16, 0(AX)
+	BYTE $0x62; BYTE $0xa2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // Z17 to bfloat16 in Y17
+	VMOVDQU16 Y17, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xa2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xd2 // Z18 to bfloat16 in Y18
+	VMOVDQU16 Y18, 0(AX)
+	BYTE $0x62; BYTE $0xa2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xdb // Z19 to bfloat16 in Y19
+	VMOVDQU16 Y19, K1, 32(AX)
+	VZEROUPPER
+	RET
+
+// func tile11x1Half(t *tile)
+TEXT ·tile11x1Half(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), DI
+	MOVQ tile_mask(DI), AX
+	VMOVDQU32 (AX), Z11
+	VPMOVD2M Z11, K1
+	MOVQ tile_c(DI), R12
+	MOVQ tile_cRow(DI), R13
+	SHLQ $2, R13
+	CMPB tile_accumulate(DI), $0
+	JNE old
+	MOVQ tile_bias(DI), AX
+	TESTQ AX, AX
+	JNZ bias
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	JMP start
+
+bias:
+	VMOVUPS.Z 0(AX), K1, Z0
+	VMOVAPS Z0, Z1
+	VMOVAPS Z0, Z2
+	VMOVAPS Z0, Z3
+	VMOVAPS Z0, Z4
+	VMOVAPS Z0, Z5
+	VMOVAPS Z0, Z6
+	VMOVAPS Z0, Z7
+	VMOVAPS Z0, Z8
+	VMOVAPS Z0, Z9
+	VMOVAPS Z0, Z10
+	JMP start
+
+old:
+	MOVQ R12, AX
+	VMOVUPS.Z 0(AX), K1, Z0
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z1
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z2
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z3
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z4
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z5
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z6
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z7
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z8
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z9
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z10
+
+start:
+	MOVQ tile_runs(DI), R11
+	MOVQ tile_runs+8(DI), DX
+	TESTQ DX, DX
+	JZ done
+	CMPQ tile_steps(DI), $0
+	JE done
+	MOVQ tile_aRow(DI), R8
+	SHLQ $2, R8
+	LEAQ (R8)(R8*2), R9
+	LEAQ (R8)(R8*4), R10
+	MOVQ tile_aStep(DI), R15
+	SHLQ $2, R15
+	MOVQ tile_bStep(DI), R14
+	SHLQ $2, R14
+
+next:
+	MOVQ run_a(R11), AX
+	SHLQ $2, AX
+	ADDQ tile_a(DI), AX
+	MOVQ run_b(R11), SI
+	SHLQ $2, SI
+	ADDQ tile_b(DI), SI
+	LEAQ (R9)(R8*4), BX
+	ADDQ AX, BX
+	MOVQ tile_steps(DI), CX
+
+	PCALIGN $32
+loop:
+	VMOVUPS 0(SI), Z11
+	VBROADCASTSS (AX), Z12
+	BYTE $0x62; BYTE $0xd2; BYTE $0x1e; BYTE $0x48; BYTE $0x52; BYTE $0xc3 // add Z12*Z11 to Z0
+	VBROADCASTSS (AX)(R8*1), Z13
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xcb // add Z13*Z11 to Z1
+	VBROADCASTSS (AX)(R8*2), Z12
+	BYTE $0x62; BYTE $0xd2; BYTE $0x1e; BYTE $0x48; BYTE $0x52; BYTE $0xd3 // add Z12*Z11 to Z2
+	VBROADCASTSS (AX)(R9*1), Z13
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xdb // add Z13*Z11 to Z3
+	VBROADCASTSS (AX)(R8*4), Z12
+	BYTE $0x62; BYTE $0xd2; BYTE $0x1e; BYTE $0x48; BYTE $0x52; BYTE $0xe3 // add Z12*Z11 to Z4
+	VBROADCASTSS (AX)(R10*1), Z13
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xeb // add Z13*Z11 to Z5
+	VBROADCASTSS (AX)(R9*2), Z12
+	BYTE $0x62; BYTE $0xd2; BYTE $0x1e; BYTE $0x48; BYTE $0x52; BYTE $0xf3 // add Z12*Z11 to Z6
+	VBROADCASTSS (BX), Z13
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xfb // add Z13*Z11 to Z7
+	VBROADCASTSS (BX)(R8*1), Z12
+	BYTE $0x62; BYTE $0x52; BYTE $0x1e; BYTE $0x48; BYTE $0x52; BYTE $0xc3 // add Z12*Z11 to Z8
+	VBROADCASTSS (BX)(R8*2), Z13
+	BYTE $0x62; BYTE $0x52; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xcb // add Z13*Z11 to Z9
+	VBROADCASTSS (BX)(R9*1), Z12
+	BYTE $0x62; BYTE $0x52; BYTE $0x1e; BYTE $0x48; BYTE $0x52; BYTE $0xd3 // add Z12*Z11 to Z10
+	ADDQ R15, AX
+	ADDQ R15, BX
+	ADDQ R14, SI
+	DECQ CX
+	JNZ loop
+	ADDQ $run__size, R11
+	DECQ DX
+	JNZ next
+
+done:
+	CMPB tile_clip(DI), $0
+	JE write
+	VBROADCASTSS tile_lo(DI), Z12
+	VMAXPS Z0, Z12, Z0
+	VMAXPS Z1, Z12, Z1
+	VMAXPS Z2, Z12, Z2
+	VMAXPS Z3, Z12, Z3
+	VMAXPS Z4, Z12, Z4
+	VMAXPS Z5, Z12, Z5
+	VMAXPS Z6, Z12, Z6
+	VMAXPS Z7, Z12, Z7
+	VMAXPS Z8, Z12, Z8
+	VMAXPS Z9, Z12, Z9
+	VMAXPS Z10, Z12, Z10
+	VBROADCASTSS tile_hi(DI), Z12
+	VMINPS Z0, Z12, Z0
+	VMINPS Z1, Z12, Z1
+	VMINPS Z2, Z12, Z2
+	VMINPS Z3, Z12, Z3
+	VMINPS Z4, Z12, Z4
+	VMINPS Z5, Z12, Z5
+	VMINPS Z6, Z12, Z6
+	VMINPS Z7, Z12, Z7
+	VMINPS Z8, Z12, Z8
+	VMINPS Z9, Z12, Z9
+	VMINPS Z10, Z12, Z10
+
+write:
+	MOVQ tile_half(DI), AX
+	TESTQ AX, AX
+	JNZ narrow
+	VMOVUPS Z0, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z1, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z2, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z3, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z4, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z5, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z6, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z7, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z8, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z9, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z10, K1, 0(R12)
+	VZEROUPPER
+	RET
+
+narrow:
+	SHRQ $1, R13
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // Z0 to bfloat16 in Y0
+	VMOVDQU16 Y0, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // Z1 to bfloat16 in Y1
+	VMOVDQU16 Y1, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xd2 // Z2 to bfloat16 in Y2
+	VMOVDQU16 Y2, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xdb // Z3 to bfloat16 in Y3
+	VMOVDQU16 Y3, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xe4 // Z4 to bfloat16 in Y4
+	VMOVDQU16 Y4, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xed // Z5 to bfloat16 in Y5
+	VMOVDQU16 Y5, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xf6 // Z6 to bfloat16 in Y6
+	VMOVDQU16 Y6, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xff // Z7 to bfloat16 in Y7
+	VMOVDQU16 Y7, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // Z8 to bfloat16 in Y8
+	VMOVDQU16 Y8, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // Z9 to bfloat16 in Y9
+	VMOVDQU16 Y9, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xd2 // Z10 to bfloat16 in Y10
+	VMOVDQU16 Y10, K1, 0(AX)
+	VZEROUPPER
+	RET
+
+// func tile11x2Half(t *tile)
+TEXT ·tile11x2Half(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), DI
+	MOVQ tile_mask(DI), AX
+	VMOVDQU32 (AX), Z22
+	VPMOVD2M Z22, K1
+	MOVQ tile_c(DI), R12
+	MOVQ tile_cRow(DI), R13
+	SHLQ $2, R13
+	CMPB tile_accumulate(DI), $0
+	JNE old
+	MOVQ tile_bias(DI), AX
+	TESTQ AX, AX
+	JNZ bias
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	JMP start
+
+bias:
+	VMOVUPS 0(AX), Z0
+	VMOVUPS.Z 64(AX), K1, Z1
+	VMOVAPS Z0, Z2
+	VMOVAPS Z1, Z3
+	VMOVAPS Z0, Z4
+	VMOVAPS Z1, Z5
+	VMOVAPS Z0, Z6
+	VMOVAPS Z1, Z7
+	VMOVAPS Z0, Z8
+	VMOVAPS Z1, Z9
+	VMOVAPS Z0, Z10
+	VMOVAPS Z1, Z11
+	VMOVAPS Z0, Z12
+	VMOVAPS Z1, Z13
+	VMOVAPS Z0, Z14
+	VMOVAPS Z1, Z15
+	VMOVAPS Z0, Z16
+	VMOVAPS Z1, Z17
+	VMOVAPS Z0, Z18
+	VMOVAPS Z1, Z19
+	VMOVAPS Z0, Z20
+	VMOVAPS Z1, Z21
+	JMP start
+
+old:
+	MOVQ R12, AX
+	VMOVUPS 0(AX), Z0
+	VMOVUPS.Z 64(AX), K1, Z1
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z2
+	VMOVUPS.Z 64(AX), K1, Z3
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z4
+	VMOVUPS.Z 64(AX), K1, Z5
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z6
+	VMOVUPS.Z 64(AX), K1, Z7
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z8
+	VMOVUPS.Z 64(AX), K1, Z9
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z10
+	VMOVUPS.Z 64(AX), K1, Z11
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z12
+	VMOVUPS.Z 64(AX), K1, Z13
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z14
+	VMOVUPS.Z 64(AX), K1, Z15
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z16
+	VMOVUPS.Z 64(AX), K1, Z17
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z18
+	VMOVUPS.Z 64(AX), K1, Z19
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z20
+	VMOVUPS.Z 64(AX), K1, Z21
+
+start:
+	MOVQ tile_runs(DI), R11
+	MOVQ tile_runs+8(DI), DX
+	TESTQ DX, DX
+	JZ done
+	CMPQ tile_steps(DI), $0
+	JE done
+	MOVQ tile_aRow(DI), R8
+	SHLQ $2, R8
+	LEAQ (R8)(R8*2), R9
+	LEAQ (R8)(R8*4), R10
+	MOVQ tile_aStep(DI), R15
+	SHLQ $2, R15
+	MOVQ tile_bStep(DI), R14
+	SHLQ $2, R14
+
+next:
+	MOVQ run_a(R11), AX
+	SHLQ $2, AX
+	ADDQ tile_a(DI), AX
+	MOVQ run_b(R11), SI
+	SHLQ $2, SI
+	ADDQ tile_b(DI), SI
+	LEAQ (R9)(R8*4), BX
+	ADDQ AX, BX
+	MOVQ tile_steps(DI), CX
+
+	PCALIGN $32
+loop:
+	VMOVUPS 0(SI), Z22
+	VMOVUPS 64(SI), Z23
+	VBROADCASTSS (AX), Z24
+	BYTE $0x62; BYTE $0xb2; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xc6 // add Z24*Z22 to Z0
+	BYTE $0x62; BYTE $0xb2; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xcf // add Z24*Z23 to Z1
+	VBROADCASTSS (AX)(R8*1), Z25
+	BYTE $0x62; BYTE $0xb2; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xd6 // add Z25*Z22 to Z2
+	BYTE $0x62; BYTE $0xb2; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xdf // add Z25*Z23 to Z3
+	VBROADCASTSS (AX)(R8*2), Z24
+	BYTE $0x62; BYTE $0xb2; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // add Z24*Z22 to Z4
+	BYTE $0x62; BYTE $0xb2; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xef // add Z24*Z23 to Z5
+	VBROADCASTSS (AX)(R9*1), Z25
+	BYTE $0x62; BYTE $0xb2; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xf6 // add Z25*Z22 to Z6
+	BYTE $0x62; BYTE $0xb2; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xff // add Z25*Z23 to Z7
+	VBROADCASTSS (AX)(R8*4), Z24
+	BYTE $0x62; BYTE $0x32; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xc6 // add Z24*Z22 to Z8
+	BYTE $0x62; BYTE $0x32; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xcf // add Z24*Z23 to Z9
+	VBROADCASTSS (AX)(R10*1), Z25
+	BYTE $0x62; BYTE $0x32; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xd6 // add Z25*Z22 to Z10
+	BYTE $0x62; BYTE $0x32; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xdf // add Z25*Z23 to Z11
+	VBROADCASTSS (AX)(R9*2), Z24
+	BYTE $0x62; BYTE $0x32; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // add Z24*Z22 to Z12
+	BYTE $0x62; BYTE $0x32; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xef // add Z24*Z23 to Z13
+	VBROADCASTSS (BX), Z25
+	BYTE $0x62; BYTE $0x32; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xf6 // add Z25*Z22 to Z14
+	BYTE $0x62; BYTE $0x32; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xff // add Z25*Z23 to Z15
+	VBROADCASTSS (BX)(R8*1), Z24
+	BYTE $0x62; BYTE $0xa2; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xc6 // add Z24*Z22 to Z16
+	BYTE $0x62; BYTE $0xa2; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xcf // add Z24*Z23 to Z17
+	VBROADCASTSS (BX)(R8*2), Z25
+	BYTE $0x62; BYTE $0xa2; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xd6 // add Z25*Z22 to Z18
+	BYTE $0x62; BYTE $0xa2; BYTE $0x36; BYTE $0x40; BYTE $0x52; BYTE $0xdf // add Z25*Z23 to Z19
+	VBROADCASTSS (BX)(R9*1), Z24
+	BYTE $0x62; BYTE $0xa2; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xe6 // add Z24*Z22 to Z20
+	BYTE $0x62; BYTE $0xa2; BYTE $0x3e; BYTE $0x40; BYTE $0x52; BYTE $0xef // add Z24*Z23 to Z21
+	ADDQ R15, AX
+	ADDQ R15, BX
+	ADDQ R14, SI
+	DECQ CX
+	JNZ loop
+	ADDQ $run__size, R11
+	DECQ DX
+	JNZ next
+
+done:
+	CMPB tile_clip(DI), $0
+	JE write
+	VBROADCASTSS tile_lo(DI), Z24
+	VMAXPS Z0, Z24, Z0
+	VMAXPS Z1, Z24, Z1
+	VMAXPS Z2, Z24, Z2
+	VMAXPS Z3, Z24, Z3
+	VMAXPS Z4, Z24, Z4
+	VMAXPS Z5, Z24, Z5
+	VMAXPS Z6, Z24, Z6
+	VMAXPS Z7, Z24, Z7
+	VMAXPS Z8, Z24, Z8
+	VMAXPS Z9, Z24, Z9
+	VMAXPS Z10, Z24, Z10
+	VMAXPS Z11, Z24, Z11
+	VMAXPS Z12, Z24, Z12
+	VMAXPS Z13, Z24, Z13
+	VMAXPS Z14, Z24, Z14
+	VMAXPS Z15, Z24, Z15
+	VMAXPS Z16, Z24, Z16
+	VMAXPS Z17, Z24, Z17
+	VMAXPS Z18, Z24, Z18
+	VMAXPS Z19, Z24, Z19
+	VMAXPS Z20, Z24, Z20
+	VMAXPS Z21, Z24, Z21
+	VBROADCASTSS tile_hi(DI), Z24
+	VMINPS Z0, Z24, Z0
+	VMINPS Z1, Z24, Z1
+	VMINPS Z2, Z24, Z2
+	VMINPS Z3, Z24, Z3
+	VMINPS Z4, Z24, Z4
+	VMINPS Z5, Z24, Z5
+	VMINPS Z6, Z24, Z6
+	VMINPS Z7, Z24, Z7
+	VMINPS Z8, Z24, Z8
+	VMINPS Z9, Z24, Z9
+	VMINPS Z10, Z24, Z10
+	VMINPS Z11, Z24, Z11
+	VMINPS Z12, Z24, Z12
+	VMINPS Z13, Z24, Z13
+	VMINPS Z14, Z24, Z14
+	VMINPS Z15, Z24, Z15
+	VMINPS Z16, Z24, Z16
+	VMINPS Z17, Z24, Z17
+	VMINPS Z18, Z24, Z18
+	VMINPS Z19, Z24, Z19
+	VMINPS Z20, Z24, Z20
+	VMINPS Z21, Z24, Z21
+
+write:
+	MOVQ tile_half(DI), AX
+	TESTQ AX, AX
+	JNZ narrow
+	VMOVUPS Z0, 0(R12)
+	VMOVUPS Z1, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z2, 0(R12)
+	VMOVUPS Z3, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z4, 0(R12)
+	VMOVUPS Z5, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z6, 0(R12)
+	VMOVUPS Z7, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z8, 0(R12)
+	VMOVUPS Z9, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z10, 0(R12)
+	VMOVUPS Z11, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z12, 0(R12)
+	VMOVUPS Z13, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z14, 0(R12)
+	VMOVUPS Z15, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z16, 0(R12)
+	VMOVUPS Z17, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z18, 0(R12)
+	VMOVUPS Z19, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z20, 0(R12)
+	VMOVUPS Z21, K1, 64(R12)
+	VZEROUPPER
+	RET
+
+narrow:
+	SHRQ $1, R13
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // Z0 to bfloat16 in Y0
+	VMOVDQU16 Y0, 0(AX)
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // Z1 to bfloat16 in Y1
+	VMOVDQU16 Y1, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xd2 // Z2 to bfloat16 in Y2
+	VMOVDQU16 Y2, 0(AX)
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xdb // Z3 to bfloat16 in Y3
+	VMOVDQU16 Y3, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xe4 // Z4 to bfloat16 in Y4
+	VMOVDQU16 Y4, 0(AX)
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xed // Z5 to bfloat16 in Y5
+	VMOVDQU16 Y5, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xf6 // Z6 to bfloat16 in Y6
+	VMOVDQU16 Y6, 0(AX)
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xff // Z7 to bfloat16 in Y7
+	VMOVDQU16 Y7, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // Z8 to bfloat16 in Y8
+	VMOVDQU16 Y8, 0(AX)
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // Z9 to bfloat16 in Y9
+	VMOVDQU16 Y9, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xd2 // Z10 to bfloat16 in Y10
+	VMOVDQU16 Y10, 0(AX)
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xdb // Z11 to bfloat16 in Y11
+	VMOVDQU16 Y11, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xe4 // Z12 to bfloat16 in Y12
+	VMOVDQU16 Y12, 0(AX)
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xed // Z13 to bfloat16 in Y13
+	VMOVDQU16 Y13, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xf6 // Z14 to bfloat16 in Y14
+	VMOVDQU16 Y14, 0(AX)
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xff // Z15 to bfloat16 in Y15
+	VMOVDQU16 Y15, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xa2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // Z16 to bfloat16 in Y16
+	VMOVDQU16 Y16, 0(AX)
+	BYTE $0x62; BYTE $0xa2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // Z17 to bfloat16 in Y17
+	VMOVDQU16 Y17, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xa2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xd2 // Z18 to bfloat16 in Y18
+	VMOVDQU16 Y18, 0(AX)
+	BYTE $0x62; BYTE $0xa2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xdb // Z19 to bfloat16 in Y19
+	VMOVDQU16 Y19, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xa2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xe4 // Z20 to bfloat16 in Y20
+	VMOVDQU16 Y20, 0(AX)
+	BYTE $0x62; BYTE $0xa2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xed // Z21 to bfloat16 in Y21
+	VMOVDQU16 Y21, K1, 32(AX)
+	VZEROUPPER
+	RET
+
+// func tile12x1Half(t *tile)
+TEXT ·tile12x1Half(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), DI
+	MOVQ tile_mask(DI), AX
+	VMOVDQU32 (AX), Z12
+	VPMOVD2M Z12, K1
+	MOVQ tile_c(DI), R12
+	MOVQ tile_cRow(DI), R13
+	SHLQ $2, R13
+	CMPB tile_accumulate(DI), $0
+	JNE old
+	MOVQ tile_bias(DI), AX
+	TESTQ AX, AX
+	JNZ bias
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	JMP start
+
+bias:
+	VMOVUPS.Z 0(AX), K1, Z0
+	VMOVAPS Z0, Z1
+	VMOVAPS Z0, Z2
+	VMOVAPS Z0, Z3
+	VMOVAPS Z0, Z4
+	VMOVAPS Z0, Z5
+	VMOVAPS Z0, Z6
+	VMOVAPS Z0, Z7
+	VMOVAPS Z0, Z8
+	VMOVAPS Z0, Z9
+	VMOVAPS Z0, Z10
+	VMOVAPS Z0, Z11
+	JMP start
+
+old:
+	MOVQ R12, AX
+	VMOVUPS.Z 0(AX), K1, Z0
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z1
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z2
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z3
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z4
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z5
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z6
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z7
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z8
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z9
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z10
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z11
+
+start:
+	MOVQ tile_runs(DI), R11
+	MOVQ tile_runs+8(DI), DX
+	TESTQ DX, DX
+	JZ done
+	CMPQ tile_steps(DI), $0
+	JE done
+	MOVQ tile_aRow(DI), R8
+	SHLQ $2, R8
+	LEAQ (R8)(R8*2), R9
+	LEAQ (R8)(R8*4), R10
+	MOVQ tile_aStep(DI), R15
+	SHLQ $2, R15
+	MOVQ tile_bStep(DI), R14
+	SHLQ $2, R14
+
+next:
+	MOVQ run_a(R11), AX
+	SHLQ $2, AX
+	ADDQ tile_a(DI), AX
+	MOVQ run_b(R11), SI
+	SHLQ $2, SI
+	ADDQ tile_b(DI), SI
+	LEAQ (R9)(R8*4), BX
+	ADDQ AX, BX
+	MOVQ tile_steps(DI), CX
+
+	PCALIGN $32
+loop:
+	VMOVUPS 0(SI), Z12
+	VBROADCASTSS (AX), Z13
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xc4 // add Z13*Z12 to Z0
+	VBROADCASTSS (AX)(R8*1), Z14
+	BYTE $0x62; BYTE $0xd2; BYTE $0x0e; BYTE $0x48; BYTE $0x52; BYTE $0xcc // add Z14*Z12 to Z1
+	VBROADCASTSS (AX)(R8*2), Z13
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xd4 // add Z13*Z12 to Z2
+	VBROADCASTSS (AX)(R9*1), Z14
+	BYTE $0x62; BYTE $0xd2; BYTE $0x0e; BYTE $0x48; BYTE $0x52; BYTE $0xdc // add Z14*Z12 to Z3
+	VBROADCASTSS (AX)(R8*4), Z13
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xe4 // add Z13*Z12 to Z4
+	VBROADCASTSS (AX)(R10*1), Z14
+	BYTE $0x62; BYTE $0xd2; BYTE $0x0e; BYTE $0x48; BYTE $0x52; BYTE $0xec // add Z14*Z12 to Z5
+	VBROADCASTSS (AX)(R9*2), Z13
+	BYTE $0x62; BYTE $0xd2; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xf4 // add Z13*Z12 to Z6
+	VBROADCASTSS (BX), Z14
+	BYTE $0x62; BYTE $0xd2; BYTE $0x0e; BYTE $0x48; BYTE $0x52; BYTE $0xfc // add Z14*Z12 to Z7
+	VBROADCASTSS (BX)(R8*1), Z13
+	BYTE $0x62; BYTE $0x52; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xc4 // add Z13*Z12 to Z8
+	VBROADCASTSS (BX)(R8*2), Z14
+	BYTE $0x62; BYTE $0x52; BYTE $0x0e; BYTE $0x48; BYTE $0x52; BYTE $0xcc // add Z14*Z12 to Z9
+	VBROADCASTSS (BX)(R9*1), Z13
+	BYTE $0x62; BYTE $0x52; BYTE $0x16; BYTE $0x48; BYTE $0x52; BYTE $0xd4 // add Z13*Z12 to Z10
+	VBROADCASTSS (BX)(R8*4), Z14
+	BYTE $0x62; BYTE $0x52; BYTE $0x0e; BYTE $0x48; BYTE $0x52; BYTE $0xdc // add Z14*Z12 to Z11
+	ADDQ R15, AX
+	ADDQ R15, BX
+	ADDQ R14, SI
+	DECQ CX
+	JNZ loop
+	ADDQ $run__size, R11
+	DECQ DX
+	JNZ next
+
+done:
+	CMPB tile_clip(DI), $0
+	JE write
+	VBROADCASTSS tile_lo(DI), Z13
+	VMAXPS Z0, Z13, Z0
+	VMAXPS Z1, Z13, Z1
+	VMAXPS Z2, Z13, Z2
+	VMAXPS Z3, Z13, Z3
+	VMAXPS Z4, Z13, Z4
+	VMAXPS Z5, Z13, Z5
+	VMAXPS Z6, Z13, Z6
+	VMAXPS Z7, Z13, Z7
+	VMAXPS Z8, Z13, Z8
+	VMAXPS Z9, Z13, Z9
+	VMAXPS Z10, Z13, Z10
+	VMAXPS Z11, Z13, Z11
+	VBROADCASTSS tile_hi(DI), Z13
+	VMINPS Z0, Z13, Z0
+	VMINPS Z1, Z13, Z1
+	VMINPS Z2, Z13, Z2
+	VMINPS Z3, Z13, Z3
+	VMINPS Z4, Z13, Z4
+	VMINPS Z5, Z13, Z5
+	VMINPS Z6, Z13, Z6
+	VMINPS Z7, Z13, Z7
+	VMINPS Z8, Z13, Z8
+	VMINPS Z9, Z13, Z9
+	VMINPS Z10, Z13, Z10
+	VMINPS Z11, Z13, Z11
+
+write:
+	MOVQ tile_half(DI), AX
+	TESTQ AX, AX
+	JNZ narrow
+	VMOVUPS Z0, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z1, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z2, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z3, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z4, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z5, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z6, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z7, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z8, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z9, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z10, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z11, K1, 0(R12)
+	VZEROUPPER
+	RET
+
+narrow:
+	SHRQ $1, R13
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // Z0 to bfloat16 in Y0
+	VMOVDQU16 Y0, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // Z1 to bfloat16 in Y1
+	VMOVDQU16 Y1, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xd2 // Z2 to bfloat16 in Y2
+	VMOVDQU16 Y2, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xdb // Z3 to bfloat16 in Y3
+	VMOVDQU16 Y3, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xe4 // Z4 to bfloat16 in Y4
+	VMOVDQU16 Y4, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xed // Z5 to bfloat16 in Y5
+	VMOVDQU16 Y5, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xf6 // Z6 to bfloat16 in Y6
+	VMOVDQU16 Y6, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xff // Z7 to bfloat16 in Y7
+	VMOVDQU16 Y7, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // Z8 to bfloat16 in Y8
+	VMOVDQU16 Y8, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // Z9 to bfloat16 in Y9
+	VMOVDQU16 Y9, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xd2 // Z10 to bfloat16 in Y10
+	VMOVDQU16 Y10, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xdb // Z11 to bfloat16 in Y11
+	VMOVDQU16 Y11, K1, 0(AX)
+	VZEROUPPER
+	RET
+
+// func tile12x2Half(t *tile)
+TEXT ·tile12x2Half(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), DI
+	MOVQ tile_mask(DI), AX
+	VMOVDQU32 (AX), Z24
+	VPMOVD2M Z24, K1
+	MOVQ tile_c(DI), R12
+	MOVQ tile_cRow(DI), R13
+	SHLQ $2, R13
+	CMPB tile_accumulate(DI), $0
+	JNE old
+	MOVQ tile_bias(DI), AX
+	TESTQ AX, AX
+	JNZ bias
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+	JMP start
+
+bias:
+	VMOVUPS 0(AX), Z0
+	VMOVUPS.Z 64(AX), K1, Z1
+	VMOVAPS Z0, Z2
+	VMOVAPS Z1, Z3
+	VMOVAPS Z0, Z4
+	VMOVAPS Z1, Z5
+	VMOVAPS Z0, Z6
+	VMOVAPS Z1, Z7
+	VMOVAPS Z0, Z8
+	VMOVAPS Z1, Z9
+	VMOVAPS Z0, Z10
+	VMOVAPS Z1, Z11
+	VMOVAPS Z0, Z12
+	VMOVAPS Z1, Z13
+	VMOVAPS Z0, Z14
+	VMOVAPS Z1, Z15
+	VMOVAPS Z0, Z16
+	VMOVAPS Z1, Z17
+	VMOVAPS Z0, Z18
+	VMOVAPS Z1, Z19
+	VMOVAPS Z0, Z20
+	VMOVAPS Z1, Z21
+	VMOVAPS Z0, Z22
+	VMOVAPS Z1, Z23
+	JMP start
+
+old:
+	MOVQ R12, AX
+	VMOVUPS 0(AX), Z0
+	VMOVUPS.Z 64(AX), K1, Z1
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z2
+	VMOVUPS.Z 64(AX), K1, Z3
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z4
+	VMOVUPS.Z 64(AX), K1, Z5
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z6
+	VMOVUPS.Z 64(AX), K1, Z7
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z8
+	VMOVUPS.Z 64(AX), K1, Z9
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z10
+	VMOVUPS.Z 64(AX), K1, Z11
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z12
+	VMOVUPS.Z 64(AX), K1, Z13
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z14
+	VMOVUPS.Z 64(AX), K1, Z15
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z16
+	VMOVUPS.Z 64(AX), K1, Z17
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z18
+	VMOVUPS.Z 64(AX), K1, Z19
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z20
+	VMOVUPS.Z 64(AX), K1, Z21
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z22
+	VMOVUPS.Z 64(AX), K1, Z23
+
+start:
+	MOVQ tile_runs(DI), R11
+	MOVQ tile_runs+8(DI), DX
+	TESTQ DX, DX
+	JZ done
+	CMPQ tile_steps(DI), $0
+	JE done
+	MOVQ tile_aRow(DI), R8
+	SHLQ $2, R8
+	LEAQ (R8)(R8*2), R9
+	LEAQ (R8)(R8*4), R10
+	MOVQ tile_aStep(DI), R15
+	SHLQ $2, R15
+	MOVQ tile_bStep(DI), R14
+	SHLQ $2, R14
+
+next:
+	MOVQ run_a(R11), AX
+	SHLQ $2, AX
+	ADDQ tile_a(DI), AX
+	MOVQ run_b(R11), SI
+	SHLQ $2, SI
+	ADDQ tile_b(DI), SI
+	LEAQ (R9)(R8*4), BX
+	ADDQ AX, BX
+	MOVQ tile_steps(DI), CX
+
+	PCALIGN $32
+loop:
+	VMOVUPS 0(SI), Z24
+	VMOVUPS 64(SI), Z25
+	VBROADCASTSS (AX), Z26
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc0 // add Z26*Z24 to Z0
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc9 // add Z26*Z25 to Z1
+	VBROADCASTSS (AX)(R8*1), Z27
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xd0 // add Z27*Z24 to Z2
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xd9 // add Z27*Z25 to Z3
+	VBROADCASTSS (AX)(R8*2), Z26
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe0 // add Z26*Z24 to Z4
+	BYTE $0x62; BYTE $0x92; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe9 // add Z26*Z25 to Z5
+	VBROADCASTSS (AX)(R9*1), Z27
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xf0 // add Z27*Z24 to Z6
+	BYTE $0x62; BYTE $0x92; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xf9 // add Z27*Z25 to Z7
+	VBROADCASTSS (AX)(R8*4), Z26
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc0 // add Z26*Z24 to Z8
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc9 // add Z26*Z25 to Z9
+	VBROADCASTSS (AX)(R10*1), Z27
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xd0 // add Z27*Z24 to Z10
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xd9 // add Z27*Z25 to Z11
+	VBROADCASTSS (AX)(R9*2), Z26
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe0 // add Z26*Z24 to Z12
+	BYTE $0x62; BYTE $0x12; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe9 // add Z26*Z25 to Z13
+	VBROADCASTSS (BX), Z27
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xf0 // add Z27*Z24 to Z14
+	BYTE $0x62; BYTE $0x12; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xf9 // add Z27*Z25 to Z15
+	VBROADCASTSS (BX)(R8*1), Z26
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc0 // add Z26*Z24 to Z16
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xc9 // add Z26*Z25 to Z17
+	VBROADCASTSS (BX)(R8*2), Z27
+	BYTE $0x62; BYTE $0x82; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xd0 // add Z27*Z24 to Z18
+	BYTE $0x62; BYTE $0x82; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xd9 // add Z27*Z25 to Z19
+	VBROADCASTSS (BX)(R9*1), Z26
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe0 // add Z26*Z24 to Z20
+	BYTE $0x62; BYTE $0x82; BYTE $0x2e; BYTE $0x40; BYTE $0x52; BYTE $0xe9 // add Z26*Z25 to Z21
+	VBROADCASTSS (BX)(R8*4), Z27
+	BYTE $0x62; BYTE $0x82; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xf0 // add Z27*Z24 to Z22
+	BYTE $0x62; BYTE $0x82; BYTE $0x26; BYTE $0x40; BYTE $0x52; BYTE $0xf9 // add Z27*Z25 to Z23
+	ADDQ R15, AX
+	ADDQ R15, BX
+	ADDQ R14, SI
+	DECQ CX
+	JNZ loop
+	ADDQ $run__size, R11
+	DECQ DX
+	JNZ next
+
+done:
+	CMPB tile_clip(DI), $0
+	JE write
+	VBROADCASTSS tile_lo(DI), Z26
+	VMAXPS Z0, Z26, Z0
+	VMAXPS Z1, Z26, Z1
+	VMAXPS Z2, Z26, Z2
+	VMAXPS Z3, Z26, Z3
+	VMAXPS Z4, Z26, Z4
+	VMAXPS Z5, Z26, Z5
+	VMAXPS Z6, Z26, Z6
+	VMAXPS Z7, Z26, Z7
+	VMAXPS Z8, Z26, Z8
+	VMAXPS Z9, Z26, Z9
+	VMAXPS Z10, Z26, Z10
+	VMAXPS Z11, Z26, Z11
+	VMAXPS Z12, Z26, Z12
+	VMAXPS Z13, Z26, Z13
+	VMAXPS Z14, Z26, Z14
+	VMAXPS Z15, Z26, Z15
+	VMAXPS Z16, Z26, Z16
+	VMAXPS Z17, Z26, Z17
+	VMAXPS Z18, Z26, Z18
+	VMAXPS Z19, Z26, Z19
+	VMAXPS Z20, Z26, Z20
+	VMAXPS Z21, Z26, Z21
+	VMAXPS Z22, Z26, Z22
+	VMAXPS Z23, Z26, Z23
+	VBROADCASTSS tile_hi(DI), Z26
+	VMINPS Z0, Z26, Z0
+	VMINPS Z1, Z26, Z1
+	VMINPS Z2, Z26, Z2
+	VMINPS Z3, Z26, Z3
+	VMINPS Z4, Z26, Z4
+	VMINPS Z5, Z26, Z5
+	VMINPS Z6, Z26, Z6
+	VMINPS Z7, Z26, Z7
+	VMINPS Z8, Z26, Z8
+	VMINPS Z9, Z26, Z9
+	VMINPS Z10, Z26, Z10
+	VMINPS Z11, Z26, Z11
+	VMINPS Z12, Z26, Z12
+	VMINPS Z13, Z26, Z13
+	VMINPS Z14, Z26, Z14
+	VMINPS Z15, Z26, Z15
+	VMINPS Z16, Z26, Z16
+	VMINPS Z17, Z26, Z17
+	VMINPS Z18, Z26, Z18
+	VMINPS Z19, Z26, Z19
+	VMINPS Z20, Z26, Z20
+	VMINPS Z21, Z26, Z21
+	VMINPS Z22, Z26, Z22
+	VMINPS Z23, Z26, Z23
+
+write:
+	MOVQ tile_half(DI), AX
+	TESTQ AX, AX
+	JNZ narrow
+	VMOVUPS Z0, 0(R12)
+	VMOVUPS Z1, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z2, 0(R12)
+	VMOVUPS Z3, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z4, 0(R12)
+	VMOVUPS Z5, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z6, 0(R12)
+	VMOVUPS Z7, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z8, 0(R12)
+	VMOVUPS Z9, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z10, 0(R12)
+	VMOVUPS Z11, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z12, 0(R12)
+	VMOVUPS Z13, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z14, 0(R12)
+	VMOVUPS Z15, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z16, 0(R12)
+	VMOVUPS Z17, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z18, 0(R12)
+	VMOVUPS Z19, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z20, 0(R12)
+	VMOVUPS Z21, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z22, 0(R12)
+	VMOVUPS Z23, K1, 64(R12)
+	VZEROUPPER
+	RET
+
+narrow:
+	SHRQ $1, R13
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // Z0 to bfloat16 in Y0
+	VMOVDQU16 Y0, 0(AX)
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // Z1 to bfloat16 in Y1
+	VMOVDQU16 Y1, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xd2 // Z2 to bfloat16 in Y2
+	VMOVDQU16 Y2, 0(AX)
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xdb // Z3 to bfloat16 in Y3
+	VMOVDQU16 Y3, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xe4 // Z4 to bfloat16 in Y4
+	VMOVDQU16 Y4, 0(AX)
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xed // Z5 to bfloat16 in Y5
+	VMOVDQU16 Y5, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xf6 // Z6 to bfloat16 in Y6
+	VMOVDQU16 Y6, 0(AX)
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xff // Z7 to bfloat16 in Y7
+	VMOVDQU16 Y7, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // Z8 to bfloat16 in Y8
+	VMOVDQU16 Y8, 0(AX)
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // Z9 to bfloat16 in Y9
+	VMOVDQU16 Y9, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xd2 // Z10 to bfloat16 in Y10
+	VMOVDQU16 Y10, 0(AX)
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xdb // Z11 to bfloat16 in Y11
+	VMOVDQU16 Y11, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xe4 // Z12 to bfloat16 in Y12
+	VMOVDQU16 Y12, 0(AX)
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xed // Z13 to bfloat16 in Y13
+	VMOVDQU16 Y13, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xf6 // Z14 to bfloat16 in Y14
+	VMOVDQU16 Y14, 0(AX)
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xff // Z15 to bfloat16 in Y15
+	VMOVDQU16 Y15, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xa2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // Z16 to bfloat16 in Y16
+	VMOVDQU16 Y16, 0(AX)
+	BYTE $0x62; BYTE $0xa2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // Z17 to bfloat16 in Y17
+	VMOVDQU16 Y17, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xa2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xd2 // Z18 to bfloat16 in Y18
+	VMOVDQU16 Y18, 0(AX)
+	BYTE $0x62; BYTE $0xa2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xdb // Z19 to bfloat16 in Y19
+	VMOVDQU16 Y19, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xa2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xe4 // Z20 to bfloat16 in Y20
+	VMOVDQU16 Y20, 0(AX)
+	BYTE $0x62; BYTE $0xa2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xed // Z21 to bfloat16 in Y21
+	VMOVDQU16 Y21, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xa2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xf6 // Z22 to bfloat16 in Y22
+	VMOVDQU16 Y22, 0(AX)
+	BYTE $0x62; BYTE $0xa2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xff // Z23 to bfloat16 in Y23
+	VMOVDQU16 Y23, K1, 32(AX)
+	VZEROUPPER
+	RET
+
+// func tile13x1Half(t *tile)
+TEXT ·tile13x1Half(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), DI
+	MOVQ tile_mask(DI), AX
+	VMOVDQU32 (AX), Z13
+	VPMOVD2M Z13, K1
+	MOVQ tile_c(DI), R12
+	MOVQ tile_cRow(DI), R13
+	SHLQ $2, R13
+	CMPB tile_accumulate(DI), $0
+	JNE old
+	MOVQ tile_bias(DI), AX
+	TESTQ AX, AX
+	JNZ bias
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	JMP start
+
+bias:
+	VMOVUPS.Z 0(AX), K1, Z0
+	VMOVAPS Z0, Z1
+	VMOVAPS Z0, Z2
+	VMOVAPS Z0, Z3
+	VMOVAPS Z0, Z4
+	VMOVAPS Z0, Z5
+	VMOVAPS Z0, Z6
+	VMOVAPS Z0, Z7
+	VMOVAPS Z0, Z8
+	VMOVAPS Z0, Z9
+	VMOVAPS Z0, Z10
+	VMOVAPS Z0, Z11
+	VMOVAPS Z0, Z12
+	JMP start
+
+old:
+	MOVQ R12, AX
+	VMOVUPS.Z 0(AX), K1, Z0
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z1
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z2
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z3
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z4
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z5
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z6
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z7
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z8
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z9
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z10
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z11
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z12
+
+start:
+	MOVQ tile_runs(DI), R11
+	MOVQ tile_runs+8(DI), DX
+	TESTQ DX, DX
+	JZ done
+	CMPQ tile_steps(DI), $0
+	JE done
+	MOVQ tile_aRow(DI), R8
+	SHLQ $2, R8
+	LEAQ (R8)(R8*2), R9
+	LEAQ (R8)(R8*4), R10
+	MOVQ tile_aStep(DI), R15
+	SHLQ $2, R15
+	MOVQ tile_bStep(DI), R14
+	SHLQ $2, R14
+
+next:
+	MOVQ run_a(R11), AX
+	SHLQ $2, AX
+	ADDQ tile_a(DI), AX
+	MOVQ run_b(R11), SI
+	SHLQ $2, SI
+	ADDQ tile_b(DI), SI
+	LEAQ (R9)(R8*4), BX
+	ADDQ AX, BX
+	MOVQ tile_steps(DI), CX
+
+	PCALIGN $32
+loop:
+	VMOVUPS 0(SI), Z13
+	VBROADCASTSS (AX), Z14
+	BYTE $0x62; BYTE $0xd2; BYTE $0x0e; BYTE $0x48; BYTE $0x52; BYTE $0xc5 // add Z14*Z13 to Z0
+	VBROADCASTSS (AX)(R8*1), Z15
+	BYTE $0x62; BYTE $0xd2; BYTE $0x06; BYTE $0x48; BYTE $0x52; BYTE $0xcd // add Z15*Z13 to Z1
+	VBROADCASTSS (AX)(R8*2), Z14
+	BYTE $0x62; BYTE $0xd2; BYTE $0x0e; BYTE $0x48; BYTE $0x52; BYTE $0xd5 // add Z14*Z13 to Z2
+	VBROADCASTSS (AX)(R9*1), Z15
+	BYTE $0x62; BYTE $0xd2; BYTE $0x06; BYTE $0x48; BYTE $0x52; BYTE $0xdd // add Z15*Z13 to Z3
+	VBROADCASTSS (AX)(R8*4), Z14
+	BYTE $0x62; BYTE $0xd2; BYTE $0x0e; BYTE $0x48; BYTE $0x52; BYTE $0xe5 // add Z14*Z13 to Z4
+	VBROADCASTSS (AX)(R10*1), Z15
+	BYTE $0x62; BYTE $0xd2; BYTE $0x06; BYTE $0x48; BYTE $0x52; BYTE $0xed // add Z15*Z13 to Z5
+	VBROADCASTSS (AX)(R9*2), Z14
+	BYTE $0x62; BYTE $0xd2; BYTE $0x0e; BYTE $0x48; BYTE $0x52; BYTE $0xf5 // add Z14*Z13 to Z6
+	VBROADCASTSS (BX), Z15
+	BYTE $0x62; BYTE $0xd2; BYTE $0x06; BYTE $0x48; BYTE $0x52; BYTE $0xfd // add Z15*Z13 to Z7
+	VBROADCASTSS (BX)(R8*1), Z14
+	BYTE $0x62; BYTE $0x52; BYTE $0x0e; BYTE $0x48; BYTE $0x52; BYTE $0xc5 // add Z14*Z13 to Z8
+	VBROADCASTSS (BX)(R8*2), Z15
+	BYTE $0x62; BYTE $0x52; BYTE $0x06; BYTE $0x48; BYTE $0x52; BYTE $0xcd // add Z15*Z13 to Z9
+	VBROADCASTSS (BX)(R9*1), Z14
+	BYTE $0x62; BYTE $0x52; BYTE $0x0e; BYTE $0x48; BYTE $0x52; BYTE $0xd5 // add Z14*Z13 to Z10
+	VBROADCASTSS (BX)(R8*4), Z15
+	BYTE $0x62; BYTE $0x52; BYTE $0x06; BYTE $0x48; BYTE $0x52; BYTE $0xdd // add Z15*Z13 to Z11
+	VBROADCASTSS (BX)(R10*1), Z14
+	BYTE $0x62; BYTE $0x52; BYTE $0x0e; BYTE $0x48; BYTE $0x52; BYTE $0xe5 // add Z14*Z13 to Z12
+	ADDQ R15, AX
+	ADDQ R15, BX
+	ADDQ R14, SI
+	DECQ CX
+	JNZ loop
+	ADDQ $run__size, R11
+	DECQ DX
+	JNZ next
+
+done:
+	CMPB tile_clip(DI), $0
+	JE write
+	VBROADCASTSS tile_lo(DI), Z14
+	VMAXPS Z0, Z14, Z0
+	VMAXPS Z1, Z14, Z1
+	VMAXPS Z2, Z14, Z2
+	VMAXPS Z3, Z14, Z3
+	VMAXPS Z4, Z14, Z4
+	VMAXPS Z5, Z14, Z5
+	VMAXPS Z6, Z14, Z6
+	VMAXPS Z7, Z14, Z7
+	VMAXPS Z8, Z14, Z8
+	VMAXPS Z9, Z14, Z9
+	VMAXPS Z10, Z14, Z10
+	VMAXPS Z11, Z14, Z11
+	VMAXPS Z12, Z14, Z12
+	VBROADCASTSS tile_hi(DI), Z14
+	VMINPS Z0, Z14, Z0
+	VMINPS Z1, Z14, Z1
+	VMINPS Z2, Z14, Z2
+	VMINPS Z3, Z14, Z3
+	VMINPS Z4, Z14, Z4
+	VMINPS Z5, Z14, Z5
+	VMINPS Z6, Z14, Z6
+	VMINPS Z7, Z14, Z7
+	VMINPS Z8, Z14, Z8
+	VMINPS Z9, Z14, Z9
+	VMINPS Z10, Z14, Z10
+	VMINPS Z11, Z14, Z11
+	VMINPS Z12, Z14, Z12
+
+write:
+	MOVQ tile_half(DI), AX
+	TESTQ AX, AX
+	JNZ narrow
+	VMOVUPS Z0, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z1, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z2, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z3, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z4, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z5, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z6, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z7, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z8, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z9, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z10, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z11, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z12, K1, 0(R12)
+	VZEROUPPER
+	RET
+
+narrow:
+	SHRQ $1, R13
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // Z0 to bfloat16 in Y0
+	VMOVDQU16 Y0, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // Z1 to bfloat16 in Y1
+	VMOVDQU16 Y1, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xd2 // Z2 to bfloat16 in Y2
+	VMOVDQU16 Y2, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xdb // Z3 to bfloat16 in Y3
+	VMOVDQU16 Y3, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xe4 // Z4 to bfloat16 in Y4
+	VMOVDQU16 Y4, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xed // Z5 to bfloat16 in Y5
+	VMOVDQU16 Y5, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xf6 // Z6 to bfloat16 in Y6
+	VMOVDQU16 Y6, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xff // Z7 to bfloat16 in Y7
+	VMOVDQU16 Y7, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // Z8 to bfloat16 in Y8
+	VMOVDQU16 Y8, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // Z9 to bfloat16 in Y9
+	VMOVDQU16 Y9, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xd2 // Z10 to bfloat16 in Y10
+	VMOVDQU16 Y10, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xdb // Z11 to bfloat16 in Y11
+	VMOVDQU16 Y11, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xe4 // Z12 to bfloat16 in Y12
+	VMOVDQU16 Y12, K1, 0(AX)
+	VZEROUPPER
+	RET
+
+// func tile13x2Half(t *tile)
+TEXT ·tile13x2Half(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), DI
+	MOVQ tile_mask(DI), AX
+	VMOVDQU32 (AX), Z26
+	VPMOVD2M Z26, K1
+	MOVQ tile_c(DI), R12
+	MOVQ tile_cRow(DI), R13
+	SHLQ $2, R13
+	CMPB tile_accumulate(DI), $0
+	JNE old
+	MOVQ tile_bias(DI), AX
+	TESTQ AX, AX
+	JNZ bias
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+	VPXORD Z24, Z24, Z24
+	VPXORD Z25, Z25, Z25
+	JMP start
+
+bias:
+	VMOVUPS 0(AX), Z0
+	VMOVUPS.Z 64(AX), K1, Z1
+	VMOVAPS Z0, Z2
+	VMOVAPS Z1, Z3
+	VMOVAPS Z0, Z4
+	VMOVAPS Z1, Z5
+	VMOVAPS Z0, Z6
+	VMOVAPS Z1, Z7
+	VMOVAPS Z0, Z8
+	VMOVAPS Z1, Z9
+	VMOVAPS Z0, Z10
+	VMOVAPS Z1, Z11
+	VMOVAPS Z0, Z12
+	VMOVAPS Z1, Z13
+	VMOVAPS Z0, Z14
+	VMOVAPS Z1, Z15
+	VMOVAPS Z0, Z16
+	VMOVAPS Z1, Z17
+	VMOVAPS Z0, Z18
+	VMOVAPS Z1, Z19
+	VMOVAPS Z0, Z20
+	VMOVAPS Z1, Z21
+	VMOVAPS Z0, Z22
+	VMOVAPS Z1, Z23
+	VMOVAPS Z0, Z24
+	VMOVAPS Z1, Z25
+	JMP start
+
+old:
+	MOVQ R12, AX
+	VMOVUPS 0(AX), Z0
+	VMOVUPS.Z 64(AX), K1, Z1
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z2
+	VMOVUPS.Z 64(AX), K1, Z3
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z4
+	VMOVUPS.Z 64(AX), K1, Z5
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z6
+	VMOVUPS.Z 64(AX), K1, Z7
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z8
+	VMOVUPS.Z 64(AX), K1, Z9
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z10
+	VMOVUPS.Z 64(AX), K1, Z11
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z12
+	VMOVUPS.Z 64(AX), K1, Z13
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z14
+	VMOVUPS.Z 64(AX), K1, Z15
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z16
+	VMOVUPS.Z 64(AX), K1, Z17
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z18
+	VMOVUPS.Z 64(AX), K1, Z19
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z20
+	VMOVUPS.Z 64(AX), K1, Z21
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z22
+	VMOVUPS.Z 64(AX), K1, Z23
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z24
+	VMOVUPS.Z 64(AX), K1, Z25
+
+start:
+	MOVQ tile_runs(DI), R11
+	MOVQ tile_runs+8(DI), DX
+	TESTQ DX, DX
+	JZ done
+	CMPQ tile_steps(DI), $0
+	JE done
+	MOVQ tile_aRow(DI), R8
+	SHLQ $2, R8
+	LEAQ (R8)(R8*2), R9
+	LEAQ (R8)(R8*4), R10
+	MOVQ tile_aStep(DI), R15
+	SHLQ $2, R15
+	MOVQ tile_bStep(DI), R14
+	SHLQ $2, R14
+
+next:
+	MOVQ run_a(R11), AX
+	SHLQ $2, AX
+	ADDQ tile_a(DI), AX
+	MOVQ run_b(R11), SI
+	SHLQ $2, SI
+	ADDQ tile_b(DI), SI
+	LEAQ (R9)(R8*4), BX
+	ADDQ AX, BX
+	MOVQ tile_steps(DI), CX
+
+	PCALIGN $32
+loop:
+	VMOVUPS 0(SI), Z26
+	VMOVUPS 64(SI), Z27
+	VBROADCASTSS (AX), Z28
+	BYTE $0x62; BYTE $0x92; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xc2 // add Z28*Z26 to Z0
+	BYTE $0x62; BYTE $0x92; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xcb // add Z28*Z27 to Z1
+	VBROADCASTSS (AX)(R8*1), Z29
+	BYTE $0x62; BYTE $0x92; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xd2 // add Z29*Z26 to Z2
+	BYTE $0x62; BYTE $0x92; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xdb // add Z29*Z27 to Z3
+	VBROADCASTSS (AX)(R8*2), Z28
+	BYTE $0x62; BYTE $0x92; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xe2 // add Z28*Z26 to Z4
+	BYTE $0x62; BYTE $0x92; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xeb // add Z28*Z27 to Z5
+	VBROADCASTSS (AX)(R9*1), Z29
+	BYTE $0x62; BYTE $0x92; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xf2 // add Z29*Z26 to Z6
+	BYTE $0x62; BYTE $0x92; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xfb // add Z29*Z27 to Z7
+	VBROADCASTSS (AX)(R8*4), Z28
+	BYTE $0x62; BYTE $0x12; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xc2 // add Z28*Z26 to Z8
+	BYTE $0x62; BYTE $0x12; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xcb // add Z28*Z27 to Z9
+	VBROADCASTSS (AX)(R10*1), Z29
+	BYTE $0x62; BYTE $0x12; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xd2 // add Z29*Z26 to Z10
+	BYTE $0x62; BYTE $0x12; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xdb // add Z29*Z27 to Z11
+	VBROADCASTSS (AX)(R9*2), Z28
+	BYTE $0x62; BYTE $0x12; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xe2 // add Z28*Z26 to Z12
+	BYTE $0x62; BYTE $0x12; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xeb // add Z28*Z27 to Z13
+	VBROADCASTSS (BX), Z29
+	BYTE $0x62; BYTE $0x12; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xf2 // add Z29*Z26 to Z14
+	BYTE $0x62; BYTE $0x12; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xfb // add Z29*Z27 to Z15
+	VBROADCASTSS (BX)(R8*1), Z28
+	BYTE $0x62; BYTE $0x82; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xc2 // add Z28*Z26 to Z16
+	BYTE $0x62; BYTE $0x82; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xcb // add Z28*Z27 to Z17
+	VBROADCASTSS (BX)(R8*2), Z29
+	BYTE $0x62; BYTE $0x82; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xd2 // add Z29*Z26 to Z18
+	BYTE $0x62; BYTE $0x82; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xdb // add Z29*Z27 to Z19
+	VBROADCASTSS (BX)(R9*1), Z28
+	BYTE $0x62; BYTE $0x82; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xe2 // add Z28*Z26 to Z20
+	BYTE $0x62; BYTE $0x82; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xeb // add Z28*Z27 to Z21
+	VBROADCASTSS (BX)(R8*4), Z29
+	BYTE $0x62; BYTE $0x82; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xf2 // add Z29*Z26 to Z22
+	BYTE $0x62; BYTE $0x82; BYTE $0x16; BYTE $0x40; BYTE $0x52; BYTE $0xfb // add Z29*Z27 to Z23
+	VBROADCASTSS (BX)(R10*1), Z28
+	BYTE $0x62; BYTE $0x02; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xc2 // add Z28*Z26 to Z24
+	BYTE $0x62; BYTE $0x02; BYTE $0x1e; BYTE $0x40; BYTE $0x52; BYTE $0xcb // add Z28*Z27 to Z25
+	ADDQ R15, AX
+	ADDQ R15, BX
+	ADDQ R14, SI
+	DECQ CX
+	JNZ loop
+	ADDQ $run__size, R11
+	DECQ DX
+	JNZ next
+
+done:
+	CMPB tile_clip(DI), $0
+	JE write
+	VBROADCASTSS tile_lo(DI), Z28
+	VMAXPS Z0, Z28, Z0
+	VMAXPS Z1, Z28, Z1
+	VMAXPS Z2, Z28, Z2
+	VMAXPS Z3, Z28, Z3
+	VMAXPS Z4, Z28, Z4
+	VMAXPS Z5, Z28, Z5
+	VMAXPS Z6, Z28, Z6
+	VMAXPS Z7, Z28, Z7
+	VMAXPS Z8, Z28, Z8
+	VMAXPS Z9, Z28, Z9
+	VMAXPS Z10, Z28, Z10
+	VMAXPS Z11, Z28, Z11
+	VMAXPS Z12, Z28, Z12
+	VMAXPS Z13, Z28, Z13
+	VMAXPS Z14, Z28, Z14
+	VMAXPS Z15, Z28, Z15
+	VMAXPS Z16, Z28, Z16
+	VMAXPS Z17, Z28, Z17
+	VMAXPS Z18, Z28, Z18
+	VMAXPS Z19, Z28, Z19
+	VMAXPS Z20, Z28, Z20
+	VMAXPS Z21, Z28, Z21
+	VMAXPS Z22, Z28, Z22
+	VMAXPS Z23, Z28, Z23
+	VMAXPS Z24, Z28, Z24
+	VMAXPS Z25, Z28, Z25
+	VBROADCASTSS tile_hi(DI), Z28
+	VMINPS Z0, Z28, Z0
+	VMINPS Z1, Z28, Z1
+	VMINPS Z2, Z28, Z2
+	VMINPS Z3, Z28, Z3
+	VMINPS Z4, Z28, Z4
+	VMINPS Z5, Z28, Z5
+	VMINPS Z6, Z28, Z6
+	VMINPS Z7, Z28, Z7
+	VMINPS Z8, Z28, Z8
+	VMINPS Z9, Z28, Z9
+	VMINPS Z10, Z28, Z10
+	VMINPS Z11, Z28, Z11
+	VMINPS Z12, Z28, Z12
+	VMINPS Z13, Z28, Z13
+	VMINPS Z14, Z28, Z14
+	VMINPS Z15, Z28, Z15
+	VMINPS Z16, Z28, Z16
+	VMINPS Z17, Z28, Z17
+	VMINPS Z18, Z28, Z18
+	VMINPS Z19, Z28, Z19
+	VMINPS Z20, Z28, Z20
+	VMINPS Z21, Z28, Z21
+	VMINPS Z22, Z28, Z22
+	VMINPS Z23, Z28, Z23
+	VMINPS Z24, Z28, Z24
+	VMINPS Z25, Z28, Z25
+
+write:
+	MOVQ tile_half(DI), AX
+	TESTQ AX, AX
+	JNZ narrow
+	VMOVUPS Z0, 0(R12)
+	VMOVUPS Z1, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z2, 0(R12)
+	VMOVUPS Z3, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z4, 0(R12)
+	VMOVUPS Z5, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z6, 0(R12)
+	VMOVUPS Z7, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z8, 0(R12)
+	VMOVUPS Z9, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z10, 0(R12)
+	VMOVUPS Z11, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z12, 0(R12)
+	VMOVUPS Z13, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z14, 0(R12)
+	VMOVUPS Z15, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z16, 0(R12)
+	VMOVUPS Z17, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z18, 0(R12)
+	VMOVUPS Z19, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z20, 0(R12)
+	VMOVUPS Z21, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z22, 0(R12)
+	VMOVUPS Z23, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z24, 0(R12)
+	VMOVUPS Z25, K1, 64(R12)
+	VZEROUPPER
+	RET
+
+narrow:
+	SHRQ $1, R13
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // Z0 to bfloat16 in Y0
+	VMOVDQU16 Y0, 0(AX)
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // Z1 to bfloat16 in Y1
+	VMOVDQU16 Y1, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xd2 // Z2 to bfloat16 in Y2
+	VMOVDQU16 Y2, 0(AX)
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xdb // Z3 to bfloat16 in Y3
+	VMOVDQU16 Y3, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xe4 // Z4 to bfloat16 in Y4
+	VMOVDQU16 Y4, 0(AX)
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xed // Z5 to bfloat16 in Y5
+	VMOVDQU16 Y5, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xf6 // Z6 to bfloat16 in Y6
+	VMOVDQU16 Y6, 0(AX)
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xff // Z7 to bfloat16 in Y7
+	VMOVDQU16 Y7, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // Z8 to bfloat16 in Y8
+	VMOVDQU16 Y8, 0(AX)
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // Z9 to bfloat16 in Y9
+	VMOVDQU16 Y9, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xd2 // Z10 to bfloat16 in Y10
+	VMOVDQU16 Y10, 0(AX)
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xdb // Z11 to bfloat16 in Y11
+	VMOVDQU16 Y11, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xe4 // Z12 to bfloat16 in Y12
+	VMOVDQU16 Y12, 0(AX)
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xed // Z13 to bfloat16 in Y13
+	VMOVDQU16 Y13, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xf6 // Z14 to bfloat16 in Y14
+	VMOVDQU16 Y14, 0(AX)
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xff // Z15 to bfloat16 in Y15
+	VMOVDQU16 Y15, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xa2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // Z16 to bfloat16 in Y16
+	VMOVDQU16 Y16, 0(AX)
+	BYTE $0x62; BYTE $0xa2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // Z17 to bfloat16 in Y17
+	VMOVDQU16 Y17, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xa2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xd2 // Z18 to bfloat16 in Y18
+	VMOVDQU16 Y18, 0(AX)
+	BYTE $0x62; BYTE $0xa2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xdb // Z19 to bfloat16 in Y19
+	VMOVDQU16 Y19, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xa2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xe4 // Z20 to bfloat16 in Y20
+	VMOVDQU16 Y20, 0(AX)
+	BYTE $0x62; BYTE $0xa2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xed // Z21 to bfloat16 in Y21
+	VMOVDQU16 Y21, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xa2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xf6 // Z22 to bfloat16 in Y22
+	VMOVDQU16 Y22, 0(AX)
+	BYTE $0x62; BYTE $0xa2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xff // Z23 to bfloat16 in Y23
+	VMOVDQU16 Y23, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0x02; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // Z24 to bfloat16 in Y24
+	VMOVDQU16 Y24, 0(AX)
+	BYTE $0x62; BYTE $0x02; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // Z25 to bfloat16 in Y25
+	VMOVDQU16 Y25, K1, 32(AX)
+	VZEROUPPER
+	RET
+
+// func tile14x1Half(t *tile)
+TEXT ·tile14x1Half(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), DI
+	MOVQ tile_mask(DI), AX
+	VMOVDQU32 (AX), Z14
+	VPMOVD2M Z14, K1
+	MOVQ tile_c(DI), R12
+	MOVQ tile_cRow(DI), R13
+	SHLQ $2, R13
+	CMPB tile_accumulate(DI), $0
+	JNE old
+	MOVQ tile_bias(DI), AX
+	TESTQ AX, AX
+	JNZ bias
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	JMP start
+
+bias:
+	VMOVUPS.Z 0(AX), K1, Z0
+	VMOVAPS Z0, Z1
+	VMOVAPS Z0, Z2
+	VMOVAPS Z0, Z3
+	VMOVAPS Z0, Z4
+	VMOVAPS Z0, Z5
+	VMOVAPS Z0, Z6
+	VMOVAPS Z0, Z7
+	VMOVAPS Z0, Z8
+	VMOVAPS Z0, Z9
+	VMOVAPS Z0, Z10
+	VMOVAPS Z0, Z11
+	VMOVAPS Z0, Z12
+	VMOVAPS Z0, Z13
+	JMP start
+
+old:
+	MOVQ R12, AX
+	VMOVUPS.Z 0(AX), K1, Z0
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z1
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z2
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z3
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z4
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z5
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z6
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z7
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z8
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z9
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z10
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z11
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z12
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z13
+
+start:
+	MOVQ tile_runs(DI), R11
+	MOVQ tile_runs+8(DI), DX
+	TESTQ DX, DX
+	JZ done
+	CMPQ tile_steps(DI), $0
+	JE done
+	MOVQ tile_aRow(DI), R8
+	SHLQ $2, R8
+	LEAQ (R8)(R8*2), R9
+	LEAQ (R8)(R8*4), R10
+	MOVQ tile_aStep(DI), R15
+	SHLQ $2, R15
+	MOVQ tile_bStep(DI), R14
+	SHLQ $2, R14
+
+next:
+	MOVQ run_a(R11), AX
+	SHLQ $2, AX
+	ADDQ tile_a(DI), AX
+	MOVQ run_b(R11), SI
+	SHLQ $2, SI
+	ADDQ tile_b(DI), SI
+	LEAQ (R9)(R8*4), BX
+	ADDQ AX, BX
+	MOVQ tile_steps(DI), CX
+
+	PCALIGN $32
+loop:
+	VMOVUPS 0(SI), Z14
+	VBROADCASTSS (AX), Z15
+	BYTE $0x62; BYTE $0xd2; BYTE $0x06; BYTE $0x48; BYTE $0x52; BYTE $0xc6 // add Z15*Z14 to Z0
+	VBROADCASTSS (AX)(R8*1), Z16
+	BYTE $0x62; BYTE $0xd2; BYTE $0x7e; BYTE $0x40; BYTE $0x52; BYTE $0xce // add Z16*Z14 to Z1
+	VBROADCASTSS (AX)(R8*2), Z15
+	BYTE $0x62; BYTE $0xd2; BYTE $0x06; BYTE $0x48; BYTE $0x52; BYTE $0xd6 // add Z15*Z14 to Z2
+	VBROADCASTSS (AX)(R9*1), Z16
+	BYTE $0x62; BYTE $0xd2; BYTE $0x7e; BYTE $0x40; BYTE $0x52; BYTE $0xde // add Z16*Z14 to Z3
+	VBROADCASTSS (AX)(R8*4), Z15
+	BYTE $0x62; BYTE $0xd2; BYTE $0x06; BYTE $0x48; BYTE $0x52; BYTE $0xe6 // add Z15*Z14 to Z4
+	VBROADCASTSS (AX)(R10*1), Z16
+	BYTE $0x62; BYTE $0xd2; BYTE $0x7e; BYTE $0x40; BYTE $0x52; BYTE $0xee // add Z16*Z14 to Z5
+	VBROADCASTSS (AX)(R9*2), Z15
+	BYTE $0x62; BYTE $0xd2; BYTE $0x06; BYTE $0x48; BYTE $0x52; BYTE $0xf6 // add Z15*Z14 to Z6
+	VBROADCASTSS (BX), Z16
+	BYTE $0x62; BYTE $0xd2; BYTE $0x7e; BYTE $0x40; BYTE $0x52; BYTE $0xfe // add Z16*Z14 to Z7
+	VBROADCASTSS (BX)(R8*1), Z15
+	BYTE $0x62; BYTE $0x52; BYTE $0x06; BYTE $0x48; BYTE $0x52; BYTE $0xc6 // add Z15*Z14 to Z8
+	VBROADCASTSS (BX)(R8*2), Z16
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x40; BYTE $0x52; BYTE $0xce // add Z16*Z14 to Z9
+	VBROADCASTSS (BX)(R9*1), Z15
+	BYTE $0x62; BYTE $0x52; BYTE $0x06; BYTE $0x48; BYTE $0x52; BYTE $0xd6 // add Z15*Z14 to Z10
+	VBROADCASTSS (BX)(R8*4), Z16
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x40; BYTE $0x52; BYTE $0xde // add Z16*Z14 to Z11
+	VBROADCASTSS (BX)(R10*1), Z15
+	BYTE $0x62; BYTE $0x52; BYTE $0x06; BYTE $0x48; BYTE $0x52; BYTE $0xe6 // add Z15*Z14 to Z12
+	VBROADCASTSS (BX)(R9*2), Z16
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x40; BYTE $0x52; BYTE $0xee // add Z16*Z14 to Z13
+	ADDQ R15, AX
+	ADDQ R15, BX
+	ADDQ R14, SI
+	DECQ CX
+	JNZ loop
+	ADDQ $run__size, R11
+	DECQ DX
+	JNZ next
+
+done:
+	CMPB tile_clip(DI), $0
+	JE write
+	VBROADCASTSS tile_lo(DI), Z15
+	VMAXPS Z0, Z15, Z0
+	VMAXPS Z1, Z15, Z1
+	VMAXPS Z2, Z15, Z2
+	VMAXPS Z3, Z15, Z3
+	VMAXPS Z4, Z15, Z4
+	VMAXPS Z5, Z15, Z5
+	VMAXPS Z6, Z15, Z6
+	VMAXPS Z7, Z15, Z7
+	VMAXPS Z8, Z15, Z8
+	VMAXPS Z9, Z15, Z9
+	VMAXPS Z10, Z15, Z10
+	VMAXPS Z11, Z15, Z11
+	VMAXPS Z12, Z15, Z12
+	VMAXPS Z13, Z15, Z13
+	VBROADCASTSS tile_hi(DI), Z15
+	VMINPS Z0, Z15, Z0
+	VMINPS Z1, Z15, Z1
+	VMINPS Z2, Z15, Z2
+	VMINPS Z3, Z15, Z3
+	VMINPS Z4, Z15, Z4
+	VMINPS Z5, Z15, Z5
+	VMINPS Z6, Z15, Z6
+	VMINPS Z7, Z15, Z7
+	VMINPS Z8, Z15, Z8
+	VMINPS Z9, Z15, Z9
+	VMINPS Z10, Z15, Z10
+	VMINPS Z11, Z15, Z11
+	VMINPS Z12, Z15, Z12
+	VMINPS Z13, Z15, Z13
+
+write:
+	MOVQ tile_half(DI), AX
+	TESTQ AX, AX
+	JNZ narrow
+	VMOVUPS Z0, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z1, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z2, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z3, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z4, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z5, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z6, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z7, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z8, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z9, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z10, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z11, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z12, K1, 0(R12)
+	ADDQ R13, R12
+	VMOVUPS Z13, K1, 0(R12)
+	VZEROUPPER
+	RET
+
+narrow:
+	SHRQ $1, R13
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // Z0 to bfloat16 in Y0
+	VMOVDQU16 Y0, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // Z1 to bfloat16 in Y1
+	VMOVDQU16 Y1, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xd2 // Z2 to bfloat16 in Y2
+	VMOVDQU16 Y2, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xdb // Z3 to bfloat16 in Y3
+	VMOVDQU16 Y3, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xe4 // Z4 to bfloat16 in Y4
+	VMOVDQU16 Y4, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xed // Z5 to bfloat16 in Y5
+	VMOVDQU16 Y5, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xf6 // Z6 to bfloat16 in Y6
+	VMOVDQU16 Y6, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xff // Z7 to bfloat16 in Y7
+	VMOVDQU16 Y7, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // Z8 to bfloat16 in Y8
+	VMOVDQU16 Y8, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // Z9 to bfloat16 in Y9
+	VMOVDQU16 Y9, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xd2 // Z10 to bfloat16 in Y10
+	VMOVDQU16 Y10, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xdb // Z11 to bfloat16 in Y11
+	VMOVDQU16 Y11, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xe4 // Z12 to bfloat16 in Y12
+	VMOVDQU16 Y12, K1, 0(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xed // Z13 to bfloat16 in Y13
+	VMOVDQU16 Y13, K1, 0(AX)
+	VZEROUPPER
+	RET
+
+// func tile14x2Half(t *tile)
+TEXT ·tile14x2Half(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), DI
+	MOVQ tile_mask(DI), AX
+	VMOVDQU32 (AX), Z28
+	VPMOVD2M Z28, K1
+	MOVQ tile_c(DI), R12
+	MOVQ tile_cRow(DI), R13
+	SHLQ $2, R13
+	CMPB tile_accumulate(DI), $0
+	JNE old
+	MOVQ tile_bias(DI), AX
+	TESTQ AX, AX
+	JNZ bias
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+	VPXORD Z24, Z24, Z24
+	VPXORD Z25, Z25, Z25
+	VPXORD Z26, Z26, Z26
+	VPXORD Z27, Z27, Z27
+	JMP start
+
+bias:
+	VMOVUPS 0(AX), Z0
+	VMOVUPS.Z 64(AX), K1, Z1
+	VMOVAPS Z0, Z2
+	VMOVAPS Z1, Z3
+	VMOVAPS Z0, Z4
+	VMOVAPS Z1, Z5
+	VMOVAPS Z0, Z6
+	VMOVAPS Z1, Z7
+	VMOVAPS Z0, Z8
+	VMOVAPS Z1, Z9
+	VMOVAPS Z0, Z10
+	VMOVAPS Z1, Z11
+	VMOVAPS Z0, Z12
+	VMOVAPS Z1, Z13
+	VMOVAPS Z0, Z14
+	VMOVAPS Z1, Z15
+	VMOVAPS Z0, Z16
+	VMOVAPS Z1, Z17
+	VMOVAPS Z0, Z18
+	VMOVAPS Z1, Z19
+	VMOVAPS Z0, Z20
+	VMOVAPS Z1, Z21
+	VMOVAPS Z0, Z22
+	VMOVAPS Z1, Z23
+	VMOVAPS Z0, Z24
+	VMOVAPS Z1, Z25
+	VMOVAPS Z0, Z26
+	VMOVAPS Z1, Z27
+	JMP start
+
+old:
+	MOVQ R12, AX
+	VMOVUPS 0(AX), Z0
+	VMOVUPS.Z 64(AX), K1, Z1
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z2
+	VMOVUPS.Z 64(AX), K1, Z3
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z4
+	VMOVUPS.Z 64(AX), K1, Z5
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z6
+	VMOVUPS.Z 64(AX), K1, Z7
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z8
+	VMOVUPS.Z 64(AX), K1, Z9
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z10
+	VMOVUPS.Z 64(AX), K1, Z11
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z12
+	VMOVUPS.Z 64(AX), K1, Z13
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z14
+	VMOVUPS.Z 64(AX), K1, Z15
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z16
+	VMOVUPS.Z 64(AX), K1, Z17
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z18
+	VMOVUPS.Z 64(AX), K1, Z19
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z20
+	VMOVUPS.Z 64(AX), K1, Z21
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z22
+	VMOVUPS.Z 64(AX), K1, Z23
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z24
+	VMOVUPS.Z 64(AX), K1, Z25
+	ADDQ R13, AX
+	VMOVUPS 0(AX), Z26
+	VMOVUPS.Z 64(AX), K1, Z27
+
+start:
+	MOVQ tile_runs(DI), R11
+	MOVQ tile_runs+8(DI), DX
+	TESTQ DX, DX
+	JZ done
+	CMPQ tile_steps(DI), $0
+	JE done
+	MOVQ tile_aRow(DI), R8
+	SHLQ $2, R8
+	LEAQ (R8)(R8*2), R9
+	LEAQ (R8)(R8*4), R10
+	MOVQ tile_aStep(DI), R15
+	SHLQ $2, R15
+	MOVQ tile_bStep(DI), R14
+	SHLQ $2, R14
+
+next:
+	MOVQ run_a(R11), AX
+	SHLQ $2, AX
+	ADDQ tile_a(DI), AX
+	MOVQ run_b(R11), SI
+	SHLQ $2, SI
+	ADDQ tile_b(DI), SI
+	LEAQ (R9)(R8*4), BX
+	ADDQ AX, BX
+	MOVQ tile_steps(DI), CX
+
+	PCALIGN $32
+loop:
+	VMOVUPS 0(SI), Z28
+	VMOVUPS 64(SI), Z29
+	VBROADCASTSS (AX), Z30
+	BYTE $0x62; BYTE $0x92; BYTE $0x0e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // add Z30*Z28 to Z0
+	BYTE $0x62; BYTE $0x92; BYTE $0x0e; BYTE $0x40; BYTE $0x52; BYTE $0xcd // add Z30*Z29 to Z1
+	VBROADCASTSS (AX)(R8*1), Z31
+	BYTE $0x62; BYTE $0x92; BYTE $0x06; BYTE $0x40; BYTE $0x52; BYTE $0xd4 // add Z31*Z28 to Z2
+	BYTE $0x62; BYTE $0x92; BYTE $0x06; BYTE $0x40; BYTE $0x52; BYTE $0xdd // add Z31*Z29 to Z3
+	VBROADCASTSS (AX)(R8*2), Z30
+	BYTE $0x62; BYTE $0x92; BYTE $0x0e; BYTE $0x40; BYTE $0x52; BYTE $0xe4 // add Z30*Z28 to Z4
+	BYTE $0x62; BYTE $0x92; BYTE $0x0e; BYTE $0x40; BYTE $0x52; BYTE $0xed // add Z30*Z29 to Z5
+	VBROADCASTSS (AX)(R9*1), Z31
+	BYTE $0x62; BYTE $0x92; BYTE $0x06; BYTE $0x40; BYTE $0x52; BYTE $0xf4 // add Z31*Z28 to Z6
+	BYTE $0x62; BYTE $0x92; BYTE $0x06; BYTE $0x40; BYTE $0x52; BYTE $0xfd // add Z31*Z29 to Z7
+	VBROADCASTSS (AX)(R8*4), Z30
+	BYTE $0x62; BYTE $0x12; BYTE $0x0e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // add Z30*Z28 to Z8
+	BYTE $0x62; BYTE $0x12; BYTE $0x0e; BYTE $0x40; BYTE $0x52; BYTE $0xcd // add Z30*Z29 to Z9
+	VBROADCASTSS (AX)(R10*1), Z31
+	BYTE $0x62; BYTE $0x12; BYTE $0x06; BYTE $0x40; BYTE $0x52; BYTE $0xd4 // add Z31*Z28 to Z10
+	BYTE $0x62; BYTE $0x12; BYTE $0x06; BYTE $0x40; BYTE $0x52; BYTE $0xdd // add Z31*Z29 to Z11
+	VBROADCASTSS (AX)(R9*2), Z30
+	BYTE $0x62; BYTE $0x12; BYTE $0x0e; BYTE $0x40; BYTE $0x52; BYTE $0xe4 // add Z30*Z28 to Z12
+	BYTE $0x62; BYTE $0x12; BYTE $0x0e; BYTE $0x40; BYTE $0x52; BYTE $0xed // add Z30*Z29 to Z13
+	VBROADCASTSS (BX), Z31
+	BYTE $0x62; BYTE $0x12; BYTE $0x06; BYTE $0x40; BYTE $0x52; BYTE $0xf4 // add Z31*Z28 to Z14
+	BYTE $0x62; BYTE $0x12; BYTE $0x06; BYTE $0x40; BYTE $0x52; BYTE $0xfd // add Z31*Z29 to Z15
+	VBROADCASTSS (BX)(R8*1), Z30
+	BYTE $0x62; BYTE $0x82; BYTE $0x0e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // add Z30*Z28 to Z16
+	BYTE $0x62; BYTE $0x82; BYTE $0x0e; BYTE $0x40; BYTE $0x52; BYTE $0xcd // add Z30*Z29 to Z17
+	VBROADCASTSS (BX)(R8*2), Z31
+	BYTE $0x62; BYTE $0x82; BYTE $0x06; BYTE $0x40; BYTE $0x52; BYTE $0xd4 // add Z31*Z28 to Z18
+	BYTE $0x62; BYTE $0x82; BYTE $0x06; BYTE $0x40; BYTE $0x52; BYTE $0xdd // add Z31*Z29 to Z19
+	VBROADCASTSS (BX)(R9*1), Z30
+	BYTE $0x62; BYTE $0x82; BYTE $0x0e; BYTE $0x40; BYTE $0x52; BYTE $0xe4 // add Z30*Z28 to Z20
+	BYTE $0x62; BYTE $0x82; BYTE $0x0e; BYTE $0x40; BYTE $0x52; BYTE $0xed // add Z30*Z29 to Z21
+	VBROADCASTSS (BX)(R8*4), Z31
+	BYTE $0x62; BYTE $0x82; BYTE $0x06; BYTE $0x40; BYTE $0x52; BYTE $0xf4 // add Z31*Z28 to Z22
+	BYTE $0x62; BYTE $0x82; BYTE $0x06; BYTE $0x40; BYTE $0x52; BYTE $0xfd // add Z31*Z29 to Z23
+	VBROADCASTSS (BX)(R10*1), Z30
+	BYTE $0x62; BYTE $0x02; BYTE $0x0e; BYTE $0x40; BYTE $0x52; BYTE $0xc4 // add Z30*Z28 to Z24
+	BYTE $0x62; BYTE $0x02; BYTE $0x0e; BYTE $0x40; BYTE $0x52; BYTE $0xcd // add Z30*Z29 to Z25
+	VBROADCASTSS (BX)(R9*2), Z31
+	BYTE $0x62; BYTE $0x02; BYTE $0x06; BYTE $0x40; BYTE $0x52; BYTE $0xd4 // add Z31*Z28 to Z26
+	BYTE $0x62; BYTE $0x02; BYTE $0x06; BYTE $0x40; BYTE $0x52; BYTE $0xdd // add Z31*Z29 to Z27
+	ADDQ R15, AX
+	ADDQ R15, BX
+	ADDQ R14, SI
+	DECQ CX
+	JNZ loop
+	ADDQ $run__size, R11
+	DECQ DX
+	JNZ next
+
+done:
+	CMPB tile_clip(DI), $0
+	JE write
+	VBROADCASTSS tile_lo(DI), Z30
+	VMAXPS Z0, Z30, Z0
+	VMAXPS Z1, Z30, Z1
+	VMAXPS Z2, Z30, Z2
+	VMAXPS Z3, Z30, Z3
+	VMAXPS Z4, Z30, Z4
+	VMAXPS Z5, Z30, Z5
+	VMAXPS Z6, Z30, Z6
+	VMAXPS Z7, Z30, Z7
+	VMAXPS Z8, Z30, Z8
+	VMAXPS Z9, Z30, Z9
+	VMAXPS Z10, Z30, Z10
+	VMAXPS Z11, Z30, Z11
+	VMAXPS Z12, Z30, Z12
+	VMAXPS Z13, Z30, Z13
+	VMAXPS Z14, Z30, Z14
+	VMAXPS Z15, Z30, Z15
+	VMAXPS Z16, Z30, Z16
+	VMAXPS Z17, Z30, Z17
+	VMAXPS Z18, Z30, Z18
+	VMAXPS Z19, Z30, Z19
+	VMAXPS Z20, Z30, Z20
+	VMAXPS Z21, Z30, Z21
+	VMAXPS Z22, Z30, Z22
+	VMAXPS Z23, Z30, Z23
+	VMAXPS Z24, Z30, Z24
+	VMAXPS Z25, Z30, Z25
+	VMAXPS Z26, Z30, Z26
+	VMAXPS Z27, Z30, Z27
+	VBROADCASTSS tile_hi(DI), Z30
+	VMINPS Z0, Z30, Z0
+	VMINPS Z1, Z30, Z1
+	VMINPS Z2, Z30, Z2
+	VMINPS Z3, Z30, Z3
+	VMINPS Z4, Z30, Z4
+	VMINPS Z5, Z30, Z5
+	VMINPS Z6, Z30, Z6
+	VMINPS Z7, Z30, Z7
+	VMINPS Z8, Z30, Z8
+	VMINPS Z9, Z30, Z9
+	VMINPS Z10, Z30, Z10
+	VMINPS Z11, Z30, Z11
+	VMINPS Z12, Z30, Z12
+	VMINPS Z13, Z30, Z13
+	VMINPS Z14, Z30, Z14
+	VMINPS Z15, Z30, Z15
+	VMINPS Z16, Z30, Z16
+	VMINPS Z17, Z30, Z17
+	VMINPS Z18, Z30, Z18
+	VMINPS Z19, Z30, Z19
+	VMINPS Z20, Z30, Z20
+	VMINPS Z21, Z30, Z21
+	VMINPS Z22, Z30, Z22
+	VMINPS Z23, Z30, Z23
+	VMINPS Z24, Z30, Z24
+	VMINPS Z25, Z30, Z25
+	VMINPS Z26, Z30, Z26
+	VMINPS Z27, Z30, Z27
+
+write:
+	MOVQ tile_half(DI), AX
+	TESTQ AX, AX
+	JNZ narrow
+	VMOVUPS Z0, 0(R12)
+	VMOVUPS Z1, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z2, 0(R12)
+	VMOVUPS Z3, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z4, 0(R12)
+	VMOVUPS Z5, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z6, 0(R12)
+	VMOVUPS Z7, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z8, 0(R12)
+	VMOVUPS Z9, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z10, 0(R12)
+	VMOVUPS Z11, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z12, 0(R12)
+	VMOVUPS Z13, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z14, 0(R12)
+	VMOVUPS Z15, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z16, 0(R12)
+	VMOVUPS Z17, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z18, 0(R12)
+	VMOVUPS Z19, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z20, 0(R12)
+	VMOVUPS Z21, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z22, 0(R12)
+	VMOVUPS Z23, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z24, 0(R12)
+	VMOVUPS Z25, K1, 64(R12)
+	ADDQ R13, R12
+	VMOVUPS Z26, 0(R12)
+	VMOVUPS Z27, K1, 64(R12)
+	VZEROUPPER
+	RET
+
+narrow:
+	SHRQ $1, R13
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // Z0 to bfloat16 in Y0
+	VMOVDQU16 Y0, 0(AX)
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // Z1 to bfloat16 in Y1
+	VMOVDQU16 Y1, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xd2 // Z2 to bfloat16 in Y2
+	VMOVDQU16 Y2, 0(AX)
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xdb // Z3 to bfloat16 in Y3
+	VMOVDQU16 Y3, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xe4 // Z4 to bfloat16 in Y4
+	VMOVDQU16 Y4, 0(AX)
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xed // Z5 to bfloat16 in Y5
+	VMOVDQU16 Y5, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xf6 // Z6 to bfloat16 in Y6
+	VMOVDQU16 Y6, 0(AX)
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xff // Z7 to bfloat16 in Y7
+	VMOVDQU16 Y7, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // Z8 to bfloat16 in Y8
+	VMOVDQU16 Y8, 0(AX)
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // Z9 to bfloat16 in Y9
+	VMOVDQU16 Y9, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xd2 // Z10 to bfloat16 in Y10
+	VMOVDQU16 Y10, 0(AX)
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xdb // Z11 to bfloat16 in Y11
+	VMOVDQU16 Y11, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xe4 // Z12 to bfloat16 in Y12
+	VMOVDQU16 Y12, 0(AX)
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xed // Z13 to bfloat16 in Y13
+	VMOVDQU16 Y13, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xf6 // Z14 to bfloat16 in Y14
+	VMOVDQU16 Y14, 0(AX)
+	BYTE $0x62; BYTE $0x52; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xff // Z15 to bfloat16 in Y15
+	VMOVDQU16 Y15, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xa2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // Z16 to bfloat16 in Y16
+	VMOVDQU16 Y16, 0(AX)
+	BYTE $0x62; BYTE $0xa2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // Z17 to bfloat16 in Y17
+	VMOVDQU16 Y17, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xa2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xd2 // Z18 to bfloat16 in Y18
+	VMOVDQU16 Y18, 0(AX)
+	BYTE $0x62; BYTE $0xa2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xdb // Z19 to bfloat16 in Y19
+	VMOVDQU16 Y19, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xa2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xe4 // Z20 to bfloat16 in Y20
+	VMOVDQU16 Y20, 0(AX)
+	BYTE $0x62; BYTE $0xa2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xed // Z21 to bfloat16 in Y21
+	VMOVDQU16 Y21, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0xa2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xf6 // Z22 to bfloat16 in Y22
+	VMOVDQU16 Y22, 0(AX)
+	BYTE $0x62; BYTE $0xa2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xff // Z23 to bfloat16 in Y23
+	VMOVDQU16 Y23, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0x02; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // Z24 to bfloat16 in Y24
+	VMOVDQU16 Y24, 0(AX)
+	BYTE $0x62; BYTE $0x02; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // Z25 to bfloat16 in Y25
+	VMOVDQU16 Y25, K1, 32(AX)
+	ADDQ R13, AX
+	BYTE $0x62; BYTE $0x02; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xd2 // Z26 to bfloat16 in Y26
+	VMOVDQU16 Y26, 0(AX)
+	BYTE $0x62; BYTE $0x02; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xdb // Z27 to bfloat16 in Y27
+	VMOVDQU16 Y27, K1, 32(AX)
+	VZEROUPPER
+	RET
+
 // func widenAVX512(dst *float32, x *uint16, n int)
 TEXT ·widenAVX512(SB), NOSPLIT, $0-24
 	MOVQ dst+0(FP), DI
@@ -150,5 +5909,38 @@ tail:
 	VMOVUPS Z0, K1, (DI)(AX*4)
 
 done:
+	VZEROUPPER
+	RET
+
+// func pairRowsAVX512(dst *float32, x *uint16, n, step, second, c int)
+TEXT ·pairRowsAVX512(SB), NOSPLIT, $0-48
+	MOVQ dst+0(FP), DI
+	MOVQ x+8(FP), SI
+	MOVQ n+16(FP), DX
+	MOVQ step+24(FP), R8
+	MOVQ second+32(FP), R9
+	MOVQ c+40(FP), CX
+	MOVQ $1, BX
+	SHLQ CX, BX
+	DECQ BX
+	KMOVW BX, K1
+	SHRQ $16, BX
+	KMOVW BX, K2
+
+loop:
+	VPMOVZXWD.Z (SI), K1, Z0
+	VPMOVZXWD.Z 32(SI), K2, Z1
+	VPMOVZXWD.Z (SI)(R9*1), K1, Z2
+	VPMOVZXWD.Z 32(SI)(R9*1), K2, Z3
+	VPSLLD $16, Z2, Z2
+	VPORD Z2, Z0, Z0
+	VMOVUPS Z0, 0(DI)
+	VPSLLD $16, Z3, Z3
+	VPORD Z3, Z1, Z1
+	VMOVUPS Z1, 64(DI)
+	ADDQ $128, DI
+	ADDQ R8, SI
+	DECQ DX
+	JNZ loop
 	VZEROUPPER
 	RET

@@ -60,6 +60,9 @@ type halfISA struct {
 	// pair and narrowPair put elements of a and b side by side into words.
 	pair       func(dst []float32, a, b []uint16)
 	narrowPair func(dst, a, b []float32)
+	// pairRows writes n rows of nr words: c elements of the pixels at x and
+	// second on, zeros after; the next row's pixels are step further.
+	pairRows func(dst []float32, x []uint16, n, step, second, c int)
 }
 
 // portable is plain Go.

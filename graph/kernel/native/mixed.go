@@ -6,6 +6,22 @@ import "github.com/graft-onnx/graft/graph/kernel"
 // multiply bfloat16 where the processor can; everything else computes in
 // float32 on widened copies.
 func (d *Device) mixed(p *program, m kernel.Mixed) error {
+	if d.isa.half != nil {
+		switch c := m.Desc.(type) {
+		case kernel.Conv:
+			if d.halfConv(p, c) {
+				return nil
+			}
+		case kernel.ConvBackwardData:
+			if d.halfConvBackwardData(p, c) {
+				return nil
+			}
+		case kernel.ConvBackwardFilter:
+			if d.halfConvBackwardFilter(p, c) {
+				return nil
+			}
+		}
+	}
 	for i, a := range p.args {
 		if a.DType == kernel.BFloat16 && m.Desc.Args()[i].DType == kernel.Float32 {
 			p.wide[i] = p.reserve(kernel.Len(a.Shape))

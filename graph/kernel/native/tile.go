@@ -10,9 +10,11 @@ import "github.com/graft-onnx/graft/graph/kernel"
 //
 // for k in [0, steps). All distances are in elements. init is the old c if
 // accumulate is set, else bias[j], else 0. Assembly reads the fields by name
-// and trusts them: whoever fills a tile answers for its bounds.
+// and trusts them: whoever fills a tile answers for its bounds. The micro-kernel
+// for bfloat16 has words in a and b (half.go); it alone knows half.
 type tile struct {
 	a, b, c    []float32
+	half       []uint16  // takes the result, narrowed, instead of c
 	bias       []float32 // one for every column, or nil
 	runs       []run
 	steps      int

@@ -91,6 +91,41 @@ func half(f *file) {
 		}
 		join(tail)
 	})
+	pairRows(f)
+}
+
+// pairRows emits the loop that packs pairs of pixels for the gradient by the
+// filter: n rows of 32 words, of c elements of two pixels that lie second bytes
+// apart and zeros after; the next row's pixels lie step bytes on.
+func pairRows(f *file) {
+	const params = "dst *float32, x *uint16, n, step, second, c int"
+	f.declare("pairRowsAVX512(%s)", params)
+	f.p("\n// func pairRowsAVX512(%s)", params)
+	f.p("TEXT ·pairRowsAVX512(SB), NOSPLIT, $0-48")
+	for i, s := range []struct{ p, r string }{{"dst", "DI"}, {"x", "SI"}, {"n", "DX"}, {"step", "R8"}, {"second", "R9"}, {"c", "CX"}} {
+		f.p("	MOVQ %s+%d(FP), %s", s.p, 8*i, s.r)
+	}
+	f.p("	MOVQ $1, BX")
+	f.p("	SHLQ CX, BX")
+	f.p("	DECQ BX")
+	f.p("	KMOVW BX, K1")
+	f.p("	SHRQ $16, BX")
+	f.p("	KMOVW BX, K2")
+	f.p("\nloop:")
+	for r, mem := range []string{"(SI)", "32(SI)", "(SI)(R9*1)", "32(SI)(R9*1)"} {
+		f.p("	VPMOVZXWD.Z %s, K%d, Z%d", mem, 1+r%2, r)
+	}
+	for r := range 2 {
+		f.p("	VPSLLD $16, Z%d, Z%d", 2+r, 2+r)
+		f.p("	VPORD Z%d, Z%d, Z%d", 2+r, r, r)
+		f.p("	VMOVUPS Z%d, %d(DI)", r, 64*r)
+	}
+	f.p("	ADDQ $128, DI")
+	f.p("	ADDQ R8, SI")
+	f.p("	DECQ DX")
+	f.p("	JNZ loop")
+	f.p("	VZEROUPPER")
+	f.p("	RET")
 }
 
 // vector emits a function of up to three pointers (in DI, SI, DX) and a length,

@@ -18,12 +18,16 @@ type vectors struct {
 	width  int    // float32 in a register
 	masked bool   // has mask registers and 32 vector registers
 	mr     int    // rows of the dense micro-kernel
+	half   bool   // which multiplies bfloat16
 }
 
 var sets = []vectors{
 	{name: "AVX2", reg: "Y", width: 8, mr: 6},
 	{name: "AVX512", reg: "Z", width: 16, masked: true, mr: 14},
 }
+
+// halfSet is for the dense micro-kernel on bfloat16 alone.
+var halfSet = vectors{name: "Half", reg: "Z", width: 16, masked: true, mr: 14, half: true}
 
 // file collects an assembly file and the Go declarations of its functions.
 type file struct {
@@ -58,13 +62,9 @@ func main() {
 func generate(dir string) error {
 	var tiles, maps, lines, halves file
 	for _, v := range sets {
-		for rows := 1; rows <= v.mr; rows++ {
-			for n := 1; n <= 2; n++ {
-				tile(&tiles, v, rows, n)
-			}
-		}
-		tileTable(&tiles, v)
+		tileSet(&tiles, v)
 	}
+	tileSet(&halves, halfSet)
 	for _, v := range sets {
 		elementwise(&maps, v)
 		wrappers(&maps, v)

@@ -4,7 +4,8 @@ import "fmt"
 
 // tile emits the dense micro-kernel for a number of rows and of vectors of
 // columns, of which the last is masked by tile.mask. Accumulators fill the
-// registers from 0; above them are the vectors of b and two broadcasts of a.
+// registers from 0; above them are the vectors of b and two broadcasts of a. A
+// half one multiplies pairs of bfloat16.
 func tile(f *file, v vectors, rows, n int) {
 	name := fmt.Sprintf("tile%dx%d%s", rows, n, v.name)
 	f.declare("%s(t *tile)", name)
@@ -132,7 +133,11 @@ func tile(f *file, v vectors, rows, n int) {
 		mem := [...]string{"(%s)", "(%s)(R8*1)", "(%s)(R8*2)", "(%s)(R9*1)", "(%s)(R8*4)", "(%s)(R10*1)", "(%s)(R9*2)"}[k]
 		f.p("	VBROADCASTSS "+mem+", %s", base, cast(i))
 		for j := range n {
-			f.p("	VFMADD231PS %s, %s, %s", bvec(j), cast(i), acc(i, j))
+			if v.half {
+				f.p("	%s // add %s*%s to %s", dot(i*n+j, rows*n+n+i%2, rows*n+j), cast(i), bvec(j), acc(i, j))
+			} else {
+				f.p("	VFMADD231PS %s, %s, %s", bvec(j), cast(i), acc(i, j))
+			}
 		}
 	}
 	f.p("	ADDQ R15, AX")
@@ -171,6 +176,11 @@ func tile(f *file, v vectors, rows, n int) {
 			}
 		}
 	}
+	if v.half {
+		f.p("	MOVQ tile_half(DI), AX")
+		f.p("	TESTQ AX, AX")
+		f.p("	JNZ narrow")
+	}
 	if v.masked {
 		rowsOut(func(acc, mem string) { f.p("	VMOVUPS %s, K1, %s", acc, mem) })
 	} else {
@@ -186,6 +196,36 @@ func tile(f *file, v vectors, rows, n int) {
 	}
 	f.p("	VZEROUPPER")
 	f.p("	RET")
+	if v.half {
+		f.p("\nnarrow:")
+		f.p("	SHRQ $1, R13")
+		for i := range rows {
+			for j := range n {
+				k, mem := i*n+j, fmt.Sprintf("%d(AX)", j*size/2)
+				f.p("	%s // Z%d to bfloat16 in Y%d", narrow(k, k), k, k)
+				if j == last {
+					f.p("	VMOVDQU16 Y%d, K1, %s", k, mem)
+				} else {
+					f.p("	VMOVDQU16 Y%d, %s", k, mem)
+				}
+			}
+			if i < rows-1 {
+				f.p("	ADDQ R13, AX")
+			}
+		}
+		f.p("	VZEROUPPER")
+		f.p("	RET")
+	}
+}
+
+// tileSet emits the micro-kernels of an instruction set and their table.
+func tileSet(f *file, v vectors) {
+	for rows := 1; rows <= v.mr; rows++ {
+		for n := 1; n <= 2; n++ {
+			tile(f, v, rows, n)
+		}
+	}
+	tileTable(f, v)
 }
 
 // tileTable declares the Go table of an instruction set's micro-kernels.
