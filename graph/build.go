@@ -206,6 +206,7 @@ func (b *builder) addNodes(rec *recorder) error {
 			}
 			src.Inputs = append(src.Inputs, in)
 		}
+		env.FixBN = b.spec.FixBN || slices.ContainsFunc(names, func(name string) bool { return b.network.frozen[name] })
 		build, _ := op.Lookup(node.GetDomain(), node.GetOpType())
 		made := len(b.graph.AllNodes())
 		out, err := build(src)

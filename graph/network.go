@@ -3,6 +3,7 @@ package graph
 import (
 	"container/list"
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 
@@ -135,8 +136,9 @@ type Network struct {
 	memory int // bytes that an arena may take
 
 	worth    worth
-	updater  Updater   // nil unless set
-	profiler *Profiler // nil unless runs are timed
+	updater  Updater         // nil unless set
+	frozen   map[string]bool // parameters that Freeze named
+	profiler *Profiler       // nil unless runs are timed
 }
 
 // unknownMemory limits an arena on machines that do not tell their memory.
@@ -182,6 +184,37 @@ func (n *Network) Parameter(name string) *Parameter { return n.byName[name] }
 // SetSeed sets the seed of the random operators (Dropout). Their numbers are
 // a function of the seed and the step given to Plan.SetStep.
 func (n *Network) SetSeed(seed uint64) { n.seed = seed }
+
+// Freeze excludes the parameters whose names begin with one of the prefixes from
+// training: Plans compute no gradients for them, nor what only these need, and
+// BatchNormalization with a frozen operand keeps to its stored statistics. It
+// comes before the first Plan. A prefix that no parameter has is an error.
+func (n *Network) Freeze(prefixes ...string) error {
+	n.frozen = map[string]bool{}
+	for _, prefix := range prefixes {
+		found := false
+		for _, p := range n.params {
+			if strings.HasPrefix(p.Name, prefix) {
+				p.Trainable, n.frozen[p.Name], found = false, true, true
+			}
+		}
+		if !found {
+			return fmt.Errorf("no parameter's name begins with %q; they begin with %q", prefix, n.firstNames())
+		}
+	}
+	return nil
+}
+
+// firstNames lists what the names of the parameters have before their first dot.
+func (n *Network) firstNames() []string {
+	var names []string
+	for _, p := range n.params {
+		name, _, _ := strings.Cut(p.Name, ".")
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
 
 // Value downloads a parameter, row-major in its ONNX shape.
 func (n *Network) Value(p *Parameter) ([]float32, error) { return load(n.dev, p.Value, p.Shape) }

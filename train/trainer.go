@@ -76,6 +76,9 @@ func NewTrainer(cfg *config.Config, m *onnx.Model, dev kernel.Device) (*Trainer,
 	if err != nil {
 		return nil, err
 	}
+	if err := freeze(net, m, cfg.Model.Frozen); err != nil {
+		return nil, err
+	}
 	net.SetSeed(uint64(cfg.Train.Seed))
 	opt, err := NewSGD(net, cfg.Train.Beta1, cfg.Train.WeightDecay)
 	if err != nil {
@@ -83,6 +86,27 @@ func NewTrainer(cfg *config.Config, m *onnx.Model, dev kernel.Device) (*Trainer,
 	}
 	net.SetUpdater(opt)
 	return &Trainer{Net: net, Optimizer: opt, cfg: cfg, model: m, loss: loss}, nil
+}
+
+// freeze takes the parameters of MODEL.frozen out of training.
+func freeze(net *graph.Network, m *onnx.Model, names []string) error {
+	prefixes := make([]string, len(names))
+	for i, name := range names {
+		switch name {
+		case "encoder":
+			name = models.EncoderPrefix
+		case "decoder":
+			name = models.DecoderPrefix
+		}
+		prefixes[i] = name
+	}
+	if err := net.Freeze(prefixes...); err != nil {
+		return fmt.Errorf("MODEL.frozen: %s: %w", modelName(m), err)
+	}
+	if !slices.ContainsFunc(net.Parameters(), func(p *graph.Parameter) bool { return p.Trainable }) {
+		return fmt.Errorf("MODEL.frozen: %q leaves no parameter to train", names)
+	}
+	return nil
 }
 
 func modelName(m *onnx.Model) string {

@@ -77,6 +77,10 @@ type Model struct {
 
 	// File is an .onnx model to train; arch_* and fc_dim are then unused.
 	File string `yaml:"file"`
+	// Frozen parameters are not trained: those whose names begin with one of
+	// these prefixes. "encoder" and "decoder" name these parts. Their batch
+	// normalisation uses and keeps its running statistics.
+	Frozen []string `yaml:"frozen"`
 	// Width divides the channels of the built-in networks: 1 full, 4 a quarter.
 	Width int `yaml:"width"`
 }
@@ -153,7 +157,7 @@ func Default() *Config {
 			Mean: []float64{0.485, 0.456, 0.406}, Std: []float64{0.229, 0.224, 0.225},
 			MaxPixels: 100_000_000, CacheMB: 512, ExifOrientation: "refuse", Augment: []Step{},
 		},
-		Model: Model{ArchEncoder: "resnet50dilated", ArchDecoder: "ppm_deepsup", FcDim: 2048, Width: 1},
+		Model: Model{ArchEncoder: "resnet50dilated", ArchDecoder: "ppm_deepsup", FcDim: 2048, Frozen: []string{}, Width: 1},
 		Train: Train{
 			BatchSizePerGPU: 2, NumEpoch: 20, StartEpoch: 0, EpochIters: 5000,
 			Optim: "SGD", LrEncoder: 0.02, LrDecoder: 0.02, LrPow: 0.9, Beta1: 0.9,

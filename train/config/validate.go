@@ -95,6 +95,10 @@ func (c *Config) Validate() error {
 		bad("MODEL.arch_decoder", "empty, and MODEL.file is too: name one of the two")
 	}
 
+	if slices.Contains(m.Frozen, "") {
+		bad("MODEL.frozen", "an empty prefix; name encoder, decoder or the beginnings of parameters' names")
+	}
+
 	t := &c.Train
 	within("TRAIN.batch_size_per_gpu", t.BatchSizePerGPU, 1, 4096)
 	within("TRAIN.num_epoch", t.NumEpoch, 1, 1<<20)
