@@ -26,6 +26,7 @@ import (
 // Files of a run folder beside the history's.
 const (
 	CheckpointFile  = "checkpoint.onnx"
+	BestFile        = "best.onnx" // the checkpoint with the best evaluation
 	ConfigFile      = "config.yaml"
 	EnvironmentFile = "environment.json"
 	ReportFile      = "report.html"
@@ -62,7 +63,15 @@ type Result struct {
 	Loss       float64          // of the last iteration
 	Evaluation *metric.Summary  // the last one, nil without a validation set
 	Checkpoint string           // file
+	Best       *Best            // nil without an evaluation
 	History    *history.History // all of it
+}
+
+// Best is the checkpoint whose evaluation has the largest mean IoU.
+type Best struct {
+	File      string  `json:"file"`
+	Iteration int     `json:"iteration"` // training iterations done
+	MeanIoU   float64 `json:"mean_iou"`
 }
 
 // Run trains as a configuration says, inside its run folder. When ctx ends it
@@ -126,6 +135,9 @@ func start(ctx context.Context, o Options) (*run, error) {
 		if r.val, err = data.Open(cfg, data.Val); err != nil {
 			return nil, err
 		}
+	}
+	if r.val == nil && r.Config.Train.Patience > 0 {
+		return nil, fmt.Errorf("TRAIN.patience %d counts evaluations, and there is no validation set", r.Config.Train.Patience)
 	}
 	if err := r.open(); err != nil {
 		return nil, err
@@ -228,7 +240,10 @@ func (r *run) compare(c *Checkpoint) error {
 
 func (r *run) loop(ctx context.Context) error {
 	if r.trainer.Iteration >= r.Config.MaxIters() {
-		return r.complete(ctx)
+		return r.complete(ctx, fmt.Sprintf("all %d iterations are done", r.Config.MaxIters()))
+	}
+	if line := r.exhausted(); line != "" {
+		return r.complete(ctx, line)
 	}
 	cfg, t := r.Config, r.trainer
 	t.Net.SetProfiler(r.Profiler)
@@ -270,8 +285,37 @@ func (r *run) loop(ctx context.Context) error {
 		if err := r.afterStep(ctx, meter); err != nil {
 			return err
 		}
+		if line := r.exhausted(); line != "" && t.Iteration < total {
+			meter.Printf("%s", line)
+			if err := r.save(); err != nil {
+				return err
+			}
+			break
+		}
 	}
+	return r.finish()
+}
+
+// exhausted tells that evaluations have not become better for too long, "" while
+// they may.
+func (r *run) exhausted() string {
+	best, since, _ := r.log.History().Best()
+	if n := r.Config.Train.Patience; n == 0 || since < n {
+		return ""
+	}
+	return fmt.Sprintf("stopped early after %d iterations: %d evaluations without a better mIoU than %.2f %% after %d iterations (TRAIN.patience)",
+		r.trainer.Iteration, since, 100*best.MeanIoU, best.Iteration)
+}
+
+// finish collects the result of a run that is done.
+func (r *run) finish() error {
 	r.result.History = r.log.History()
+	if best, _, ok := r.result.History.Best(); ok {
+		file := filepath.Join(r.Config.Dir, BestFile)
+		if _, err := os.Stat(file); err == nil {
+			r.result.Best = &Best{file, best.Iteration, best.MeanIoU}
+		}
+	}
 	return r.report()
 }
 
@@ -289,11 +333,11 @@ func staleStatistics(cfg *config.Config) string {
 
 // complete ends a run whose last step is in the checkpoint already: it may have
 // been stopped in the evaluation after it, or be resumed into another folder.
-func (r *run) complete(ctx context.Context) error {
+func (r *run) complete(ctx context.Context, why string) error {
 	total := r.Config.MaxIters()
 	meter := progress.New(r.Output, progress.Options{Label: "train", Total: total, Start: total, Every: r.Config.Train.DispIter})
 	defer meter.Done()
-	meter.Printf("all %d iterations are done; to train on, start a run of its own with MODEL.file %s", total, r.Resume)
+	meter.Printf("%s; to train on, start a run of its own with MODEL.file %s", why, r.Resume)
 	if err := r.save(); err != nil {
 		return err
 	}
@@ -305,8 +349,7 @@ func (r *run) complete(ctx context.Context) error {
 			return err
 		}
 	}
-	r.result.History = r.log.History()
-	return r.report()
+	return r.finish()
 }
 
 // afterStep evaluates and saves where the configuration says so.
@@ -361,14 +404,22 @@ func (r *run) evaluate(ctx context.Context, meter *progress.Meter) error {
 	if known := r.log.History().Evaluations; len(known) > 0 && known[len(known)-1].Iteration == done {
 		return nil // of the same weights
 	}
-	return r.log.AppendEvaluation(history.Evaluation{
+	if err := r.log.AppendEvaluation(history.Evaluation{
 		Iteration: done, Epoch: float64(done) / float64(r.Config.Train.EpochIters),
 		Accuracy: s.Accuracy, MeanIoU: s.MeanIoU, MeanIoUPresent: s.MeanIoUPresent, Seconds: time.Since(begin).Seconds(),
-	})
+	}); err != nil {
+		return err
+	}
+	if _, since, _ := r.log.History().Best(); since > 0 {
+		return nil
+	}
+	return r.saveTo(filepath.Join(r.Config.Dir, BestFile))
 }
 
 // save writes the history and then the checkpoint that refers to it.
-func (r *run) save() error {
+func (r *run) save() error { return r.saveTo(r.result.Checkpoint) }
+
+func (r *run) saveTo(path string) error {
 	if err := r.log.Sync(); err != nil {
 		return err
 	}
@@ -376,7 +427,7 @@ func (r *run) save() error {
 	if err != nil {
 		return err
 	}
-	return c.Save(r.result.Checkpoint)
+	return c.Save(path)
 }
 
 // report writes the HTML report of a finished run.

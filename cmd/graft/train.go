@@ -33,7 +33,7 @@ func (trainCommand) Help() string {
   graft train --cfg camvid.yaml --profile profile TRAIN.num_epoch 1 TRAIN.epoch_iters 20 DIR runs/profiled
 
 The run folder (DIR) gets config.yaml, environment.json, history.csv, history.json,
-checkpoint.onnx and report.html. Ctrl-C saves a checkpoint and stops.`
+checkpoint.onnx, best.onnx (by validation mIoU) and report.html. Ctrl-C saves a checkpoint and stops.`
 }
 
 func (c *trainCommand) Run(ctx context.Context, s streams, line commandLine) error {
@@ -74,12 +74,16 @@ type trainResult struct {
 	Iterations int             `json:"iterations"`
 	Loss       float64         `json:"loss"`
 	Evaluation *metric.Summary `json:"evaluation,omitempty"`
+	Best       *train.Best     `json:"best,omitempty"`
 }
 
 func (r *trainResult) write(w io.Writer) error {
 	fmt.Fprintf(w, "%s: %d iterations, last loss %.4f\n", r.Checkpoint, r.Iterations, r.Loss)
 	if e := r.Evaluation; e != nil {
 		fmt.Fprintf(w, "validation: mIoU %.2f %%, pixel accuracy %.2f %%\n", 100*e.MeanIoU, 100*e.Accuracy)
+	}
+	if b := r.Best; b != nil {
+		fmt.Fprintf(w, "best: %s, mIoU %.2f %% after %d iterations\n", b.File, 100*b.MeanIoU, b.Iteration)
 	}
 	_, err := fmt.Fprintf(w, "report: %s\n", r.Report)
 	return err
@@ -99,5 +103,5 @@ func runTraining(ctx context.Context, s streams, cfg *config.Config, d deviceFla
 	if err != nil {
 		return nil, err
 	}
-	return &trainResult{r.Checkpoint, filepath.Join(cfg.Dir, train.ReportFile), r.Iterations, r.Loss, r.Evaluation}, nil
+	return &trainResult{r.Checkpoint, filepath.Join(cfg.Dir, train.ReportFile), r.Iterations, r.Loss, r.Evaluation, r.Best}, nil
 }

@@ -115,6 +115,9 @@ type Train struct {
 	CheckpointIters int `yaml:"checkpoint_iters"`
 	// EvalEpochs: evaluation on the validation set every so many epochs; 0: only at the end.
 	EvalEpochs int `yaml:"eval_epochs"`
+	// Patience ends training after so many evaluations without a better mean
+	// IoU than the best; 0: never.
+	Patience int `yaml:"patience"`
 	// Prefetch is the number of batches made ahead.
 	Prefetch int `yaml:"prefetch"`
 	// Losses are added up, weighted, at every output of the network; none is

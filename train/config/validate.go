@@ -128,6 +128,10 @@ func (c *Config) Validate() error {
 	real("TRAIN.bn_momentum", t.BNMomentum, 0, 1)
 	within("TRAIN.checkpoint_iters", t.CheckpointIters, 0, 1<<30)
 	within("TRAIN.eval_epochs", t.EvalEpochs, 0, 1<<20)
+	within("TRAIN.patience", t.Patience, 0, 1<<20)
+	if t.Patience > 0 && t.EvalEpochs == 0 {
+		bad("TRAIN.patience", "%d counts evaluations, and TRAIN.eval_epochs 0 makes none before the end; set it to 1 or more", t.Patience)
+	}
 	within("TRAIN.prefetch", t.Prefetch, 0, 256)
 	for i := range t.Losses {
 		for _, fault := range t.Losses[i].faults(d.NumClass) {

@@ -55,6 +55,17 @@ func (h *History) Truncate(iteration int) {
 	h.Evaluations = slices.DeleteFunc(h.Evaluations, func(e Evaluation) bool { return e.Iteration > iteration })
 }
 
+// Best returns the evaluation with the largest mean IoU, the first of equals,
+// and how many came after it; ok is false before the first evaluation.
+func (h *History) Best() (best Evaluation, since int, ok bool) {
+	for i, e := range h.Evaluations {
+		if since++; i == 0 || e.MeanIoU > best.MeanIoU {
+			best, since = e, 0
+		}
+	}
+	return best, since, len(h.Evaluations) > 0
+}
+
 // column is one column of a CSV file: its name, and how it is written and
 // read. Floats are written with the shortest text that reads back the same.
 type column[T any] struct {
