@@ -26,6 +26,7 @@ func Alloc(bytes int) *Memory {
 		return &Memory{}
 	}
 	raw := make([]byte, bytes+Align)
+	advise(raw)
 	skip := 0
 	if r := int(uintptr(unsafe.Pointer(&raw[0])) % Align); r != 0 {
 		skip = Align - r

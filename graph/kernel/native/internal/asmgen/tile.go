@@ -48,6 +48,17 @@ func tile(f *file, v vectors, rows, n int) {
 	f.p("	SHLQ $2, R13")
 	f.p("	CMPB tile_accumulate(DI), $0")
 	f.p("	JNE old")
+	// The lines of c are fetched while the products are summed: a store that
+	// misses the cache would wait for them.
+	f.p("	MOVQ R12, AX")
+	for i := range rows {
+		for b := 0; b < n*size; b += 64 {
+			f.p("	PREFETCHT0 %d(AX)", b)
+		}
+		if i < rows-1 {
+			f.p("	ADDQ R13, AX")
+		}
+	}
 	f.p("	MOVQ tile_bias(DI), AX")
 	f.p("	TESTQ AX, AX")
 	f.p("	JNZ bias")
