@@ -22,6 +22,9 @@ var avx512 = &isa{
 		tilesAVX512[t.rows-1][n-1](t)
 	},
 	spread: spreadAVX512, maxBack: maxBackAVX512,
+	interleave: func(to, columns []float32, n, k, nr, stride int) {
+		interleaveBy(16, transposeAVX512, to, columns, n, k, nr, stride)
+	},
 	add: vecAddAVX512, sub: vecSubAVX512, div: vecDivAVX512, mul: vecMulAVX512, max: vecMaxAVX512, mulAdd: vecMulAddAVX512,
 	scale: vecScaleAVX512, axpy: vecAxpyAVX512, affine: vecAffineAVX512,
 	exp: vecExpAVX512, gate: vecGateAVX512, clamp: vecClampAVX512, above: vecAboveAVX512, inside: vecInsideAVX512,
@@ -94,6 +97,9 @@ var avx2 = &isa{
 		tilesAVX2[t.rows-1][n-1](t)
 	},
 	spread: spreadAVX2, maxBack: maxBackAVX2,
+	interleave: func(to, columns []float32, n, k, nr, stride int) {
+		interleaveBy(8, transposeAVX2, to, columns, n, k, nr, stride)
+	},
 	add: vecAddAVX2, sub: vecSubAVX2, div: vecDivAVX2, mul: vecMulAVX2, max: vecMaxAVX2, mulAdd: vecMulAddAVX2,
 	scale: vecScaleAVX2, axpy: vecAxpyAVX2, affine: vecAffineAVX2,
 	exp: vecExpAVX2, gate: vecGateAVX2, clamp: vecClampAVX2, above: vecAboveAVX2, inside: vecInsideAVX2,
@@ -136,4 +142,20 @@ func (t *tile) vectors(width int) int {
 	used := t.cols - (n-1)*width
 	t.mask, t.whole = &lanes[16-used], used == width
 	return n
+}
+
+// interleaveBy is interleave on a transposition of width columns by multiples
+// of 4 elements; what is left over is plain Go's.
+func interleaveBy(width int, transpose func(dst, src *float32, n, dstRow, srcRow int), to, columns []float32, n, k, nr, stride int) {
+	whole := k &^ 3
+	j := 0
+	for ; whole > 0 && j+width <= n; j += width {
+		transpose(&to[j], &columns[j*stride], whole/4, 4*nr, 4*stride)
+		if whole < k {
+			interleaveGo(to[whole*nr+j:], columns[j*stride+whole:], width, k-whole, nr, stride)
+		}
+	}
+	if j < n {
+		interleaveGo(to[j:], columns[j*stride:], n-j, k, nr, stride)
+	}
 }

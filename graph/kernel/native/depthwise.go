@@ -17,22 +17,6 @@ type spread struct {
 	rows, cols [][2]int
 }
 
-// valid lists, for every output of an axis, the taps that fall inside.
-func (l *lane) valid() [][2]int {
-	v := make([][2]int, l.out)
-	for i := range v {
-		lo, hi := 0, len(l.offset)
-		for lo < hi && i*l.step+l.offset[lo] < 0 {
-			lo++
-		}
-		for hi > lo && i*l.step+l.offset[hi-1] >= l.src {
-			hi--
-		}
-		v[i] = [2]int{lo, hi}
-	}
-	return v
-}
-
 func (d *Device) depthwise(p *program, ss []spread, src, filter, bias, dst int, act kernel.Clip) {
 	// Work goes by rows of the destination, of which one phase or several
 	// phases of columns have a part each.

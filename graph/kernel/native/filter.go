@@ -225,11 +225,20 @@ func (f *filterGrad) copySource(buf, x []float32, n, i0, i1, j0, j1, first, c, n
 	}
 }
 
-// copyColumns copies c of every stride elements into rows of nr, zeros after.
-func copyColumns(to, from []float32, n, c, nr, stride int) {
-	for k := range n {
-		row := to[k*nr : (k+1)*nr]
-		copy(row[:c], from[k*stride:])
-		clear(row[c:])
+// copyRowPadded copies the pixels first to last of a source row, zeros outside.
+func copyRowPadded(to, src []float32, n, row, first, last int, h, w *lane, sc int) {
+	to = to[:(last-first+1)*sc]
+	if row < 0 || row >= h.src {
+		clear(to)
+		return
 	}
+	lo, hi := max(first, 0), min(last+1, w.src)
+	if lo >= hi {
+		clear(to)
+		return
+	}
+	clear(to[:(lo-first)*sc])
+	base := (n*h.src + row) * w.src
+	copy(to[(lo-first)*sc:], src[(base+lo)*sc:(base+hi)*sc])
+	clear(to[(hi-first)*sc:])
 }

@@ -11,7 +11,15 @@ import "github.com/graft-onnx/graft/graph/kernel"
 // Rows of an output tile are neighbouring pixels of one output row, so their
 // sources lie evenly apart and need no im2col: a share copies the few source
 // rows that an output row needs, with zeros for padding, into a buffer that
-// stays in the cache (or reads the source itself where nothing hangs over).
+// stays in the cache (or reads the source itself where nothing hangs over). Of
+// many source channels it takes a block at a time and adds to the output that
+// the blocks before left.
+//
+// The filter is packed by panels of destination channels. Where there are many
+// pixels, all of it is packed first, and the pixels are divided among the
+// shares. Where there are few, packing would cost as much as the products:
+// then every share has panels of its own, and packs them by the block, right
+// before it needs them.
 type gather struct {
 	n      int
 	h, w   lane
@@ -25,69 +33,17 @@ type gather struct {
 	run          func(t *tile) // the micro-kernel
 
 	// Tiling.
-	cols, rows   int // output columns and rows of one item
-	width        int // pixels of a buffered source row
-	items        int // of (n, row block, column block)
-	shares       int // every item's panels are divided among so many
-	panels       int // of nr destination channels, in a group
-	weights      int // offset of the packed filter in scratch
-	runs         []run
-	steps, panel int // steps of a run; floats of a packed panel
-}
-
-// lane is one axis of a gather.
-type lane struct {
-	src, out      int
-	step          int
-	offset        []int // of each tap, ascending
-	filter        []int // filter position of each tap
-	dst           int   // length of the destination axis
-	dst0, dstStep int   // destination position of output 0, and of the next
-}
-
-// reach returns the lowest and highest source position of outputs lo to hi-1.
-func (l *lane) reach(lo, hi int) (first, last int) {
-	if len(l.offset) == 0 {
-		return lo * l.step, lo * l.step
-	}
-	return lo*l.step + l.offset[0], (hi-1)*l.step + l.offset[len(l.offset)-1]
-}
-
-func (l *lane) inside() bool {
-	first, last := l.reach(0, l.out)
-	return first >= 0 && last < l.src
-}
-
-// plain reports whether the axis maps position i to position i.
-func (l *lane) plain() bool {
-	return len(l.offset) == 1 && l.offset[0] == 0 && l.step == 1 && l.dstStep == 1 && l.dst0 == 0 && l.src == l.out && l.dst == l.out
-}
-
-// forwardLane is an axis of a convolution.
-func forwardLane(in, out, k, stride, dilation, before int) lane {
-	l := lane{src: in, out: out, step: stride, dst: out, dstStep: 1}
-	for t := range k {
-		l.offset = append(l.offset, t*dilation-before)
-		l.filter = append(l.filter, t)
-	}
-	return l
-}
-
-// backwardLanes are the phases of an axis of its gradient.
-func backwardLanes(in, out, k, stride, dilation, before int) []lane {
-	var lanes []lane
-	for phase := range min(stride, in) {
-		l := lane{src: out, out: ceilDiv(in-phase, stride), step: 1, dst: in, dst0: phase, dstStep: stride}
-		for t := k - 1; t >= 0; t-- {
-			at := phase + before - t*dilation
-			if at%stride == 0 {
-				l.offset = append(l.offset, at/stride)
-				l.filter = append(l.filter, t)
-			}
-		}
-		lanes = append(lanes, l)
-	}
-	return lanes
+	cols, rows    int   // output columns and rows of one item
+	step          int   // buffered pixels from one output column to the next
+	width, pixel  int   // pixels of a buffered source row; floats of a pixel
+	block, blocks int   // source channels summed at a time; how many times
+	items         int   // of (n, row block, column block)
+	shares        int   // every item's panels are divided among so many
+	panels        int   // of nr destination channels, in a group
+	panel         int   // floats of a packed panel
+	weights       int   // offset of the packed filter in scratch
+	runs          []run // of every block, one block after the other
+	joined        bool  // the taps of a filter row are one run
 }
 
 func (d *Device) conv(p *program, c kernel.Conv) {
@@ -152,73 +108,6 @@ func backwardGathers(g kernel.Geometry, og int) []gather {
 	return gs
 }
 
-const (
-	// bufferFloats is how much of the source a share copies at a time, at
-	// most if the shape allows: half of a small second-level cache.
-	bufferFloats = 32 << 10
-	// itemTiles is how many tiles of rows an item has at most: enough to pay
-	// for streaming the filter through the cache.
-	itemTiles = 8
-)
-
-// plan chooses the tiling; mr and nr are the micro-kernel's.
-func (g *gather) plan(threads, mr, nr int) {
-	if g.direct = g.h.inside() && g.w.inside(); g.direct && g.h.plain() && g.w.plain() {
-		// 1x1: the whole batch is one row of pixels.
-		pixels := g.n * g.h.out * g.w.out
-		g.n = 1
-		g.h = lane{src: 1, out: 1, step: 1, offset: []int{0}, filter: []int{0}, dst: 1, dstStep: 1}
-		g.w = lane{src: pixels, out: pixels, step: 1, offset: []int{0}, filter: []int{0}, dst: pixels, dstStep: 1}
-	}
-	sc := g.sg * g.groups
-	perPixel := sc * max(1, len(g.h.offset))
-	overlap := 0
-	if k := len(g.w.offset); k > 0 {
-		overlap = g.w.offset[k-1] - g.w.offset[0]
-	}
-	fit := (bufferFloats/max(perPixel, 1) - overlap) / g.w.step / mr * mr
-	g.cols = max(1, min(g.w.out, max(fit, mr), mr*itemTiles))
-	g.cols = max(1, ceilDiv(g.w.out, max(1, ceilDiv(g.w.out, g.cols)))) // even column blocks
-	g.width = (g.cols-1)*g.w.step + overlap + 1
-	g.rows = max(1, min(mr*itemTiles/g.cols, bufferFloats/max(1, perPixel*g.width), g.h.out))
-
-	g.panels = ceilDiv(g.dg, nr)
-	g.items = g.n * ceilDiv(g.h.out, g.rows) * ceilDiv(g.w.out, g.cols)
-	g.shares = 1
-	if g.items < 8*threads && g.items > 0 {
-		g.shares = min(ceilDiv(8*threads, g.items), max(1, g.groups*g.panels))
-	}
-
-	// Where the taps of a row touch each other, they are one run.
-	pitch := g.width * sc
-	if g.direct {
-		pitch = g.w.src * sc
-	}
-	taps := len(g.w.offset)
-	joined := g.groups == 1
-	for u := 1; u < taps; u++ {
-		joined = joined && g.w.offset[u] == g.w.offset[u-1]+1
-	}
-	g.steps, g.panel = g.sg, len(g.h.offset)*taps*g.sg*nr
-	if joined {
-		g.steps *= taps
-	}
-	var runs []run
-	for t, off := range g.h.offset {
-		from := t * pitch
-		if g.direct {
-			from = (off - g.h.offset[0]) * pitch
-		}
-		for u := range taps {
-			if joined && u > 0 {
-				break
-			}
-			runs = append(runs, run{from + (g.w.offset[u]-g.w.offset[0])*sc, (t*taps + u) * g.sg * nr})
-		}
-	}
-	g.runs = runs
-}
-
 // operand returns what a dense kernel reads: an argument, or scratch. For
 // bfloat16 it is words, which count as one channel.
 type operand func() []float32
@@ -233,109 +122,157 @@ func (d *Device) gathers(p *program, gs []gather, src, filter operand, bias, dst
 		run = d.isa.half.tile
 	}
 	mr, nr := d.isa.mr, d.isa.nr
-	threads := p.pool.threads
-	var work, packs, buffer, products int
+	pixels, products, panels := 0, 0, 0
+	for i := range gs {
+		g := &gs[i]
+		pixels += g.pixels()
+		panels = g.groups * ceilDiv(g.dg, nr)
+		products += g.pixels() * len(g.h.offset) * len(g.w.offset) * g.sg * panels * nr
+	}
+	threads := p.parts(products, p.isa.dense)
+	own := 0
+	if even := panels%threads == 0 || panels >= 4*threads; even && pixels <= fewPixels && panels >= threads && !words {
+		own = ceilDiv(panels, threads)
+	}
+	var work, packs, buffer, packed, sums int
 	for i := range gs {
 		g := &gs[i]
 		g.run = run
-		g.plan(threads, mr, nr)
-		g.weights = p.reserve(g.groups * g.panels * g.panel)
+		g.plan(p.pool.threads, own, mr, nr)
+		if own == 0 {
+			g.weights = p.reserve(g.groups * g.panels * g.panel)
+		}
+		packed = max(packed, own*len(g.h.offset)*len(g.w.offset)*g.block*nr)
 		work += g.items * g.shares
 		packs += g.groups * g.panels
-		products += g.n * g.h.out * g.w.out * g.groups * g.panels * g.panel
 		if !g.direct {
-			buffer = max(buffer, g.rows*len(g.h.offset)*g.width*g.sg*g.groups)
+			buffer = max(buffer, g.rows*len(g.h.offset)*g.width*g.pixel)
+		}
+		if words && g.blocks > 1 {
+			sums = max(sums, g.outputs())
 		}
 	}
 	if work == 0 || packs == 0 {
 		return
 	}
-	p.split(packs, grain/max(gs[0].panel, 1)+1, func(lo, hi int) {
-		for i := range gs {
-			g := &gs[i]
-			n := g.groups * g.panels
-			for q := max(lo, 0); q < min(hi, n); q++ {
-				g.pack(p.s[g.weights+q*g.panel:g.weights+(q+1)*g.panel], filter(), q, nr)
+	parts := min(threads, work)
+	if own > 0 {
+		parts = threads
+	} else {
+		p.split(packs, grain/max(gs[0].panel, 1)+1, func(lo, hi int) {
+			for i := range gs {
+				g := &gs[i]
+				n := g.groups * g.panels
+				for q := max(lo, 0); q < min(hi, n); q++ {
+					to := p.s[g.weights+q*g.panel : g.weights+(q+1)*g.panel]
+					for b := range g.blocks {
+						to = to[g.pack(d.isa, to, filter(), q, b):]
+					}
+				}
+				lo, hi = lo-n, hi-n
 			}
-			lo, hi = lo-n, hi-n
-		}
-	})
+		})
+	}
 
-	parts := min(p.parts(products, p.isa.dense), work)
 	at := p.reserve(parts * buffer)
+	local := p.reserve(parts * packed)
+	sum := p.reserve(parts * sums)
 	workers := make([]tile, parts)
 	p.stage(parts, func(part int) {
 		w := &workers[part]
 		*w = tile{}
-		w.setClip(act)
-		var half []uint16
-		if words {
-			half = p.h[dst]
+		c := gathering{
+			isa: d.isa, tile: w, act: act, src: src(), dst: p.f[dst],
+			buffer: p.s[at+part*buffer : at+(part+1)*buffer],
 		}
-		var biases []float32
 		if bias >= 0 {
-			biases = p.f[bias]
+			c.bias = p.f[bias]
+		}
+		if words {
+			c.half, c.sums = p.h[dst], p.s[sum+part*sums:sum+(part+1)*sums]
+		}
+		if own > 0 {
+			c.packed = p.s[local+part*packed : local+(part+1)*packed]
+			lo, hi := span(panels, part, parts, 1)
+			for i := range gs {
+				gs[i].ownPanels(&c, filter(), lo, hi)
+			}
+			return
 		}
 		lo, hi := span(work, part, parts, 1)
 		for i := range gs {
 			g := &gs[i]
 			n := g.items * g.shares
+			c.packed = p.s[g.weights : g.weights+g.groups*g.panels*g.panel]
 			for q := max(lo, 0); q < min(hi, n); q++ {
-				g.item(d.isa, w, q, src(), p.s[at+part*buffer:at+(part+1)*buffer], p.s[g.weights:], biases, p.f[dst], half)
+				from, to := span(g.groups*g.panels, q%g.shares, g.shares, 1)
+				for b := range g.blocks {
+					lo, _ := g.channels(b)
+					base := from*g.panel + lo*g.panel/max(1, g.sg)
+					g.item(&c, q/g.shares, b, from, to, base, g.panel)
+				}
 			}
 			lo, hi = lo-n, hi-n
 		}
 	})
 }
 
-// pack lays out the filter of panel q: for every tap and source channel, nr
-// destination channels, zeros where there are fewer.
-func (g *gather) pack(to, w []float32, q, nr int) {
-	group, first := q/g.panels, q%g.panels*nr
-	n := min(nr, g.dg-first)
-	at := 0
+// gathering is what one share works with.
+type gathering struct {
+	isa            *isa
+	tile           *tile
+	act            kernel.Clip
+	src, bias, dst []float32 // bias may be nil
+	buffer         []float32
+	packed         []float32
+	// half, if not nil, is the destination instead of dst; the sums of an item
+	// then stay in float32 until the last block.
+	half []uint16
+	sums []float32
+}
+
+// ownPanels computes panels from to until-1 of all items, and packs their
+// filter by the block.
+func (g *gather) ownPanels(c *gathering, filter []float32, from, until int) {
+	for b := range g.blocks {
+		size, at := 0, 0
+		for q := from; q < until; q++ {
+			size = g.pack(c.isa, c.packed[at:], filter, q, b)
+			at += size
+		}
+		for q := range g.items {
+			g.item(c, q, b, from, until, 0, size)
+		}
+	}
+}
+
+// pack lays out the filter of panel q and block b: for every tap and source
+// channel, nr destination channels, zeros where there are fewer. It returns
+// how many floats it wrote.
+func (g *gather) pack(v *isa, to, w []float32, q, b int) int {
+	group, first := q/g.panels, q%g.panels*v.nr
+	lo, hi := g.channels(b)
+	n := min(v.nr, g.dg-first)
+	at, size := 0, (hi-lo)*v.nr
 	for _, kh := range g.h.filter {
 		for _, kw := range g.w.filter {
-			from := g.filter(group, kh, kw) + first*g.dStep
+			block := to[at : at+size]
+			from := w[g.filter(group, kh, kw)+first*g.dStep+lo*g.sStep:]
 			if g.dStep == 1 {
-				for s := range g.sg {
-					row := to[at : at+nr]
-					clear(row[copy(row, w[from+s*g.sStep:from+s*g.sStep+n]):])
-					at += nr
-				}
-				continue
+				copyColumns(block, from, hi-lo, n, v.nr, g.sStep)
+			} else {
+				packColumns(v, block, from, n, hi-lo, g.dStep)
 			}
-			block := to[at : at+g.sg*nr]
-			if n < nr {
-				clear(block)
-			}
-			interleave(block, w[from:], n, g.sg, nr, g.dStep)
-			at += g.sg * nr
+			at += size
 		}
 	}
+	return at
 }
 
-// interleave writes n columns of k elements, stride apart, as rows of nr. It
-// goes by cache lines of the columns, so that each is read once.
-func interleave(to, columns []float32, n, k, nr, stride int) {
-	const line = 16
-	for lo := 0; lo < k; lo += line {
-		hi := min(lo+line, k)
-		for j := range n {
-			at := lo*nr + j
-			for _, v := range columns[j*stride+lo : j*stride+hi] {
-				to[at] = v
-				at += nr
-			}
-		}
-	}
-}
-
-// item computes one block of output pixels for one share of the panels, into
-// half if that is not nil.
-func (g *gather) item(v *isa, w *tile, q int, src, buf, weights, bias, dst []float32, half []uint16) {
-	share := q % g.shares
-	q /= g.shares
+// item computes one block of output pixels for panels from to until-1, from
+// one block of source channels. The filter of the panels begins at base, and
+// they lie stride apart.
+func (g *gather) item(c *gathering, q, b, from, until, base, stride int) {
 	colBlocks := ceilDiv(g.w.out, g.cols)
 	rowBlocks := ceilDiv(g.h.out, g.rows)
 	j0, j1 := cut(g.w.out, g.cols, q%colBlocks)
@@ -343,52 +280,72 @@ func (g *gather) item(v *isa, w *tile, q int, src, buf, weights, bias, dst []flo
 	i0, i1 := cut(g.h.out, g.rows, q%rowBlocks)
 	n := q / rowBlocks
 	sc, dc := g.sg*g.groups, g.dg*g.groups
+	lo, hi := g.channels(b)
+
+	w := c.tile
+	perBlock := len(g.runs) / g.blocks
+	w.runs, w.steps = g.runs[b*perBlock:(b+1)*perBlock], hi-lo
+	if g.joined {
+		w.steps *= len(g.w.offset)
+	}
+	w.aStep, w.bStep = 1, c.isa.nr
+	w.cRow = g.w.dstStep * dc
+	w.accumulate = b > 0
+	w.half = nil
+	w.setClip(kernel.Clip{})
+	if b == g.blocks-1 {
+		w.setClip(c.act)
+	}
 
 	taps := len(g.h.offset)
-	pitch := taps * g.width * sc // of one output row's sources
-	a := buf
+	first, _ := g.w.reach(j0, j1)
+	a, pitch := c.buffer, taps*g.width*g.pixel // of one output row's sources
+	w.aRow = g.step * g.pixel
 	switch {
-	case taps == 0 || len(g.w.offset) == 0:
-		a, pitch = src[:0], 0
+	case len(w.runs) == 0:
+		a, pitch = nil, 0
 	case g.direct:
-		first, _ := g.w.reach(j0, j1)
-		a = src[((n*g.h.src+i0*g.h.step+g.h.offset[0])*g.w.src+first)*sc:]
+		a = c.src[((n*g.h.src+i0*g.h.step+g.h.offset[0])*g.w.src+first)*sc:]
 		pitch = g.h.step * g.w.src * sc
+		w.aRow = g.w.step * sc
 	default:
-		first, last := g.w.reach(j0, j1)
+		count := (j1-j0-1)*g.step + g.width - (g.cols-1)*g.step
 		for i := i0; i < i1; i++ {
 			for t, off := range g.h.offset {
-				row := buf[((i-i0)*taps+t)*g.width*sc:]
-				copyRowPadded(row, src, n, i*g.h.step+off, first, last, &g.h, &g.w, sc)
+				to := c.buffer[((i-i0)*taps+t)*g.width*g.pixel:]
+				g.load(to, c.src, n, i*g.h.step+off, first, count, lo, hi)
 			}
 		}
 	}
 
-	nr := v.nr
-	w.runs, w.steps = g.runs, g.steps
-	w.aRow, w.aStep, w.bStep = g.w.step*sc, 1, nr
-	w.cRow = g.w.dstStep * dc
-	from, to := span(g.groups*g.panels, share, g.shares, 1)
-	pieces := ceilDiv(j1-j0, v.mr)
-	for q := from; q < to; q++ {
+	nr := c.isa.nr
+	origin := ((n*g.h.dst+g.h.dst0+i0*g.h.dstStep)*g.w.dst + g.w.dst0 + j0*g.w.dstStep) * dc
+	pieces := ceilDiv(j1-j0, c.isa.mr)
+	for q := from; q < until; q++ {
 		group, panel := q/g.panels, q%g.panels
-		w.b = weights[q*g.panel : (q+1)*g.panel]
-		if bias != nil {
-			w.bias = bias[group*g.dg+panel*nr:]
+		w.b = c.packed[base+(q-from)*stride:]
+		if c.bias != nil {
+			w.bias = c.bias[group*g.dg+panel*nr:]
 		}
 		w.cols = min(nr, g.dg-panel*nr)
 		for i := i0; i < i1; i++ {
-			out := ((n*g.h.dst+g.h.dst0+i*g.h.dstStep)*g.w.dst+g.w.dst0+j0*g.w.dstStep)*dc + group*g.dg + panel*nr
+			out := origin + (i-i0)*g.h.dstStep*g.w.dst*dc + group*g.dg + panel*nr
 			for k := range pieces {
-				lo, hi := cut(j1-j0, v.mr, k)
+				lo, hi := cut(j1-j0, c.isa.mr, k)
 				w.rows = hi - lo
 				if len(w.runs) > 0 {
 					w.a = a[(i-i0)*pitch+lo*w.aRow+group*g.sg:]
 				}
-				if half != nil {
-					w.half = half[out+lo*w.cRow:]
-				} else {
-					w.c = dst[out+lo*w.cRow:]
+				switch at := out + lo*w.cRow; {
+				case c.half == nil:
+					w.c = c.dst[at:]
+				case b < g.blocks-1:
+					w.c = c.sums[at-origin:]
+				default:
+					w.half = c.half[at:]
+					if b > 0 {
+						w.c = c.sums[at-origin:]
+					}
 				}
 				g.run(w)
 			}
@@ -396,20 +353,35 @@ func (g *gather) item(v *isa, w *tile, q int, src, buf, weights, bias, dst []flo
 	}
 }
 
-// copyRowPadded copies the pixels first to last of a source row, zeros outside.
-func copyRowPadded(to, src []float32, n, row, first, last int, h, w *lane, sc int) {
-	to = to[:(last-first+1)*sc]
-	if row < 0 || row >= h.src {
+// load copies channels lo to hi-1 (of every group, if there are several) of
+// count pixels of a source row, the first at column first, and zeros for those
+// outside.
+func (g *gather) load(to, src []float32, n, row, first, count, lo, hi int) {
+	to = to[:count*g.pixel]
+	every := g.w.step / g.step // source columns from one buffered pixel to the next
+	if row < 0 || row >= g.h.src {
 		clear(to)
 		return
 	}
-	lo, hi := max(first, 0), min(last+1, w.src)
-	if lo >= hi {
-		clear(to)
+	from := min(max(0, ceilDiv(-first, every)), count)
+	until := max(from, min(count, ceilDiv(g.w.src-first, every)))
+	clear(to[:from*g.pixel])
+	clear(to[until*g.pixel:])
+	if from == until {
 		return
 	}
-	clear(to[:(lo-first)*sc])
-	base := (n*h.src + row) * w.src
-	copy(to[(lo-first)*sc:], src[(base+lo)*sc:(base+hi)*sc])
-	clear(to[(hi-first)*sc:])
+	sc := g.sg * g.groups
+	src = src[((n*g.h.src+row)*g.w.src+first+from*every)*sc:]
+	if g.pixel == sc && every == 1 {
+		copy(to[from*sc:until*sc], src)
+		return
+	}
+	channels := hi - lo
+	if g.groups > 1 {
+		channels = sc
+	}
+	for k := range until - from {
+		at := k*every*sc + lo
+		copy(to[(from+k)*g.pixel:], src[at:at+channels])
+	}
 }

@@ -8,12 +8,15 @@ import "os"
 // the package is the same for all. Vector loops take their length from the
 // first argument; destinations may be one of the sources.
 type isa struct {
-	name    string
-	mr, nr  int // of the dense micro-kernel
-	dense   int // products that a share of a dense kernel should have at least
-	tile    func(t *tile)
-	spread  func(t *spreadTile)
-	maxBack func(t *windowTile)
+	name   string
+	mr, nr int // of the dense micro-kernel
+	dense  int // products that a share of a dense kernel should have at least
+	tile   func(t *tile)
+	spread func(t *spreadTile)
+	// interleave writes n columns of k elements, stride apart, as k rows whose
+	// starts lie nr apart.
+	interleave func(to, columns []float32, n, k, nr, stride int)
+	maxBack    func(t *windowTile)
 
 	add    func(dst, a, b []float32)            // a + b
 	mul    func(dst, a, b []float32)            // a * b
@@ -67,7 +70,7 @@ type halfISA struct {
 
 // portable is plain Go.
 var portable = &isa{
-	name: "plain Go", mr: 4, nr: 4, dense: 64 << 10, tile: tileGo, spread: spreadGo, maxBack: maxBackGo,
+	name: "plain Go", mr: 4, nr: 4, dense: 64 << 10, tile: tileGo, spread: spreadGo, maxBack: maxBackGo, interleave: interleaveGo,
 	add: vecAdd, sub: vecSub, div: vecDiv, mul: vecMul, max: vecMax, mulAdd: vecMulAdd, scale: vecScale, axpy: vecAxpy, affine: vecAffine,
 	clamp: vecClamp, exp: vecExp, gate: vecGate, above: vecAbove, inside: vecInside, norm: vecNorm, normBack: vecNormBack, sgd: vecSGD,
 	moments: vecMoments, dots: vecDots, dotRows: vecDotRows, widen: vecWiden, narrow: vecNarrow,

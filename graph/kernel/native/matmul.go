@@ -22,7 +22,7 @@ func (d *Device) matMul(p *program, m kernel.MatMul) {
 	p.split(nb*panels, grain/max(size, 1)+1, func(lo, hi int) {
 		for q := lo; q < hi; q++ {
 			b := p.f[1][q/panels*m.K*m.N : (q/panels+1)*m.K*m.N]
-			packMatrix(p.s[packed+q*size:packed+(q+1)*size], b, q%panels*nr, m.N, m.K, nr, m.TransB)
+			packMatrix(d.isa, p.s[packed+q*size:packed+(q+1)*size], b, q%panels*nr, m.N, m.K, m.TransB)
 		}
 	})
 
@@ -72,14 +72,12 @@ func (d *Device) matMul(p *program, m kernel.MatMul) {
 
 // packMatrix lays out nr columns of a matrix of n columns and k rows, which
 // transposed is stored (n, k); zeros past the last column.
-func packMatrix(to, b []float32, first, n, k, nr int, transposed bool) {
+func packMatrix(v *isa, to, b []float32, first, n, k int, transposed bool) {
+	nr := v.nr
 	cols := min(nr, n-first)
 	if !transposed {
 		copyColumns(to, b[min(first, len(b)):], k, cols, nr, n)
 		return
 	}
-	if cols < nr {
-		clear(to)
-	}
-	interleave(to, b[first*k:], cols, k, nr, k)
+	packColumns(v, to, b[first*k:], cols, k, k)
 }

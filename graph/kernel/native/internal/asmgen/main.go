@@ -60,7 +60,7 @@ func main() {
 
 // generate writes all files into a folder.
 func generate(dir string) error {
-	var tiles, maps, lines, halves file
+	var tiles, maps, lines, packs, halves file
 	for _, v := range sets {
 		tileSet(&tiles, v)
 	}
@@ -73,7 +73,9 @@ func generate(dir string) error {
 	expTable(&maps)
 	for _, v := range sets {
 		channelwise(&lines, v)
+		transpose(&packs, v)
 	}
 	half(&halves)
-	return errors.Join(tiles.write(dir, "tile"), maps.write(dir, "map"), lines.write(dir, "channel"), halves.write(dir, "half"))
+	return errors.Join(tiles.write(dir, "tile"), maps.write(dir, "map"), lines.write(dir, "channel"), packs.write(dir, "pack"),
+		halves.write(dir, "half"))
 }

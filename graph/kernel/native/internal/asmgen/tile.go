@@ -50,13 +50,20 @@ func tile(f *file, v vectors, rows, n int) {
 	f.p("	JNE old")
 	// The lines of c are fetched while the products are summed: a store that
 	// misses the cache would wait for them.
-	f.p("	MOVQ R12, AX")
+	result, row, width := "R12", "R13", n*size
+	if v.half {
+		f.p("	MOVQ tile_half(DI), DX")
+		f.p("	MOVQ R13, BX")
+		f.p("	SHRQ $1, BX")
+		result, row, width = "DX", "BX", n*size/2
+	}
+	f.p("	MOVQ %s, AX", result)
 	for i := range rows {
-		for b := 0; b < n*size; b += 64 {
+		for b := 0; b < width; b += 64 {
 			f.p("	PREFETCHT0 %d(AX)", b)
 		}
 		if i < rows-1 {
-			f.p("	ADDQ R13, AX")
+			f.p("	ADDQ %s, AX", row)
 		}
 	}
 	f.p("	MOVQ tile_bias(DI), AX")
