@@ -40,6 +40,9 @@ func (n *Network) compile(e *expression, spec Spec) (*Plan, error) {
 	if err := c.lower(); err != nil {
 		return nil, err
 	}
+	if spec.Precision == BFloat16 {
+		c.storeHalf()
+	}
 	if err := c.placeLeaves(); err != nil {
 		return nil, err
 	}

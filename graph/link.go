@@ -52,7 +52,7 @@ type linker struct {
 // place returns where a value lives.
 func place(v *value) arg {
 	v = v.root()
-	return arg{static: v.static, region: v.region, size: v.size}
+	return arg{static: v.static, region: v.region, size: v.size, half: v.half}
 }
 
 // temp returns memory for operation i alone.
@@ -95,6 +95,8 @@ func (l *linker) step(i int, o *operation, d kernel.Desc, args []arg) error {
 	if len(want) != len(args) {
 		return fmt.Errorf("%T takes %d arguments, got %d", d, len(want), len(args))
 	}
+	d = mix(d, args)
+	want = d.Args()
 	for k, a := range want {
 		if a.Size() != args[k].size {
 			return fmt.Errorf("%T: argument %s has %d bytes, its buffer %d", d, a.Name, a.Size(), args[k].size)

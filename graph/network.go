@@ -53,7 +53,19 @@ type Spec struct {
 	Update bool
 	// Recompute says what is computed twice to need less memory.
 	Recompute Recompute
+	// Precision is that of activations and their gradients. Everything else,
+	// and what a caller downloads, is float32 all the same.
+	Precision Precision
 }
+
+// Precision is how activations are stored and multiplied.
+type Precision uint8
+
+// The precisions. Sums run in float32 at least in both.
+const (
+	Float32 Precision = iota
+	BFloat16
+)
 
 // Probabilities are the class probabilities (N,C,Height,Width) that an output
 // of log-probabilities stands for after bilinear resizing.
@@ -107,7 +119,7 @@ func (s Spec) key() string {
 	for _, k := range names {
 		fmt.Fprintf(&b, "%q%v ", k, s.Inputs[k])
 	}
-	fmt.Fprintf(&b, "%v %v %q %v %v %v", s.Mode, s.FixBN, s.Cotangents, s.InputGradients, s.Update, s.Recompute)
+	fmt.Fprintf(&b, "%v %v %q %v %v %v %v", s.Mode, s.FixBN, s.Cotangents, s.InputGradients, s.Update, s.Recompute, s.Precision)
 	if s.Loss != nil {
 		fmt.Fprintf(&b, " %+v %d", s.Loss.Outputs, s.Loss.Ignore)
 		for _, t := range s.Loss.Terms {

@@ -11,6 +11,7 @@ import (
 // memory of the network's own.
 type value struct {
 	size  int    // bytes
+	half  bool   // stored as bfloat16
 	alias *value // what it is another name for
 	taken *value // whose buffer it takes over
 	// A value without alias lives in exactly one of these:

@@ -46,6 +46,7 @@ type arg struct {
 	static kernel.Buffer
 	region *region
 	size   int
+	half   bool // stored as bfloat16
 }
 
 func (a arg) buffer(arena kernel.Buffer) kernel.Buffer {

@@ -182,7 +182,7 @@ func (r *rewriter) again(v *value, at int) *value {
 			o.in[k] = r.again(x, at)
 		}
 	}
-	o.out = &value{size: v.size}
+	o.out = &value{size: v.size, half: v.half}
 	o.label.kind += " again"
 	r.emit(&o, at)
 	r.copies[v] = o.out

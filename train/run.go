@@ -256,8 +256,10 @@ func (r *run) loop(ctx context.Context) error {
 	defer stream.Close()
 	meter := progress.New(r.Output, progress.Options{Label: "train", Total: total, Start: t.Iteration, Every: cfg.Train.DispIter})
 	defer meter.Done()
-	if line := staleStatistics(cfg); line != "" {
-		meter.Printf("%s", line)
+	for _, line := range []string{t.Fallback(), staleStatistics(cfg)} {
+		if line != "" {
+			meter.Printf("%s", line)
+		}
 	}
 	for t.Iteration < total {
 		begin := time.Now()

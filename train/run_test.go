@@ -222,3 +222,37 @@ func TestShortRunsAreWarnedOfStaleStatistics(t *testing.T) {
 		t.Errorf("5000 iterations: %q", line)
 	}
 }
+
+// Mixed precision trains like float32 and writes weights in float32; without the
+// instructions for it a run says so and goes on.
+func TestMixedPrecisionRun(t *testing.T) {
+	losses := map[string]float64{}
+	for _, c := range []struct{ name, precision, simd string }{{"fp32", "fp32", "avx2"}, {"bf16", "bf16", ""}, {"fallback", "bf16", "avx2"}} {
+		t.Setenv("GRAFT_SIMD", c.simd)
+		dev := nativeDevice(t)
+		if c.name == "bf16" && !kernel.FastBFloat16(dev) {
+			t.Log("this processor does not multiply bfloat16")
+			continue
+		}
+		cfg := smallRun(t, t.TempDir())
+		cfg.Train.Precision = c.precision
+		var output bytes.Buffer
+		result, err := Run(context.Background(), Options{Config: cfg, Device: dev, Output: &output})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if first, last := result.History.Records[0].Loss, result.Loss; !(last < 0.8*first) {
+			t.Errorf("%s: the loss goes from %v to %v", c.name, first, last)
+		}
+		losses[c.name] = result.Loss
+		if told := strings.Contains(output.String(), "TRAIN.precision bf16 needs a processor with AVX512_BF16"); told != (c.name == "fallback") {
+			t.Errorf("%s: told of the fallback: %v\n%s", c.name, told, &output)
+		}
+	}
+	if losses["fallback"] != losses["fp32"] {
+		t.Errorf("the fallback ends at loss %v, fp32 at %v", losses["fallback"], losses["fp32"])
+	}
+	if l, ok := losses["bf16"]; ok && (l == losses["fp32"] || math.Abs(l-losses["fp32"]) > 0.1*losses["fp32"]) {
+		t.Errorf("bf16 ends at loss %v, fp32 at %v", l, losses["fp32"])
+	}
+}

@@ -35,14 +35,13 @@ type Trainer struct {
 	cfg   *config.Config
 	model *onnx.Model // as it was uploaded
 	loss  *graph.Loss
+
+	precision graph.Precision
 }
 
 // NewTrainer uploads a model whose output is log-probabilities named logprob,
 // and optionally logprob_deepsup.
 func NewTrainer(cfg *config.Config, m *onnx.Model, dev kernel.Device) (*Trainer, error) {
-	if cfg.Train.Precision != "fp32" {
-		return nil, fmt.Errorf("TRAIN.precision %s is not available; set it to fp32", cfg.Train.Precision)
-	}
 	m, err := ownTensors(m)
 	if err != nil {
 		return nil, err
@@ -85,7 +84,20 @@ func NewTrainer(cfg *config.Config, m *onnx.Model, dev kernel.Device) (*Trainer,
 		return nil, err
 	}
 	net.SetUpdater(opt)
-	return &Trainer{Net: net, Optimizer: opt, cfg: cfg, model: m, loss: loss}, nil
+	t := &Trainer{Net: net, Optimizer: opt, cfg: cfg, model: m, loss: loss}
+	if cfg.Train.Precision == "bf16" && t.Fallback() == "" {
+		t.precision = graph.BFloat16
+	}
+	return t, nil
+}
+
+// Fallback says that the trainer computes in another precision than
+// TRAIN.precision, and why; "" if it does not.
+func (t *Trainer) Fallback() string {
+	if dev := t.Net.Device(); t.cfg.Train.Precision == "bf16" && !kernel.FastBFloat16(dev) {
+		return fmt.Sprintf("TRAIN.precision bf16 needs a processor with AVX512_BF16, which %s cannot use; training in fp32", dev.Name())
+	}
+	return ""
 }
 
 // freeze takes the parameters of MODEL.frozen out of training.
@@ -157,7 +169,7 @@ func setMomentum(m *onnx.Model, newest float64) {
 func (t *Trainer) Step(image []float32, shape []int, labels []int32) (history.Record, error) {
 	spec := graph.Spec{
 		Inputs: map[string][]int{models.InputName: shape}, Mode: graph.Train,
-		FixBN: t.cfg.Train.FixBN, Loss: t.loss, Update: true,
+		FixBN: t.cfg.Train.FixBN, Loss: t.loss, Update: true, Precision: t.precision,
 	}
 	begin := time.Now()
 	plan, err := t.Net.Plan(spec)

@@ -55,14 +55,21 @@ func run(args []string, out, diagnostics io.Writer) (err error) {
 	for i, v := range wide {
 		labels[i] = int32(v)
 	}
+	if *precision != "fp32" && *precision != "bf16" {
+		return fmt.Errorf("--precision %q, want fp32 or bf16", *precision)
+	}
 	trainer, err := newTrainer(*file, *name, *precision, *threads)
 	if err != nil {
-		if reason := refusal(err, *file, *name, *precision, *threads); reason != "" {
-			return json.NewEncoder(out).Encode(bench.Result{Refused: reason})
+		var missing *device.UnavailableError // its library
+		if errors.As(err, &missing) {
+			return json.NewEncoder(out).Encode(bench.Result{Refused: err.Error()})
 		}
 		return err
 	}
 	defer func() { err = errors.Join(err, trainer.Net.Device().Close()) }()
+	if reason := trainer.Fallback(); reason != "" {
+		return json.NewEncoder(out).Encode(bench.Result{Refused: reason})
+	}
 
 	result := bench.Result{Program: trainer.Net.Device().String()}
 	for i := range *warmup + *steps {
@@ -111,22 +118,4 @@ func newTrainer(file, name, precision string, threads int) (*train.Trainer, erro
 		return nil, errors.Join(err, dev.Close())
 	}
 	return trainer, nil
-}
-
-// refusal returns why this machine has no such side to measure, "" where err
-// is a mistake: a device whose library is missing, or a precision that is the
-// only thing in the way.
-func refusal(err error, file, name, precision string, threads int) string {
-	var missing *device.UnavailableError
-	if errors.As(err, &missing) {
-		return err.Error()
-	}
-	if precision == "fp32" {
-		return ""
-	}
-	trainer, e := newTrainer(file, name, "fp32", threads)
-	if e != nil || trainer.Net.Device().Close() != nil {
-		return ""
-	}
-	return err.Error()
 }

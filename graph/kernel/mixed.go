@@ -34,6 +34,13 @@ func (d Mixed) FLOPs() float64 {
 	return 0
 }
 
+// FastBFloat16 reports whether a device computes faster in mixed precision than
+// in float32. It asks the device's own method of this name, if there is one.
+func FastBFloat16(dev Device) bool {
+	d, ok := dev.(interface{ FastBFloat16() bool })
+	return ok && d.FastBFloat16()
+}
+
 // Cast copies between BFloat16 and Float32. Args: x, y.
 func Cast(from, to DType, length int) Desc {
 	return Mixed{AddN{Inputs: 1, Len: length}, []DType{from, to}}

@@ -36,6 +36,9 @@ func (d *Device) String() string {
 	return fmt.Sprintf("native Go kernels, %s, %d threads", d.isa.name, d.pool.threads)
 }
 
+// FastBFloat16 reports whether the processor multiplies bfloat16.
+func (d *Device) FastBFloat16() bool { return d.isa.half != nil }
+
 // Threads returns how many threads a kernel may use.
 func (d *Device) Threads() int { return d.pool.threads }
 

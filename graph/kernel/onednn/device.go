@@ -71,6 +71,9 @@ func (d *Device) String() string {
 	return fmt.Sprintf("oneDNN %v (%s, %s, %s) over %v", d.lib.version, d.lib.path, d.lib.runtime, threads, d.native)
 }
 
+// FastBFloat16 is the native kernels' answer: they compute in mixed precision.
+func (d *Device) FastBFloat16() bool { return d.native.FastBFloat16() }
+
 // Alloc implements kernel.Device.
 func (d *Device) Alloc(bytes int) (kernel.Buffer, error) { return d.native.Alloc(bytes) }
 
