@@ -3,6 +3,9 @@ package export
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"math"
+	"math/bits"
 	"slices"
 
 	"github.com/graft-onnx/graft/onnx"
@@ -142,8 +145,34 @@ func fixShape(m *onnx.Model, opts Options) (*onnx.Model, error) {
 	if opts.Preprocess == PixelsNHWC {
 		shape = []int{n, h, w, 3}
 	}
-	m, _, err := onnx.Specialize(m, map[string][]int{m.Inputs()[0].GetName(): shape})
-	return m, err
+	input := m.Inputs()[0].GetName()
+	if err := bounded(m, map[string][]int{input: shape}); err != nil {
+		return nil, err
+	}
+	out, shapes, err := onnx.Specialize(m, map[string][]int{input: shape})
+	if err != nil {
+		return nil, err
+	}
+	return out, bounded(m, shapes)
+}
+
+// maxElements is what compilers for deployment count a tensor's elements with:
+// 32 bits and a sign.
+const maxElements = math.MaxInt32
+
+// bounded refuses shapes of values that are larger than targets take.
+func bounded(m *onnx.Model, shapes map[string][]int) error {
+	for _, name := range slices.Sorted(maps.Keys(shapes)) {
+		elements := uint64(1)
+		for _, d := range shapes[name] {
+			hi, lo := bits.Mul64(elements, uint64(d))
+			if elements = lo; hi != 0 || lo > maxElements {
+				return &onnx.Error{File: m.Path, Msg: fmt.Sprintf("value %q would have the shape %v, more than %d elements", name, shapes[name], maxElements),
+					Remedy: "give a smaller batch, height or width", Err: onnx.ErrTooLarge}
+			}
+		}
+	}
+	return nil
 }
 
 // describe records the normalisation in the metadata and returns it. The

@@ -387,3 +387,33 @@ func TestInferenceRefuses(t *testing.T) {
 		t.Errorf("the unchanged model: %v", err)
 	}
 }
+
+// A shape that no target can hold is refused by the value that is too large.
+func TestShapesBeyondEveryTargetAreRefused(t *testing.T) {
+	m, err := models.New(models.Spec{Encoder: "mobilenetv2dilated", Decoder: "c1", Classes: 4, Width: 8})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		shape []int
+		value string // "" where the shape is fine
+	}{
+		{[]int{1, 48, 64}, ""},
+		{[]int{1, 1_000_000, 1_000_000}, `"image"`},
+		{[]int{math.MaxInt, math.MaxInt, math.MaxInt}, `"image"`},
+		{[]int{1, 26_000, 26_000}, "value"}, // the picture fits, the probabilities do not
+	} {
+		opts := export.DefaultOptions()
+		opts.Shape = c.shape
+		_, err := export.Inference(m, opts)
+		if c.value == "" {
+			if err != nil {
+				t.Errorf("%v: %v", c.shape, err)
+			}
+			continue
+		}
+		if !errors.Is(err, onnx.ErrTooLarge) || !strings.Contains(err.Error(), c.value) || !strings.Contains(err.Error(), "2147483647") {
+			t.Errorf("%v: %v", c.shape, err)
+		}
+	}
+}

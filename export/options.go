@@ -76,7 +76,8 @@ type Options struct {
 	Labels LabelType
 	// Shape fixes batch, height and width of the picture (N,H,W), for targets
 	// that want them so: shape arithmetic is computed and gone from the file.
-	// nil leaves all three symbolic.
+	// No value may have more than 2^31-1 elements then. nil leaves all three
+	// symbolic.
 	Shape []int
 	// Mean and Std are the normalisation of the input, one value for each of
 	// red, green and blue, on pixels scaled to 0..1: (pixel/255 - Mean) / Std.

@@ -208,6 +208,10 @@ func (r *run) open() (err error) {
 	if r.trainer, err = ResumeTrainer(r.Config, c, r.Device); err != nil {
 		return err
 	}
+	if was, now := c.Progress.MaxIterations, r.Config.MaxIters(); now > was {
+		fmt.Fprintf(r.Output, "%d of %d iterations are done and %d are wanted now: learning rates follow the schedule of the new length from here\n",
+			c.Progress.Iteration, was, now)
+	}
 	r.known = c.Progress.History
 	r.result.Iterations = c.Progress.Iteration
 	if n := len(r.known); n > 0 {
@@ -240,7 +244,7 @@ func (r *run) compare(c *Checkpoint) error {
 
 func (r *run) loop(ctx context.Context) error {
 	if r.trainer.Iteration >= r.Config.MaxIters() {
-		return r.complete(ctx, fmt.Sprintf("all %d iterations are done", r.Config.MaxIters()))
+		return r.complete(ctx, fmt.Sprintf("all %d iterations are done; a larger TRAIN.num_epoch trains on", r.Config.MaxIters()))
 	}
 	if line := r.exhausted(); line != "" {
 		return r.complete(ctx, line)
@@ -305,7 +309,7 @@ func (r *run) exhausted() string {
 	if n := r.Config.Train.Patience; n == 0 || since < n {
 		return ""
 	}
-	return fmt.Sprintf("stopped early after %d iterations: %d evaluations without a better mIoU than %.2f %% after %d iterations (TRAIN.patience)",
+	return fmt.Sprintf("stopped early after %d iterations: %d evaluations without a better mIoU than %.2f %% after %d iterations; a larger TRAIN.patience trains on",
 		r.trainer.Iteration, since, 100*best.MeanIoU, best.Iteration)
 }
 
@@ -339,7 +343,7 @@ func (r *run) complete(ctx context.Context, why string) error {
 	total := r.Config.MaxIters()
 	meter := progress.New(r.Output, progress.Options{Label: "train", Total: total, Start: total, Every: r.Config.Train.DispIter})
 	defer meter.Done()
-	meter.Printf("%s; to train on, start a run of its own with MODEL.file %s", why, r.Resume)
+	meter.Printf("%s", why)
 	if err := r.save(); err != nil {
 		return err
 	}

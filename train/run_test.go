@@ -19,6 +19,47 @@ import (
 	"github.com/graft-onnx/graft/train/data"
 )
 
+// A finished run goes on where the configuration makes it longer, at the rates
+// of the new length; it cannot become shorter, or another one.
+func TestResumeExtendsAFinishedRun(t *testing.T) {
+	c := smallRun(t, t.TempDir())
+	c.Train.NumEpoch, c.Train.EpochIters = 1, 3
+	first, err := Run(context.Background(), Options{Config: c, Device: nativeDevice(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	told, longer := &bytes.Buffer{}, *c
+	longer.Train.NumEpoch = 2
+	second, err := Run(context.Background(), Options{Config: &longer, Device: nativeDevice(t), Resume: first.Checkpoint, Output: told})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "3 of 3 iterations are done and 6 are wanted now"; !strings.Contains(told.String(), want) {
+		t.Errorf("told %q, want %q in it", told, want)
+	}
+	records := second.History.Records
+	if second.Iterations != 6 || len(records) != 6 {
+		t.Fatalf("%d iterations, %d records, want 6 of both", second.Iterations, len(records))
+	}
+	for i, r := range records {
+		n := 3
+		if i >= 3 {
+			n = 6
+		}
+		if want := Poly(c.Train.LrEncoder, i, n, c.Train.LrPow); r.Iteration != i || r.LREncoder != want {
+			t.Errorf("record %d: iteration %d, rate %g, want %g", i, r.Iteration, r.LREncoder, want)
+		}
+	}
+	if _, err := Run(context.Background(), Options{Config: c, Device: nativeDevice(t), Resume: second.Checkpoint}); err == nil || !strings.Contains(err.Error(), "not shorter") {
+		t.Errorf("shorter: %v", err)
+	}
+	other := longer
+	other.Train.Seed++
+	if _, err := Run(context.Background(), Options{Config: &other, Device: nativeDevice(t), Resume: second.Checkpoint}); err == nil || !strings.Contains(err.Error(), "seed") {
+		t.Errorf("another seed: %v", err)
+	}
+}
+
 // smallRun is a configuration of 30 iterations on generated pictures.
 func smallRun(t *testing.T, dir string) *config.Config {
 	t.Helper()

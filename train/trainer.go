@@ -239,15 +239,20 @@ func (t *Trainer) Checkpoint(records []history.Record) (*Checkpoint, error) {
 }
 
 // ResumeTrainer uploads a checkpoint that Checkpoint made and continues from
-// it.
+// it. The configuration may make the run longer: its schedule of that length
+// then holds from the checkpoint on.
 func ResumeTrainer(cfg *config.Config, c *Checkpoint, dev kernel.Device) (*Trainer, error) {
 	t, err := NewTrainer(cfg, c.Model, dev)
 	if err != nil {
 		return nil, err
 	}
-	if c.Progress.Seed != uint64(cfg.Train.Seed) || c.Progress.MaxIterations != cfg.MaxIters() {
-		return nil, fmt.Errorf("%s: written by a run of %d iterations and seed %d, not %d and %d; a resumed run keeps both, a new one begins from these weights with MODEL.file",
-			c.Model.Path, c.Progress.MaxIterations, c.Progress.Seed, cfg.MaxIters(), cfg.Train.Seed)
+	if c.Progress.Seed != uint64(cfg.Train.Seed) {
+		return nil, fmt.Errorf("%s: written by a run of seed %d, not %d; a resumed run keeps its seed, a new one begins from these weights with MODEL.file",
+			c.Model.Path, c.Progress.Seed, cfg.Train.Seed)
+	}
+	if c.Progress.MaxIterations > cfg.MaxIters() {
+		return nil, fmt.Errorf("%s: written by a run of %d iterations; TRAIN.num_epoch %d of %d make %d, and a resumed run can become longer, not shorter",
+			c.Model.Path, c.Progress.MaxIterations, cfg.Train.NumEpoch, cfg.Train.EpochIters, cfg.MaxIters())
 	}
 	if err := t.Optimizer.SetState(c.Velocities); err != nil {
 		return nil, fmt.Errorf("%s: %w", c.Model.Path, err)

@@ -17,7 +17,7 @@ import (
 	"github.com/graft-onnx/graft/train/metric"
 )
 
-var commands = []string{"new", "import", "inspect", "train", "eval", "predict", "data", "export", "verify", "demo", "doctor"}
+var commands = []string{"new", "import", "inspect", "train", "eval", "predict", "data", "export", "verify", "demo", "doctor", "install-completions"}
 
 func TestHelp(t *testing.T) {
 	for _, name := range commands {
@@ -30,7 +30,7 @@ func TestHelp(t *testing.T) {
 	if other := ok(t, "--help").out; other != all {
 		t.Errorf("graft and graft --help differ:\n%s\n%s", all, other)
 	}
-	for _, name := range append(commands, "install-completions") {
+	for _, name := range commands {
 		if !strings.Contains(all, "  "+name+" ") {
 			t.Errorf("graft --help does not list %s", name)
 		}
@@ -378,9 +378,5 @@ func TestCompletion(t *testing.T) {
 		if r.code != 0 {
 			t.Errorf("%q: exit code %d\n%s", line, r.code, r.err)
 		}
-	}
-	t.Setenv("COMP_LINE", "")
-	if out := ok(t, "install-completions").out; !strings.Contains(out, "complete") || !strings.Contains(out, "graft") {
-		t.Errorf("no shell code in %q", out)
 	}
 }

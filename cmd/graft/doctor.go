@@ -15,6 +15,7 @@ import (
 
 	"github.com/graft-onnx/graft/export/ort"
 	"github.com/graft-onnx/graft/graph/device"
+	"github.com/graft-onnx/graft/graph/kernel/native"
 	"github.com/graft-onnx/graft/graph/kernel/onednn"
 	"github.com/graft-onnx/graft/models"
 	"github.com/graft-onnx/graft/train/config"
@@ -59,7 +60,7 @@ type diagnosis struct {
 }
 
 // variables are the environment variables that graft reads.
-var variables = []string{device.EnvDevice, onednn.EnvLibrary, "GRAFT_SIMD", ort.EnvVar}
+var variables = []string{device.EnvDevice, onednn.EnvLibrary, native.EnvSIMD, ort.EnvVar}
 
 func (c *doctorCommand) Run(ctx context.Context, s streams) error {
 	if c.Cfg == "" && len(c.Overrides) > 0 {
@@ -201,6 +202,10 @@ func describe(st device.Status, detail string) string {
 }
 
 func writeDataReport(w io.Writer, r *data.Report, classes models.Classes) error {
+	if len(r.Sizes) == 0 {
+		fmt.Fprintf(w, "%s, %d pictures, none of which can be read\n", r.Set, r.Records)
+		return writeProblems(w, r)
+	}
 	fmt.Fprintf(w, "%s, %d pictures from %dx%d to %dx%d\n", r.Set, r.Records, r.MinSize[0], r.MinSize[1], r.MaxSize[0], r.MaxSize[1])
 	fmt.Fprintf(w, "mean %.4f %.4f %.4f, standard deviation %.4f %.4f %.4f (RGB, 0 to 1), ignored %.2f %%\n",
 		r.Mean[0], r.Mean[1], r.Mean[2], r.Std[0], r.Std[1], r.Std[2], 100*r.Ignored)
@@ -223,6 +228,10 @@ func writeDataReport(w io.Writer, r *data.Report, classes models.Classes) error 
 	if err := t.Flush(); err != nil {
 		return err
 	}
+	return writeProblems(w, r)
+}
+
+func writeProblems(w io.Writer, r *data.Report) error {
 	const most = 5 // of each kind; one mistake in a setting is a problem of every file
 	shown := map[string]int{}
 	for _, p := range r.Problems {

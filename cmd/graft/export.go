@@ -20,7 +20,7 @@ type exportCommand struct {
 	FoldBN     bool   `name:"fold-bn" help:"Fold batch normalisation into the convolutions." default:"true" negatable:""`
 	Preprocess string `help:"Take uint8 pictures and normalise them inside: nchw or nhwc." enum:",nchw,nhwc" default:""`
 	Labels     string `help:"Element type of argmax: uint8 or int64." enum:",uint8,int64" default:""`
-	Shape      string `help:"Fix batch, height and width, for targets that need it." placeholder:"N,H,W"`
+	Shape      string `help:"Fix batch, height and width, for targets that need it. No value may have 2^31 elements or more then." placeholder:"N,H,W"`
 	Force      bool   `help:"Replace an existing file."`
 	jsonFlag
 }

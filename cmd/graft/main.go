@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
-	"slices"
 	"strings"
 	"syscall"
 
@@ -36,10 +35,10 @@ type cli struct {
 	Export exportCommand `cmd:"" group:"deployment" help:"Write a checkpoint as an inference model."`
 	Verify verifyCommand `cmd:"" group:"deployment" help:"Compare an exported model with graft's own evaluation."`
 
-	Demo               demoCommand                  `cmd:"" group:"help" help:"Show all of it on generated data, in about a minute."`
-	Doctor             doctorCommand                `cmd:"" group:"help" help:"Check devices, libraries and data sets."`
-	InstallCompletions kongplete.InstallCompletions `cmd:"" group:"help" help:"Print what makes the shell complete graft's commands."`
-	Version            kong.VersionFlag             `help:"Print the version."`
+	Demo               demoCommand        `cmd:"" group:"help" help:"Show all of it on generated data, in about a minute."`
+	Doctor             doctorCommand      `cmd:"" group:"help" help:"Check devices, libraries and data sets."`
+	InstallCompletions completionsCommand `cmd:"" name:"install-completions" group:"help" help:"Print what makes the shell complete graft's commands."`
+	Version            kong.VersionFlag   `help:"Print the version."`
 }
 
 // streams are where a command writes; tests replace them.
@@ -83,7 +82,7 @@ func run(args []string, s streams) (code int) {
 	if exited >= 0 { // asked for completions
 		return exited
 	}
-	k, err := parser.Parse(args)
+	k, err := parser.Parse(gather(parser.Model, args))
 	if exited >= 0 { // --help, --version
 		return exited
 	}
@@ -93,11 +92,7 @@ func run(args []string, s streams) (code int) {
 		if errors.As(err, &parse) && parse.Context != nil && parse.Context.Selected() != nil {
 			command += " " + parse.Context.Selected().Name
 		}
-		hint := ""
-		if word, ok := strings.CutPrefix(err.Error(), "unexpected argument "); ok && slices.Contains(config.Keys(), word) {
-			hint = "; settings stand together, with no option between them"
-		}
-		fmt.Fprintf(s.err, "graft: %v%s; see %s --help\n", err, hint, command)
+		fmt.Fprintf(s.err, "graft: %v; see %s --help\n", err, command)
 		return exitUsage
 	}
 	return exitCode(k.Run(), s.err)

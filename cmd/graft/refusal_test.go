@@ -50,7 +50,7 @@ func TestRefusals(t *testing.T) {
 		{"unknown override", 2, []string{"TRAIN.num_epohc", "TRAIN.num_epoch"}, train("TRAIN.num_epohc", "3")},
 		{"override of a wrong kind", 2, []string{"TRAIN.num_epoch", "many"}, train("TRAIN.num_epoch", "many")},
 		{"no such device", 2, []string{"tpu", "native", "onednn"}, train("--device", "tpu")},
-		{"settings apart", 2, []string{"DIR", "stand together"}, []string{"train", "--cfg", f.config, "TRAIN.num_epoch", "2", "--resume", "DIR", run}},
+		{"unknown setting apart from others", 2, []string{"DATASET.root"}, []string{"train", "--cfg", f.config, "TRAIN.num_epoch", "2", "--device", "native", "DATASET.root", "x"}},
 		{"too many threads", 2, []string{"--threads", "100000"}, train("--threads=100000")},
 		{"negative threads", 2, []string{"--threads", "-1"}, train("--threads=-1")},
 		{"no such configuration", 1, []string{at("none.yaml"), "no such file"}, []string{"eval", "--cfg", at("none.yaml")}},
@@ -75,6 +75,7 @@ func TestRefusals(t *testing.T) {
 		{"model exists", 1, []string{model + " exists", "--force"}, []string{"new", "--encoder", "resnet18", "--decoder", "c1", "--classes", "3", "-o", model}},
 		{"output is a folder", 1, []string{empty, "folder"}, []string{"export", f.checkpoint, "-o", empty, "--force"}},
 		{"output cannot be written", 1, []string{at("none"), "out.onnx"}, []string{"export", f.checkpoint, "-o", filepath.Join(at("none"), "out.onnx")}},
+		{"shape beyond every target", 1, []string{"[1 3 1000000 1000000]", "2147483647", "smaller"}, []string{"export", f.checkpoint, "--shape", "1,1000000,1000000", "-o", at("out.onnx")}},
 		{"shape of two", 2, []string{"--shape", "1,48"}, []string{"export", f.checkpoint, "--shape", "1,48", "-o", at("out.onnx")}},
 		{"no output file", 2, []string{"-o", "empty"}, []string{"export", f.checkpoint, "-o", ""}},
 		{"labels without argmax", 2, []string{"--labels", "argmax", "softmax"}, []string{"export", f.checkpoint, "--labels", "int64", "-o", at("out.onnx")}},
@@ -176,6 +177,43 @@ func TestDamagedData(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Instructions that mean nothing are refused before anything is computed.
+func TestUnknownInstructions(t *testing.T) {
+	f := fixtures(t)
+	t.Setenv("GRAFT_SIMD", "foo")
+	words := []string{"GRAFT_SIMD", "foo", "avx2", "off"}
+	refused(t, exitFailure, words, "eval", "--cfg", f.config)
+	r := graft(t, "doctor")
+	if r.code != exitFailure {
+		t.Errorf("doctor: exit code %d", r.code)
+	}
+	for _, w := range words {
+		if !strings.Contains(r.out, w) {
+			t.Errorf("doctor does not say %q:\n%s", w, r.out)
+		}
+	}
+}
+
+// doctor gives no sizes of pictures that it cannot read.
+func TestDoctorOfUnreadablePictures(t *testing.T) {
+	dir := t.TempDir()
+	files, err := data.Synthesize(t.Context(), filepath.Join(dir, "data"), data.SynthOptions{Train: 2, Width: 64, Height: 48, Seed: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pictures, err := filepath.Glob(filepath.Join(files.Root, "*", "train", "*"))
+	if err != nil || len(pictures) == 0 {
+		t.Fatal(pictures, err)
+	}
+	for _, p := range pictures {
+		write(t, p, "no picture")
+	}
+	r := graft(t, "doctor", "--cfg", write(t, filepath.Join(dir, "c.yaml"), configText(files, filepath.Join(dir, "run"))), "DATASET.list_val", "")
+	if r.code != exitFailure || !strings.Contains(r.out, "2 pictures, none of which can be read") || !strings.Contains(r.out, "unreadable: ") || strings.Contains(r.out, "0x0") {
+		t.Errorf("exit code %d\n%s%s", r.code, r.out, r.err)
 	}
 }
 

@@ -8,8 +8,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/alecthomas/kong"
-
 	"github.com/graft-onnx/graft/graph/device"
 	"github.com/graft-onnx/graft/graph/kernel"
 	"github.com/graft-onnx/graft/onnx"
@@ -67,26 +65,6 @@ func (f jsonFlag) result(w io.Writer, v any, text func(io.Writer) error) error {
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
 	return e.Encode(v)
-}
-
-// overrides are settings that replace a file's: KEY value, KEY value.
-type overrides []string
-
-// Decode takes the words up to the next option in pairs, so that a value may
-// begin with a hyphen: DATASET.ignore_index -1.
-func (o *overrides) Decode(ctx *kong.DecodeContext) error {
-	for {
-		key := ctx.Scan.Peek()
-		if !key.IsValue() {
-			return nil
-		}
-		ctx.Scan.Pop()
-		value := ctx.Scan.Pop()
-		if value.IsEOL() {
-			return fmt.Errorf("%v has no value; settings are pairs of KEY and VALUE, such as TRAIN.num_epoch 10", key)
-		}
-		*o = append(*o, key.String(), value.String())
-	}
 }
 
 // configFlags read a configuration.

@@ -71,12 +71,16 @@ func (e *UnavailableError) Unwrap() error { return e.Err }
 // An empty name takes GRAFT_DEVICE's value, and "auto" if that is empty too.
 // "auto" is oneDNN if its library can be loaded, else the native kernels; only
 // a GRAFT_ONEDNN that names an unusable file is an error there, since someone
-// asked for it. The errors are *UnknownError and *UnavailableError.
+// asked for it. The errors are *UnknownError, *UnavailableError, and what
+// native.CheckSIMD finds.
 func Open(name string) (kernel.Device, error) { return OpenThreads(name, 0) }
 
 // OpenThreads is Open on a number of threads, 0 for GOMAXPROCS. The bits of a
 // result depend on it.
 func OpenThreads(name string, threads int) (kernel.Device, error) {
+	if err := native.CheckSIMD(); err != nil { // every device has native kernels
+		return nil, err
+	}
 	from := "--device"
 	if name == "" {
 		name, from = os.Getenv(EnvDevice), EnvDevice

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/graft-onnx/graft/graph/kernel"
+	"github.com/graft-onnx/graft/graph/kernel/native"
 	"github.com/graft-onnx/graft/graph/kernel/onednn"
 )
 
@@ -40,6 +41,40 @@ func TestOpen(t *testing.T) {
 				t.Errorf("opened %s, want %s", d.Name(), test.want)
 			}
 		})
+	}
+}
+
+func TestSIMDThatMeansNothing(t *testing.T) {
+	t.Setenv(onednn.EnvLibrary, "")
+	for _, value := range []string{"foo", "AVX2", "avx512"} {
+		t.Setenv(native.EnvSIMD, value)
+		for _, name := range []string{"auto", "native"} {
+			d, err := Open(name)
+			if err == nil {
+				d.Close()
+				t.Errorf("%s=%s: %s opens", native.EnvSIMD, value, name)
+				continue
+			}
+			for _, word := range []string{native.EnvSIMD, value, `"avx2"`, `"off"`} {
+				if !strings.Contains(err.Error(), word) {
+					t.Errorf("%q does not name %s", err, word)
+				}
+			}
+		}
+		for _, s := range List() {
+			if s.Available || !strings.Contains(s.Reason, value) {
+				t.Errorf("%s=%s: %+v", native.EnvSIMD, value, s)
+			}
+		}
+	}
+	for _, value := range []string{"", "avx2", "off"} {
+		t.Setenv(native.EnvSIMD, value)
+		d, err := Open("native")
+		if err != nil {
+			t.Errorf("%s=%s: %v", native.EnvSIMD, value, err)
+			continue
+		}
+		d.Close()
 	}
 }
 

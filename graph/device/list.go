@@ -23,7 +23,12 @@ type Status struct {
 // prefers them.
 func List() []Status {
 	list := make([]Status, 0, len(entries))
+	simd := native.CheckSIMD()
 	for _, e := range entries {
+		if simd != nil {
+			list = append(list, Status{Name: e.name, Reason: simd.Error()})
+			continue
+		}
 		list = append(list, e.probe())
 	}
 	return list

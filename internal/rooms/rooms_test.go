@@ -66,7 +66,7 @@ var rooms = map[string]room{
 	"export/ort": {others: []string{"github.com/ebitengine/purego", "golang.org/x/sys"}},
 
 	"cmd": {
-		ours: []string{"onnx", "onnx/pb", "models", "graph", "graph/op", "graph/kernel", "graph/kernel/onednn", "graph/device", "export", "export/ort",
+		ours: []string{"onnx", "onnx/pb", "models", "graph", "graph/op", "graph/kernel", "graph/kernel/native", "graph/kernel/onednn", "graph/device", "export", "export/ort",
 			"train", "train/config", "train/data", "train/metric", "train/progress", "train/report", "internal/atomicfile"},
 		others: []string{"github.com/alecthomas/kong", "github.com/willabides/kongplete", "github.com/posener/complete"},
 	},

@@ -79,7 +79,7 @@ var portable = &isa{
 // detect chooses the widest instructions that the processor has and
 // GRAFT_SIMD allows.
 func detect() *isa {
-	limit := os.Getenv("GRAFT_SIMD")
+	limit := os.Getenv(EnvSIMD)
 	if limit == "off" {
 		return portable
 	}
