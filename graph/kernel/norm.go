@@ -26,43 +26,63 @@ func (d BatchNormFrozen) Args() []Arg {
 	return []Arg{{"mean", []int{d.C}, Float32, In}, {"variance", []int{d.C}, Float32, In}, {"stats", []int{3, d.C}, Float32, Out}}
 }
 
-// BatchNorm computes y = scale*(x-mean)*invstd + bias, then Act.
-// Args: x, scale, bias, stats, y (may be x's buffer).
+// BatchNorm computes y = scale*(x-mean)*invstd + bias, adds the residual if
+// asked, and then applies Act.
+// Args: x, scale, bias, stats, [residual], y (may be x's or residual's buffer).
 type BatchNorm struct {
 	N, C, H, W int
+	Residual   bool
 	Act        Clip
 }
 
 func (d BatchNorm) Args() []Arg {
 	s, c := []int{d.N, d.C, d.H, d.W}, []int{d.C}
-	return []Arg{{"x", s, Float32, In}, {"scale", c, Float32, In}, {"bias", c, Float32, In}, {"stats", []int{3, d.C}, Float32, In}, {"y", s, Float32, Out}}
+	a := []Arg{{"x", s, Float32, In}, {"scale", c, Float32, In}, {"bias", c, Float32, In}, {"stats", []int{3, d.C}, Float32, In}}
+	if d.Residual {
+		a = append(a, Arg{"residual", s, Float32, In})
+	}
+	return append(a, Arg{"y", s, Float32, Out})
 }
 
 // BatchNormReduce computes the parameter gradients, (2,C): the sum of
-// dy*(x-mean)*invstd (scale's) and the sum of dy (bias's).
-// Args: x, dy, stats, grads.
-type BatchNormReduce struct{ N, C, H, W int }
+// dy*(x-mean)*invstd (scale's) and the sum of dy (bias's). With Act, dy is the
+// gradient behind that activation, and counts where the normalised value lies
+// between its bounds; the value is computed again, as BatchNorm does.
+// Args: x, dy, [scale, bias with Act], stats, grads.
+type BatchNormReduce struct {
+	N, C, H, W int
+	Act        Clip
+}
 
 func (d BatchNormReduce) Args() []Arg {
-	s := []int{d.N, d.C, d.H, d.W}
-	return []Arg{{"x", s, Float32, In}, {"dy", s, Float32, In}, {"stats", []int{3, d.C}, Float32, In}, {"grads", []int{2, d.C}, Float32, Out}}
+	s, c := []int{d.N, d.C, d.H, d.W}, []int{d.C}
+	a := []Arg{{"x", s, Float32, In}, {"dy", s, Float32, In}}
+	if d.Act.On {
+		a = append(a, Arg{"scale", c, Float32, In}, Arg{"bias", c, Float32, In})
+	}
+	return append(a, Arg{"stats", []int{3, d.C}, Float32, In}, Arg{"grads", []int{2, d.C}, Float32, Out})
 }
 
 // BatchNormBackward is the gradient by x. With Frozen the statistics were
 // constants: dx = dy*scale*invstd. Otherwise they came from the batch of
 // Count elements a channel (N*H*W on one device):
 // dx = scale*invstd*(dy - grads[1]/Count - xhat*grads[0]/Count).
-// Args: x, dy, scale, stats, grads, dx (may be dy's buffer).
+// Act is that of BatchNormReduce.
+// Args: x, dy, scale, [bias with Act], stats, grads, dx (may be dy's buffer).
 type BatchNormBackward struct {
 	N, C, H, W int
 	Count      int
 	Frozen     bool
+	Act        Clip
 }
 
 func (d BatchNormBackward) Args() []Arg {
-	s := []int{d.N, d.C, d.H, d.W}
-	return []Arg{{"x", s, Float32, In}, {"dy", s, Float32, In}, {"scale", []int{d.C}, Float32, In},
-		{"stats", []int{3, d.C}, Float32, In}, {"grads", []int{2, d.C}, Float32, In}, {"dx", s, Float32, Out}}
+	s, c := []int{d.N, d.C, d.H, d.W}, []int{d.C}
+	a := []Arg{{"x", s, Float32, In}, {"dy", s, Float32, In}, {"scale", c, Float32, In}}
+	if d.Act.On {
+		a = append(a, Arg{"bias", c, Float32, In})
+	}
+	return append(a, Arg{"stats", []int{3, d.C}, Float32, In}, Arg{"grads", []int{2, d.C}, Float32, In}, Arg{"dx", s, Float32, Out})
 }
 
 // BatchNormRunning updates running statistics: running = Momentum*running +

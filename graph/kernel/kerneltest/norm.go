@@ -25,6 +25,8 @@ type norm struct {
 	eps                  float64
 	mean, variance, inv  []float64
 	x, dy, scale, bias   []float64
+	act                  kernel.Clip
+	through              []float64 // what act lets through of dy
 	dscale, dbias        []float64
 	dscaleMag, dbiasMag  []float64
 	xhat, xhatMag        []float64
@@ -82,20 +84,59 @@ func (m *norm) finish() {
 		m.stats[i] = float64(float32(v))
 	}
 	m.mean, m.variance, m.inv = m.stats[:m.c], m.stats[m.c:2*m.c], m.stats[2*m.c:]
-	m.dscale, m.dbias = make([]float64, m.c), make([]float64, m.c)
-	m.dscaleMag, m.dbiasMag = make([]float64, m.c), make([]float64, m.c)
 	m.xhat, m.xhatMag = make([]float64, len(m.x)), make([]float64, len(m.x))
 	for i, v := range m.x {
 		k := m.channel(i)
 		m.xhat[i] = (v - m.mean[k]) * m.inv[k]
 		m.xhatMag[i] = (math.Abs(v) + math.Abs(m.mean[k])) * m.inv[k]
-		m.dscale[k] += m.dy[i] * m.xhat[i]
-		m.dscaleMag[k] += math.Abs(m.dy[i]) * m.xhatMag[i]
-		m.dbias[k] += m.dy[i]
-		m.dbiasMag[k] += math.Abs(m.dy[i])
+	}
+	m.behind(kernel.Clip{})
+}
+
+// behind derives the gradients for an activation after the normalisation. At
+// its corners, which neither rounding nor a small step may cross, dy becomes 0.
+func (m *norm) behind(act kernel.Clip) {
+	m.act, m.through = act, make([]float64, len(m.dy))
+	for i := range m.dy {
+		k := m.channel(i)
+		y, near := m.scale[k]*m.xhat[i]+m.bias[k], 2e-3+1e-5*m.xhatMag[i]
+		if act.On && (math.Abs(y-float64(act.Lo)) < near || math.Abs(y-float64(act.Hi)) < near) {
+			m.dy[i] = 0
+		}
+		if !act.On || y > float64(act.Lo) && y < float64(act.Hi) {
+			m.through[i] = m.dy[i]
+		}
+	}
+	m.dscale, m.dbias = make([]float64, m.c), make([]float64, m.c)
+	m.dscaleMag, m.dbiasMag = make([]float64, m.c), make([]float64, m.c)
+	for i, d := range m.through {
+		k := m.channel(i)
+		m.dscale[k] += d * m.xhat[i]
+		m.dscaleMag[k] += math.Abs(d) * m.xhatMag[i]
+		m.dbias[k] += d
+		m.dbiasMag[k] += math.Abs(d)
 	}
 	m.grads = append(append([]float64{}, m.dscale...), m.dbias...)
 	m.gradsMag = append(append([]float64{}, m.dscaleMag...), m.dbiasMag...)
+}
+
+// activated is what the activation makes of a value.
+func (m *norm) activated(v float64) float64 {
+	if m.act.On {
+		return min(max(v, float64(m.act.Lo)), float64(m.act.Hi))
+	}
+	return v
+}
+
+// optional lists the arguments that BatchNorm's gradients take with Act only.
+func (m *norm) optional(scale bool) [][]float64 {
+	switch {
+	case !m.act.On:
+		return nil
+	case scale:
+		return [][]float64{m.scale, m.bias}
+	}
+	return [][]float64{m.bias}
 }
 
 func testBatchNorm(t *testing.T, dev kernel.Device) {
@@ -114,30 +155,50 @@ func testBatchNorm(t *testing.T, dev kernel.Device) {
 			in: [][]float64{m.runMean, m.runVariance, nil}, want: []value{{frozen, atLeast(frozen, 0)}}, tol: funcTol}).test(t, dev)
 
 		for _, act := range []kernel.Clip{{}, {On: true, Hi: float32(math.Inf(1))}, {On: true, Lo: -0.5, Hi: 1}} {
-			y := value{make([]float64, len(m.x)), make([]float64, len(m.x))}
-			for i := range y.want {
-				k := m.channel(i)
-				v := m.scale[k]*m.xhat[i] + m.bias[k]
-				if act.On {
-					v = min(max(v, float64(act.Lo)), float64(act.Hi))
-				}
-				y.want[i], y.mag[i] = v, m.scale[k]*m.xhatMag[i]+math.Abs(m.bias[k])
-			}
-			(&spec{name: fmt.Sprintf("%s forward %+v", name, act), desc: kernel.BatchNorm{N: c.n, C: c.c, H: c.h, W: c.w, Act: act},
-				in: [][]float64{m.x, m.scale, m.bias, m.stats, nil}, want: []value{y}, alias: [][2]int{{4, 0}}}).test(t, dev)
+			m.behind(act)
+			name := fmt.Sprintf("%s %+v", name, act)
+			m.testForward(t, dev, name)
+			m.testReduce(t, dev, name)
+			m.testBackward(t, dev, name)
 		}
-		(&spec{name: name + " reduce", desc: kernel.BatchNormReduce{N: c.n, C: c.c, H: c.h, W: c.w},
-			in: [][]float64{m.x, m.dy, m.stats, nil}, want: []value{{m.grads, m.gradsMag}},
-			point: append(append([]float64{}, m.scale...), m.bias...), loss: func(v []float64) float64 {
-				s := 0.0
-				for i, d := range m.dy {
-					s += d * (v[m.channel(i)]*m.xhat[i] + v[c.c+m.channel(i)])
-				}
-				return s
-			}}).test(t, dev)
-		m.testBackward(t, dev, name)
 		m.testRunning(t, dev, name)
 	}
+}
+
+func (m *norm) testForward(t *testing.T, dev kernel.Device, name string) {
+	c := m.normCase
+	for _, residual := range []bool{false, true} {
+		y := value{make([]float64, len(m.x)), make([]float64, len(m.x))}
+		for i := range y.want {
+			k := m.channel(i)
+			v, mag := m.scale[k]*m.xhat[i]+m.bias[k], m.scale[k]*m.xhatMag[i]+math.Abs(m.bias[k])
+			if residual {
+				v, mag = v+m.dy[i], mag+math.Abs(m.dy[i])
+			}
+			y.want[i], y.mag[i] = m.activated(v), mag
+		}
+		s := &spec{name: name + " forward", desc: kernel.BatchNorm{N: c.n, C: c.c, H: c.h, W: c.w, Act: m.act, Residual: residual},
+			in: [][]float64{m.x, m.scale, m.bias, m.stats, nil}, want: []value{y}, alias: [][2]int{{4, 0}}}
+		if residual {
+			s.name += " with residual"
+			s.in, s.alias = [][]float64{m.x, m.scale, m.bias, m.stats, m.dy, nil}, [][2]int{{5, 0}, {5, 4}}
+		}
+		s.test(t, dev)
+	}
+}
+
+func (m *norm) testReduce(t *testing.T, dev kernel.Device, name string) {
+	c := m.normCase
+	in := append([][]float64{m.x, m.dy}, m.optional(true)...)
+	(&spec{name: name + " reduce", desc: kernel.BatchNormReduce{N: c.n, C: c.c, H: c.h, W: c.w, Act: m.act},
+		in: append(in, m.stats, nil), want: []value{{m.grads, m.gradsMag}},
+		point: append(append([]float64{}, m.scale...), m.bias...), loss: func(v []float64) float64 {
+			s := 0.0
+			for i, d := range m.dy {
+				s += d * m.activated(v[m.channel(i)]*m.xhat[i]+v[c.c+m.channel(i)])
+			}
+			return s
+		}}).test(t, dev)
 }
 
 func (m *norm) testBackward(t *testing.T, dev kernel.Device, name string) {
@@ -147,15 +208,17 @@ func (m *norm) testBackward(t *testing.T, dev kernel.Device, name string) {
 		for i := range dx.want {
 			k := m.channel(i)
 			f := m.scale[k] * m.inv[k]
-			dx.want[i], dx.mag[i] = f*m.dy[i], math.Abs(f*m.dy[i])
+			dx.want[i], dx.mag[i] = f*m.through[i], math.Abs(f*m.through[i])
 			if !frozen {
 				dx.want[i] -= f * (m.dbias[k] + m.xhat[i]*m.dscale[k]) / m.count
 				dx.mag[i] += f * (math.Abs(m.dbias[k]) + m.xhatMag[i]*math.Abs(m.dscale[k])) / m.count
 			}
 		}
+		in := append([][]float64{m.x, m.dy, m.scale}, m.optional(false)...)
+		in = append(in, m.stats, m.grads, nil)
 		s := &spec{name: fmt.Sprintf("%s backward frozen=%v", name, frozen),
-			desc: kernel.BatchNormBackward{N: c.n, C: c.c, H: c.h, W: c.w, Count: int(m.count), Frozen: frozen},
-			in:   [][]float64{m.x, m.dy, m.scale, m.stats, m.grads, nil}, want: []value{dx}, alias: [][2]int{{5, 1}}}
+			desc: kernel.BatchNormBackward{N: c.n, C: c.c, H: c.h, W: c.w, Count: int(m.count), Frozen: frozen, Act: m.act},
+			in:   in, want: []value{dx}, alias: [][2]int{{len(in) - 1, 1}}}
 		if len(m.x) < 2000 && c.spread > 0 && c.mean < 50 && m.count > 1 {
 			s.point, s.loss = m.x, func(x []float64) float64 {
 				mean, inv := m.mean, m.inv
@@ -165,7 +228,7 @@ func (m *norm) testBackward(t *testing.T, dev kernel.Device, name string) {
 				sum := 0.0
 				for i, v := range x {
 					k := m.channel(i)
-					sum += m.dy[i] * m.scale[k] * (v - mean[k]) * inv[k]
+					sum += m.dy[i] * m.activated(m.scale[k]*(v-mean[k])*inv[k]+m.bias[k])
 				}
 				return sum
 			}

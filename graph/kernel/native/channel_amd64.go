@@ -3,10 +3,13 @@
 package native
 
 //go:noescape
-func momentsAVX2(s, q *float64, x, shift *float32, n int)
+func momentsAVX2(s, q *float64, x, shift *float32, n, rows, stride int)
 
 //go:noescape
-func dotsAVX2(s, q *float64, dy, x, mean *float32, n int)
+func dotsAVX2(s, q *float64, dy, x, mean *float32, n, rows, stride int)
+
+//go:noescape
+func dotsClipAVX2(s, q *float64, dy, x, mean, a, b *float32, n, rows, stride int, lo, hi float32)
 
 //go:noescape
 func dotRowsAVX2(dst, a, b *float32, c, n, sa, sb int)
@@ -18,10 +21,13 @@ func spreadAVX2(t *spreadTile)
 func maxBackAVX2(t *windowTile)
 
 //go:noescape
-func momentsAVX512(s, q *float64, x, shift *float32, n int)
+func momentsAVX512(s, q *float64, x, shift *float32, n, rows, stride int)
 
 //go:noescape
-func dotsAVX512(s, q *float64, dy, x, mean *float32, n int)
+func dotsAVX512(s, q *float64, dy, x, mean *float32, n, rows, stride int)
+
+//go:noescape
+func dotsClipAVX512(s, q *float64, dy, x, mean, a, b *float32, n, rows, stride int, lo, hi float32)
 
 //go:noescape
 func dotRowsAVX512(dst, a, b *float32, c, n, sa, sb int)

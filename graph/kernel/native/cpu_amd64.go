@@ -28,20 +28,15 @@ var avx512 = &isa{
 	add: vecAddAVX512, sub: vecSubAVX512, div: vecDivAVX512, mul: vecMulAVX512, max: vecMaxAVX512, mulAdd: vecMulAddAVX512,
 	scale: vecScaleAVX512, axpy: vecAxpyAVX512, affine: vecAffineAVX512,
 	exp: vecExpAVX512, gate: vecGateAVX512, clamp: vecClampAVX512, above: vecAboveAVX512, inside: vecInsideAVX512,
-	norm: vecNormAVX512, normBack: vecNormBackAVX512, sgd: vecSGDAVX512,
-	moments: func(s, q []float64, x, shift []float32) {
-		n := len(x) &^ 7
-		if n > 0 {
-			momentsAVX512(&s[0], &q[0], &x[0], &shift[0], n)
-		}
-		vecMoments(s[n:], q[n:], x[n:], shift[n:])
+	norm: vecNormAVX512, normAdd: vecNormAddAVX512, normBack: vecNormBackAVX512, normBackClip: vecNormBackClipAVX512, sgd: vecSGDAVX512,
+	moments: func(s, q []float64, x, shift []float32, n, rows, stride int) {
+		momentsAVX512(&s[0], &q[0], &x[0], &shift[0], n, rows, 4*stride)
 	},
-	dots: func(s, q []float64, dy, x, mean []float32) {
-		n := len(dy) &^ 7
-		if n > 0 {
-			dotsAVX512(&s[0], &q[0], &dy[0], &x[0], &mean[0], n)
-		}
-		vecDots(s[n:], q[n:], dy[n:], x[n:], mean[n:])
+	dots: func(s, q []float64, dy, x, mean []float32, n, rows, stride int) {
+		dotsAVX512(&s[0], &q[0], &dy[0], &x[0], &mean[0], n, rows, 4*stride)
+	},
+	dotsClip: func(s, q []float64, dy, x, mean, a, b []float32, n, rows, stride int, lo, hi float32) {
+		dotsClipAVX512(&s[0], &q[0], &dy[0], &x[0], &mean[0], &a[0], &b[0], n, rows, 4*stride, lo, hi)
 	},
 	dotRows: func(dst, a, b []float32, n, sa, sb int) {
 		if n > 0 && len(dst) > 0 {
@@ -103,20 +98,15 @@ var avx2 = &isa{
 	add: vecAddAVX2, sub: vecSubAVX2, div: vecDivAVX2, mul: vecMulAVX2, max: vecMaxAVX2, mulAdd: vecMulAddAVX2,
 	scale: vecScaleAVX2, axpy: vecAxpyAVX2, affine: vecAffineAVX2,
 	exp: vecExpAVX2, gate: vecGateAVX2, clamp: vecClampAVX2, above: vecAboveAVX2, inside: vecInsideAVX2,
-	norm: vecNormAVX2, normBack: vecNormBackAVX2, sgd: vecSGDAVX2,
-	moments: func(s, q []float64, x, shift []float32) {
-		n := len(x) &^ 3
-		if n > 0 {
-			momentsAVX2(&s[0], &q[0], &x[0], &shift[0], n)
-		}
-		vecMoments(s[n:], q[n:], x[n:], shift[n:])
+	norm: vecNormAVX2, normAdd: vecNormAddAVX2, normBack: vecNormBackAVX2, normBackClip: vecNormBackClipAVX2, sgd: vecSGDAVX2,
+	moments: func(s, q []float64, x, shift []float32, n, rows, stride int) {
+		momentsAVX2(&s[0], &q[0], &x[0], &shift[0], n, rows, 4*stride)
 	},
-	dots: func(s, q []float64, dy, x, mean []float32) {
-		n := len(dy) &^ 3
-		if n > 0 {
-			dotsAVX2(&s[0], &q[0], &dy[0], &x[0], &mean[0], n)
-		}
-		vecDots(s[n:], q[n:], dy[n:], x[n:], mean[n:])
+	dots: func(s, q []float64, dy, x, mean []float32, n, rows, stride int) {
+		dotsAVX2(&s[0], &q[0], &dy[0], &x[0], &mean[0], n, rows, 4*stride)
+	},
+	dotsClip: func(s, q []float64, dy, x, mean, a, b []float32, n, rows, stride int, lo, hi float32) {
+		dotsClipAVX2(&s[0], &q[0], &dy[0], &x[0], &mean[0], &a[0], &b[0], n, rows, 4*stride, lo, hi)
 	},
 	dotRows: func(dst, a, b []float32, n, sa, sb int) {
 		if n > 0 && len(dst) > 0 {

@@ -38,14 +38,21 @@ type isa struct {
 	exp func(dst, x []float32, shift float32)
 	// norm is clamp((x-mean)*a + b, lo, hi).
 	norm func(y, x, mean, a, b []float32, lo, hi float32)
-	// normBack is k*dy - m*(x-mean) - q.
-	normBack func(dx, dy, x, mean, k, m, q []float32)
+	// normAdd is clamp((x-mean)*a + b + r, lo, hi).
+	normAdd func(y, x, mean, a, b, r []float32, lo, hi float32)
+	// normBack is k*dy - m*(x-mean) - q; normBackClip takes dy for 0 unless
+	// lo < (x-mean)*k + b < hi.
+	normBack     func(dx, dy, x, mean, k, m, q []float32)
+	normBackClip func(dx, dy, x, mean, k, m, q, b []float32, lo, hi float32)
 	// sgd is a step of gradient descent with momentum.
 	sgd func(param, velocity, grad []float32, rate, momentum, decay float32)
-	// moments adds x-shift to s and its square to q, in float64.
-	moments func(s, q []float64, x, shift []float32)
-	// dots adds dy to s and dy*(x-mean) to q, in float64.
-	dots func(s, q []float64, dy, x, mean []float32)
+	// moments adds x-shift to s and its square to q, dots adds dy to s and
+	// dy*(x-mean) to q, for n columns of some rows that lie stride elements
+	// apart. dotsClip takes dy for 0 unless lo < (x-mean)*a + b < hi. The sums
+	// and the vectors of columns are as long as n made a multiple of sumWidth.
+	moments  func(s, q []float64, x, shift []float32, n, rows, stride int)
+	dots     func(s, q []float64, dy, x, mean []float32, n, rows, stride int)
+	dotsClip func(s, q []float64, dy, x, mean, a, b []float32, n, rows, stride int, lo, hi float32)
 	// dotRows adds to dst the sum over n rows of a*b; rows of a lie sa apart,
 	// rows of b sb.
 	dotRows func(dst, a, b []float32, n, sa, sb int)
@@ -68,12 +75,16 @@ type halfISA struct {
 	pairRows func(dst []float32, x []uint16, n, step, second, c int)
 }
 
+// sumWidth is the most columns that a register of any isa holds.
+const sumWidth = 16
+
 // portable is plain Go.
 var portable = &isa{
 	name: "plain Go", mr: 4, nr: 4, dense: 64 << 10, tile: tileGo, spread: spreadGo, maxBack: maxBackGo, interleave: interleaveGo,
 	add: vecAdd, sub: vecSub, div: vecDiv, mul: vecMul, max: vecMax, mulAdd: vecMulAdd, scale: vecScale, axpy: vecAxpy, affine: vecAffine,
-	clamp: vecClamp, exp: vecExp, gate: vecGate, above: vecAbove, inside: vecInside, norm: vecNorm, normBack: vecNormBack, sgd: vecSGD,
-	moments: vecMoments, dots: vecDots, dotRows: vecDotRows, widen: vecWiden, narrow: vecNarrow,
+	clamp: vecClamp, exp: vecExp, gate: vecGate, above: vecAbove, inside: vecInside, norm: vecNorm, normAdd: vecNormAdd,
+	normBack: vecNormBack, normBackClip: vecNormBackClip, sgd: vecSGD, moments: vecMoments, dots: vecDots, dotsClip: vecDotsClip, dotRows: vecDotRows,
+	widen: vecWiden, narrow: vecNarrow,
 }
 
 // detect chooses the widest instructions that the processor has and

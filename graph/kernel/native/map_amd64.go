@@ -42,6 +42,12 @@ func mapInsideAVX2(dst, dy, x *float32, n int, lo, hi float32)
 func mapNormAVX2(y, x, mean, a, b *float32, n int, lo, hi float32)
 
 //go:noescape
+func mapNormAddAVX2(y, x, mean, a, b, r *float32, n int, lo, hi float32)
+
+//go:noescape
+func mapNormBackClipAVX2(dx, dy, x, mean, k, m, q, b *float32, n int, lo, hi float32)
+
+//go:noescape
 func mapNormBackAVX2(dx, dy, x, mean, k, m, q *float32, n int)
 
 //go:noescape
@@ -157,6 +163,22 @@ func vecNormAVX2(y, x, mean, a, b []float32, lo, hi float32) {
 	mapNormAVX2(&y[0], &x[0], &mean[0], &a[0], &b[0], len(y), lo, hi)
 }
 
+func vecNormAddAVX2(y, x, mean, a, b, r []float32, lo, hi float32) {
+	if len(y) == 0 {
+		return
+	}
+	x, mean, a, b, r = x[:len(y)], mean[:len(y)], a[:len(y)], b[:len(y)], r[:len(y)]
+	mapNormAddAVX2(&y[0], &x[0], &mean[0], &a[0], &b[0], &r[0], len(y), lo, hi)
+}
+
+func vecNormBackClipAVX2(dx, dy, x, mean, k, m, q, b []float32, lo, hi float32) {
+	if len(dx) == 0 {
+		return
+	}
+	dy, x, mean, k, m, q, b = dy[:len(dx)], x[:len(dx)], mean[:len(dx)], k[:len(dx)], m[:len(dx)], q[:len(dx)], b[:len(dx)]
+	mapNormBackClipAVX2(&dx[0], &dy[0], &x[0], &mean[0], &k[0], &m[0], &q[0], &b[0], len(dx), lo, hi)
+}
+
 func vecNormBackAVX2(dx, dy, x, mean, k, m, q []float32) {
 	if len(dx) == 0 {
 		return
@@ -227,6 +249,12 @@ func mapInsideAVX512(dst, dy, x *float32, n int, lo, hi float32)
 
 //go:noescape
 func mapNormAVX512(y, x, mean, a, b *float32, n int, lo, hi float32)
+
+//go:noescape
+func mapNormAddAVX512(y, x, mean, a, b, r *float32, n int, lo, hi float32)
+
+//go:noescape
+func mapNormBackClipAVX512(dx, dy, x, mean, k, m, q, b *float32, n int, lo, hi float32)
 
 //go:noescape
 func mapNormBackAVX512(dx, dy, x, mean, k, m, q *float32, n int)
@@ -342,6 +370,22 @@ func vecNormAVX512(y, x, mean, a, b []float32, lo, hi float32) {
 	}
 	x, mean, a, b = x[:len(y)], mean[:len(y)], a[:len(y)], b[:len(y)]
 	mapNormAVX512(&y[0], &x[0], &mean[0], &a[0], &b[0], len(y), lo, hi)
+}
+
+func vecNormAddAVX512(y, x, mean, a, b, r []float32, lo, hi float32) {
+	if len(y) == 0 {
+		return
+	}
+	x, mean, a, b, r = x[:len(y)], mean[:len(y)], a[:len(y)], b[:len(y)], r[:len(y)]
+	mapNormAddAVX512(&y[0], &x[0], &mean[0], &a[0], &b[0], &r[0], len(y), lo, hi)
+}
+
+func vecNormBackClipAVX512(dx, dy, x, mean, k, m, q, b []float32, lo, hi float32) {
+	if len(dx) == 0 {
+		return
+	}
+	dy, x, mean, k, m, q, b = dy[:len(dx)], x[:len(dx)], mean[:len(dx)], k[:len(dx)], m[:len(dx)], q[:len(dx)], b[:len(dx)]
+	mapNormBackClipAVX512(&dx[0], &dy[0], &x[0], &mean[0], &k[0], &m[0], &q[0], &b[0], len(dx), lo, hi)
 }
 
 func vecNormBackAVX512(dx, dy, x, mean, k, m, q []float32) {

@@ -27,41 +27,61 @@ func replicate(x []float32, c int) {
 	}
 }
 
+// columnStretch is how many elements of each stream the column sums take at a
+// time: enough to pay for a call, few enough to stay in the first-level cache.
+const columnStretch = 2048
+
+// columns is a stretch of rows for the column sums: the elements from lo on, n
+// columns and rows that lie stride elements apart.
+type columns struct{ lo, n, rows, stride int }
+
 // rowSums runs add over all super-rows of (rows, c) in parallel, every share
 // into its own two sums a column (float64), and then calls done with the
-// totals of every channel. shift fills the c values that add is given beside
-// the elements lo to hi-1.
-func rowSums(p *program, rows, c int, shift func(to []float32), add func(lo, hi int, s, q []float64, shift []float32), done func(c int, s, q float64)) {
+// totals of every channel. prepare fills the c first values of each of
+// len(prepare) vectors, which add is given at the super-row's length.
+func rowSums(p *program, rows, c, vectors int, prepare func(v [][]float32), add func(at columns, s, q []float64, v [][]float32), done func(c int, s, q float64)) {
 	if c == 0 {
 		return
 	}
-	width := together(c) * c
+	group := together(c)
+	width := group * c
+	padded := ceilDiv(width, sumWidth) * sumWidth
 	parts := p.parts(rows*c, grain)
-	at := p.reserve(4 * width * parts)
-	shifts := p.reserve(width)
+	at := p.reserve(4 * padded * parts)
+	shared := p.reserve(vectors * padded)
+	views, first := make([][]float32, vectors), make([][]float32, vectors)
 	p.stage(1, func(int) {
-		to := p.s[shifts : shifts+width]
-		shift(to[:c])
-		replicate(to, c)
+		for i := range views {
+			views[i] = p.s[shared+i*padded : shared+(i+1)*padded]
+			first[i] = views[i][:c]
+		}
+		prepare(first)
+		for _, v := range views {
+			replicate(v, c)
+		}
 	})
 	p.stage(parts, func(part int) {
-		sums := p.float64s(at+4*width*part, 2*width)
+		sums := p.float64s(at+4*padded*part, 2*padded)
 		clear(sums)
 		from, to := span(rows, part, parts, 1)
-		for lo := from * c; lo < to*c; lo += width {
-			hi := min(lo+width, to*c)
-			n := hi - lo
-			add(lo, hi, sums[:n], sums[width:width+n], p.s[shifts:shifts+n])
+		step := columns{lo: from * c, n: width, stride: width}
+		for left := (to - from) / group; left > 0; left -= step.rows {
+			step.rows = min(left, max(columnStretch/width, 4))
+			add(step, sums[:padded], sums[padded:], views)
+			step.lo += step.rows * width
+		}
+		if n := to*c - step.lo; n > 0 {
+			add(columns{lo: step.lo, n: n, rows: 1, stride: n}, sums[:padded], sums[padded:], views)
 		}
 	})
 	p.stage(1, func(int) {
 		for i := range c {
 			s, q := 0.0, 0.0
 			for part := range parts {
-				sums := p.float64s(at+4*width*part, 2*width)
+				sums := p.float64s(at+4*padded*part, 2*padded)
 				for k := i; k < width; k += c {
 					s += sums[k]
-					q += sums[width+k]
+					q += sums[padded+k]
 				}
 			}
 			done(i, s, q)
@@ -72,15 +92,17 @@ func rowSums(p *program, rows, c int, shift func(to []float32), add func(lo, hi 
 func batchNormStats(p *program, d kernel.BatchNormStats) {
 	rows := d.N * d.H * d.W
 	n := math.Max(float64(rows), 1)
-	rowSums(p, rows, d.C,
-		func(shift []float32) { // takes most of the mean out of the squares
+	rowSums(p, rows, d.C, 1,
+		func(v [][]float32) { // takes most of the mean out of the squares
 			if rows > 0 {
-				copy(shift, p.f[0])
+				copy(v[0], p.f[0])
 			} else {
-				clear(shift)
+				clear(v[0])
 			}
 		},
-		func(lo, hi int, s, q []float64, shift []float32) { p.isa.moments(s, q, p.f[0][lo:hi], shift) },
+		func(at columns, s, q []float64, v [][]float32) {
+			p.isa.moments(s, q, p.f[0][at.lo:], v[0], at.n, at.rows, at.stride)
+		},
 		func(c int, s, q float64) {
 			stats := p.f[1]
 			mean := s / n
@@ -144,6 +166,7 @@ func perRow(p *program, rows, c, n int, prepare func(v [][]float32), body func(l
 
 func batchNorm(p *program, d kernel.BatchNorm) {
 	lo, hi := clipBounds(d.Act)
+	out := len(p.args) - 1
 	perRow(p, d.N*d.H*d.W, d.C, 3,
 		func(v [][]float32) {
 			scale, bias, stats := p.f[1], p.f[2], p.f[3]
@@ -152,7 +175,12 @@ func batchNorm(p *program, d kernel.BatchNorm) {
 			copy(v[2], bias)
 		},
 		func(from, to int, v [][]float32) {
-			p.isa.norm(p.f[4][from:to], p.f[0][from:to], v[0], v[1], v[2], lo, hi)
+			y, x := p.f[out][from:to], p.f[0][from:to]
+			if d.Residual {
+				p.isa.normAdd(y, x, v[0], v[1], v[2], p.f[4][from:to], lo, hi)
+			} else {
+				p.isa.norm(y, x, v[0], v[1], v[2], lo, hi)
+			}
 		})
 }
 
@@ -164,14 +192,35 @@ func clipBounds(c kernel.Clip) (lo, hi float32) {
 	return float32(math.Inf(-1)), float32(math.Inf(1))
 }
 
+// The kernels below compute the normalised value again, to see where the
+// activation lets the gradient through: with the same steps as norm, so that
+// both agree to the bit.
+
 func batchNormReduce(p *program, d kernel.BatchNormReduce) {
-	rowSums(p, d.N*d.H*d.W, d.C,
-		func(mean []float32) { copy(mean, p.f[2]) },
-		func(lo, hi int, s, q []float64, mean []float32) {
-			p.isa.dots(s, q, p.f[1][lo:hi], p.f[0][lo:hi], mean)
+	lo, hi := d.Act.Lo, d.Act.Hi
+	vectors, last := 1, len(p.args)-1
+	if d.Act.On {
+		vectors = 3
+	}
+	rowSums(p, d.N*d.H*d.W, d.C, vectors,
+		func(v [][]float32) {
+			stats := p.f[last-1]
+			copy(v[0], stats)
+			if d.Act.On {
+				p.isa.mul(v[1], p.f[2], stats[2*d.C:])
+				copy(v[2], p.f[3])
+			}
+		},
+		func(at columns, s, q []float64, v [][]float32) {
+			x, dy := p.f[0][at.lo:], p.f[1][at.lo:]
+			if d.Act.On {
+				p.isa.dotsClip(s, q, dy, x, v[0], v[1], v[2], at.n, at.rows, at.stride, lo, hi)
+			} else {
+				p.isa.dots(s, q, dy, x, v[0], at.n, at.rows, at.stride)
+			}
 		},
 		func(c int, s, q float64) {
-			stats, grads := p.f[2], p.f[3]
+			stats, grads := p.f[last-1], p.f[last]
 			grads[c] = float32(q * float64(stats[2*d.C+c]))
 			grads[d.C+c] = float32(s)
 		})
@@ -179,25 +228,37 @@ func batchNormReduce(p *program, d kernel.BatchNormReduce) {
 
 func batchNormBackward(p *program, d kernel.BatchNormBackward) {
 	n := float64(max(d.Count, 1))
-	perRow(p, d.N*d.H*d.W, d.C, 4,
+	lo, hi := d.Act.Lo, d.Act.Hi
+	last := len(p.args) - 1
+	perRow(p, d.N*d.H*d.W, d.C, 5,
 		func(v [][]float32) {
-			scale, stats, grads := p.f[2], p.f[3], p.f[4]
+			scale, stats, grads := p.f[2], p.f[last-2], p.f[last-1]
 			copy(v[0], stats)
+			p.isa.mul(v[1], scale, stats[2*d.C:])
 			for i := range d.C {
+				f := 0.0
 				inv := float64(stats[2*d.C+i])
-				f := float64(scale[i]) * inv
-				v[1][i] = float32(f)
-				v[2][i] = float32(f * inv * float64(grads[i]) / n)
-				v[3][i] = float32(f * float64(grads[d.C+i]) / n)
+				if !d.Frozen {
+					f = float64(scale[i]) * inv / n
+				}
+				v[2][i] = float32(f * inv * float64(grads[i]))
+				v[3][i] = float32(f * float64(grads[d.C+i]))
+			}
+			clear(v[4])
+			if d.Act.On {
+				copy(v[4], p.f[3])
 			}
 		},
-		func(lo, hi int, v [][]float32) {
-			dx, dy := p.f[5][lo:hi], p.f[1][lo:hi]
-			if d.Frozen {
+		func(from, to int, v [][]float32) {
+			dx, dy, x := p.f[last][from:to], p.f[1][from:to], p.f[0][from:to]
+			switch {
+			case d.Act.On:
+				p.isa.normBackClip(dx, dy, x, v[0], v[1], v[2], v[3], v[4], lo, hi)
+			case d.Frozen:
 				p.isa.mul(dx, dy, v[1])
-				return
+			default:
+				p.isa.normBack(dx, dy, x, v[0], v[1], v[2], v[3])
 			}
-			p.isa.normBack(dx, dy, p.f[0][lo:hi], v[0], v[1], v[2], v[3])
 		})
 }
 

@@ -104,22 +104,44 @@ func vecMax(dst, a, b []float32) {
 }
 
 // vecMoments adds x-shift to s and its square to q.
-func vecMoments(s, q []float64, x, shift []float32) {
-	s, q, shift = s[:len(x)], q[:len(x)], shift[:len(x)]
-	for i, v := range x {
-		u := float64(v) - float64(shift[i])
-		s[i] += u
-		q[i] += u * u
+func vecMoments(s, q []float64, x, shift []float32, n, rows, stride int) {
+	s, q, shift = s[:n], q[:n], shift[:n]
+	for r := range rows {
+		for i, v := range x[r*stride : r*stride+n] {
+			u := float64(v) - float64(shift[i])
+			s[i] += u
+			q[i] += u * u
+		}
 	}
 }
 
 // vecDots adds dy to s and dy*(x-mean) to q.
-func vecDots(s, q []float64, dy, x, mean []float32) {
-	s, q, x, mean = s[:len(dy)], q[:len(dy)], x[:len(dy)], mean[:len(dy)]
-	for i, g := range dy {
-		u := float64(g)
-		s[i] += u
-		q[i] += u * (float64(x[i]) - float64(mean[i]))
+func vecDots(s, q []float64, dy, x, mean []float32, n, rows, stride int) {
+	s, q, mean = s[:n], q[:n], mean[:n]
+	for r := range rows {
+		x := x[r*stride : r*stride+n]
+		for i, g := range dy[r*stride : r*stride+n] {
+			u := float64(g)
+			s[i] += u
+			q[i] += u * (float64(x[i]) - float64(mean[i]))
+		}
+	}
+}
+
+// vecDotsClip is vecDots with dy for 0 unless lo < (x-mean)*a + b < hi.
+func vecDotsClip(s, q []float64, dy, x, mean, a, b []float32, n, rows, stride int, lo, hi float32) {
+	s, q, mean, a, b = s[:n], q[:n], mean[:n], a[:n], b[:n]
+	for r := range rows {
+		x := x[r*stride : r*stride+n]
+		for i, g := range dy[r*stride : r*stride+n] {
+			c := x[i] - mean[i]
+			u := 0.0
+			if y := c*a[i] + b[i]; y > lo && y < hi {
+				u = float64(g)
+			}
+			s[i] += u
+			q[i] += u * (float64(x[i]) - float64(mean[i]))
+		}
 	}
 }
 
@@ -128,6 +150,27 @@ func vecNorm(y, x, mean, a, b []float32, lo, hi float32) {
 	x, mean, a, b = x[:len(y)], mean[:len(y)], a[:len(y)], b[:len(y)]
 	for i := range y {
 		y[i] = clamp32((x[i]-mean[i])*a[i]+b[i], lo, hi)
+	}
+}
+
+// vecNormAdd computes y = clamp((x-mean)*a + b + r, lo, hi).
+func vecNormAdd(y, x, mean, a, b, r []float32, lo, hi float32) {
+	x, mean, a, b, r = x[:len(y)], mean[:len(y)], a[:len(y)], b[:len(y)], r[:len(y)]
+	for i := range y {
+		y[i] = clamp32((x[i]-mean[i])*a[i]+b[i]+r[i], lo, hi)
+	}
+}
+
+// vecNormBackClip is vecNormBack with dy for 0 unless lo < (x-mean)*k + b < hi.
+func vecNormBackClip(dx, dy, x, mean, k, m, q, b []float32, lo, hi float32) {
+	dy, x, mean, b = dy[:len(dx)], x[:len(dx)], mean[:len(dx)], b[:len(dx)]
+	k, m, q = k[:len(dx)], m[:len(dx)], q[:len(dx)]
+	for i := range dx {
+		c, g := x[i]-mean[i], dy[i]
+		if y := c*k[i] + b[i]; !(y > lo && y < hi) {
+			g = 0
+		}
+		dx[i] = k[i]*g - m[i]*c - q[i]
 	}
 }
 

@@ -4,62 +4,16 @@ import "fmt"
 
 // channelwise emits the kernels that run along channels and over pixels.
 func channelwise(f *file, v vectors) {
-	sums(f, v, "moments", []string{"x", "shift"})
-	sums(f, v, "dots", []string{"dy", "x", "mean"})
+	for _, s := range []columnSums{
+		{name: "moments", streams: []string{"x"}, vectors: []string{"shift"}},
+		{name: "dots", streams: []string{"dy", "x"}, vectors: []string{"mean"}},
+		{name: "dotsClip", streams: []string{"dy", "x"}, vectors: []string{"mean", "a", "b"}, clip: true},
+	} {
+		s.emit(f, v)
+	}
 	dotRows(f, v)
 	spread(f, v)
 	maxBack(f, v)
-}
-
-// sums emits s += u, q += u*w in float64, where for moments u = w = x-shift,
-// and for dots u = dy, w = x-mean. n is a multiple of half a vector.
-func sums(f *file, v vectors, kind string, in []string) {
-	name := kind + v.name
-	params := "s, q *float64, "
-	for i, p := range in {
-		if i > 0 {
-			params += ", "
-		}
-		params += p
-	}
-	params += " *float32, n int"
-	f.declare("%s(%s)", name, params)
-	f.p("\n// func %s(%s)", name, params)
-	f.p("TEXT ·%s(SB), NOSPLIT, $0-%d", name, 8*(len(in)+3))
-	regs := []string{"R8", "R9", "R10"}
-	f.p("	MOVQ s+0(FP), DI")
-	f.p("	MOVQ q+8(FP), SI")
-	for i, p := range in {
-		f.p("	MOVQ %s+%d(FP), %s", p, 16+8*i, regs[i])
-	}
-	f.p("	MOVQ n+%d(FP), CX", 16+8*len(in))
-	f.p("	XORQ AX, AX")
-	f.p("	CMPQ AX, CX")
-	f.p("	JGE done")
-	f.p("\n	PCALIGN $32")
-	f.p("loop:")
-	r := func(i int) string { return fmt.Sprintf("%s%d", v.reg, i) }
-	for i := range in {
-		f.p("	VCVTPS2PD (%s)(AX*4), %s", regs[i], r(i))
-	}
-	u, w := r(0), r(0)
-	if kind == "moments" {
-		f.p("	VSUBPD %s, %s, %s", r(1), r(0), r(0))
-	} else {
-		f.p("	VSUBPD %s, %s, %s", r(2), r(1), r(1))
-		w = r(1)
-	}
-	f.p("	VADDPD (DI)(AX*8), %s, %s", u, r(4))
-	f.p("	VMOVUPD (SI)(AX*8), %s", r(5))
-	f.p("	VFMADD231PD %s, %s, %s", u, w, r(5))
-	f.p("	VMOVUPD %s, (DI)(AX*8)", r(4))
-	f.p("	VMOVUPD %s, (SI)(AX*8)", r(5))
-	f.p("	ADDQ $%d, AX", v.width/2)
-	f.p("	CMPQ AX, CX")
-	f.p("	JLT loop")
-	f.p("\ndone:")
-	f.p("	VZEROUPPER")
-	f.p("	RET")
 }
 
 // laneMask sets the mask of the first CX lanes, fewer than a vector has; it

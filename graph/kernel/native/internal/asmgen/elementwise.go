@@ -24,7 +24,7 @@ type mapper struct {
 	scalar map[string]string
 }
 
-var pointers = []string{"DI", "SI", "DX", "R8", "R9", "R10", "R11"}
+var pointers = []string{"DI", "SI", "DX", "R8", "R9", "R10", "R11", "R12"}
 
 func (m *mapper) reg() string {
 	r := fmt.Sprintf("%s%d", m.v.reg, m.next)
@@ -164,6 +164,20 @@ var mapKernels = []mapKernel{
 		func(m *mapper) {
 			centred := m.sub(m.load("x"), m.load("mean"))
 			m.store("y", m.clamp(m.fma(centred, m.load("a"), m.load("b"))))
+		}},
+	{"mapNormAdd", []string{"y", "x", "mean", "a", "b", "r"}, []string{"lo", "hi"},
+		func(m *mapper) {
+			centred := m.sub(m.load("x"), m.load("mean"))
+			m.store("y", m.clamp(m.add(m.fma(centred, m.load("a"), m.load("b")), m.load("r"))))
+		}},
+	{"mapNormBackClip", []string{"dx", "dy", "x", "mean", "k", "m", "q", "b"}, []string{"lo", "hi"},
+		func(m *mapper) {
+			centred, k := m.sub(m.load("x"), m.load("mean")), m.load("k")
+			y := m.fma(centred, k, m.load("b")) // as mapNorm computes it
+			dy := m.where(m.load("dy"), y, greater, m.scalar["lo"])
+			dy = m.where(dy, y, less, m.scalar["hi"])
+			r := m.sub(m.mul(k, dy), m.load("q"))
+			m.store("dx", m.fnma(m.load("m"), centred, r))
 		}},
 	{"mapNormBack", []string{"dx", "dy", "x", "mean", "k", "m", "q"}, nil,
 		func(m *mapper) {
