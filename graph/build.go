@@ -182,6 +182,7 @@ func (b *builder) addNodes(rec *recorder) error {
 			b.running = append(b.running, running{stats, m, v, momentum, count})
 		}
 	}
+	readers := b.readers()
 	for i, r := range rec.ops {
 		node := b.model.GetGraph().GetNode()[i]
 		fail := func(err error) error {
@@ -197,7 +198,7 @@ func (b *builder) addNodes(rec *recorder) error {
 			names = nil
 		}
 		for _, name := range names {
-			in := op.Input{Name: name}
+			in := op.Input{Name: name, Sole: readers[name] == 1}
 			if name != "" {
 				in.Node, in.Const = b.values[name], b.constants[name]
 				if !in.Present() {
@@ -214,6 +215,10 @@ func (b *builder) addNodes(rec *recorder) error {
 			return fail(err)
 		}
 		b.attribute(made, src.Name)
+		if src.Replaced != nil {
+			// The heavier of the two gives the name.
+			b.attribute(made, b.origins[src.Replaced.ID()])
+		}
 		for k, name := range node.GetOutput() {
 			if name == "" {
 				continue
@@ -224,6 +229,32 @@ func (b *builder) addNodes(rec *recorder) error {
 		}
 	}
 	return nil
+}
+
+// readers counts how often each value of the model is read: by nodes, as an
+// output, by the loss and by gradients that begin at it.
+func (b *builder) readers() map[string]int {
+	n := map[string]int{}
+	for _, node := range b.model.GetGraph().GetNode() {
+		for _, name := range node.GetInput() {
+			n[name]++
+		}
+	}
+	for _, out := range b.model.GetGraph().GetOutput() {
+		n[out.GetName()]++
+	}
+	for _, name := range b.spec.Cotangents {
+		n[name]++
+	}
+	if b.spec.Loss != nil {
+		for _, o := range b.spec.Loss.Outputs {
+			n[o.Name]++
+		}
+	}
+	if h := b.spec.Probabilities; h != nil {
+		n[h.Output]++
+	}
+	return n
 }
 
 // attribute notes the origin of all nodes from the given one on, in the order

@@ -66,8 +66,6 @@ func (c *compiler) lower() error {
 		roots = append(roots, c.graph.Node(id).(*op.Node))
 	}
 	c.nodes = reachable(c.graph, roots)
-	readers := c.readers()
-	producers := map[int64]*op.Block{}
 	for _, node := range c.nodes {
 		v := &value{size: bytes(node)}
 		c.values[node.ID()] = v
@@ -78,10 +76,9 @@ func (c *compiler) lower() error {
 		if !ok {
 			return fmt.Errorf("%v is not an operator of graft", node.Op())
 		}
-		operands := children(c.graph, node)
 		var shapes [][]int
 		var in []*value
-		for _, child := range operands {
+		for _, child := range op.Operands(node) {
 			shapes = append(shapes, child.Shape())
 			in = append(in, c.values[child.ID()])
 		}
@@ -89,14 +86,6 @@ func (c *compiler) lower() error {
 		if err := o.Lower(block); err != nil {
 			return fmt.Errorf("%v: %w", o, err)
 		}
-		if u, ok := o.Spec.(op.Unary); ok {
-			operand := operands[0].ID()
-			if p := producers[operand]; p != nil && readers[operand] == 1 && fuse(u, p) {
-				block = op.NewBlock(shapes, node.Shape())
-				block.Alias(0)
-			}
-		}
-		producers[node.ID()] = block
 		if block.Aliased >= 0 {
 			v.alias = in[block.Aliased].origin()
 		}

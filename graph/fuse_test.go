@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 
@@ -10,109 +11,173 @@ import (
 	"github.com/graft-onnx/graft/onnx/pb"
 )
 
-// activated is Conv, BatchNormalization, Relu, Conv with bias, Clip. With
-// keep, the operands of the activations are outputs too and cannot be fused.
-func activated(t *testing.T, keep bool) *onnx.Model {
+// ramp returns n numbers that repeat after a while.
+func ramp(n int, from, step float32) []float32 {
+	v := make([]float32, n)
+	for i := range v {
+		v[i] = from + step*float32(i*i%17)
+	}
+	return v
+}
+
+// fusing builds models with operators that are fused. With keep, what lies
+// between those operators is an output too, which leaves them alone.
+type fusing struct {
+	*onnx.Builder
+	keep bool
+}
+
+func newFusing(name string, keep bool) fusing {
+	f := fusing{onnx.NewBuilder(name, 13), keep}
+	f.Input("image", pb.TensorProto_FLOAT, 2, 3, 6, 5)
+	return f
+}
+
+func (f fusing) conv(name, x string, in int) string {
+	return f.Op("Conv", name, []string{x, f.Initializer(onnx.NewFloats(name+".w", []int{4, in, 1, 1}, ramp(4*in, -0.5, 0.07)))})
+}
+
+func (f fusing) norm(name, x string) string {
+	in := []string{x}
+	for i, p := range []string{"scale", "shift", "mean", "variance"} {
+		in = append(in, f.Initializer(onnx.NewFloats(name+"."+p, []int{4}, ramp(4, []float32{0.5, -0.1, 0, 1}[i], 0.07))))
+	}
+	return f.Op("BatchNormalization", name, in)
+}
+
+// model ends the model; between lists what fusion hides.
+func (f fusing) model(t *testing.T, output string, between ...string) *onnx.Model {
 	t.Helper()
-	ramp := func(n int, from, step float32) []float32 {
-		v := make([]float32, n)
-		for i := range v {
-			v[i] = from + step*float32(i*i%17)
-		}
-		return v
-	}
-	b := onnx.NewBuilder("activated", 13)
-	image := b.Input("image", pb.TensorProto_FLOAT, 2, 3, 6, 5)
-	conv := b.Op("Conv", "conv", []string{image, b.Initializer(onnx.NewFloats("w", []int{4, 3, 1, 1}, ramp(12, -0.5, 0.07)))})
-	channel := func(name string, from, step float32) string {
-		return b.Initializer(onnx.NewFloats(name, []int{4}, ramp(4, from, step)))
-	}
-	norm := b.Op("BatchNormalization", "norm", []string{conv, channel("scale", 0.5, 0.1), channel("shift", -0.1, 0.05), channel("mean", 0, 0.1), channel("variance", 1, 0.1)})
-	relu := b.Op("Relu", "relu", []string{norm})
-	second := b.Op("Conv", "second", []string{relu, b.Initializer(onnx.NewFloats("w2", []int{4, 4, 1, 1}, ramp(16, -0.4, 0.06))), channel("bias", -0.2, 0.1)})
-	low := b.Initializer(onnx.NewFloats("low", []int{}, []float32{-0.05}))
-	high := b.Initializer(onnx.NewFloats("high", []int{}, []float32{0.3}))
-	b.Op("Clip", "clip", []string{second, low, high})
-	outputs := []string{"clip"}
-	if keep {
-		outputs = append(outputs, "norm", "second")
+	outputs := []string{output}
+	if f.keep {
+		outputs = append(outputs, between...)
 	}
 	for _, name := range outputs {
-		b.Output(name, pb.TensorProto_FLOAT, 2, 4, 6, 5)
+		f.Output(name, pb.TensorProto_FLOAT, 2, 4, 6, 5)
 	}
-	m, err := b.Model()
+	m, err := f.Model()
 	if err != nil {
 		t.Fatal(err)
 	}
 	return m
 }
 
-// TestFusedActivations compares every gradient and output with and without
-// fusion: the same bits, two kernels less.
-func TestFusedActivations(t *testing.T) {
-	type result struct {
-		output      []float32
-		gradients   map[string][]float32
-		activations int
+// activated is Conv, BatchNormalization, Relu, Conv with bias, Clip.
+func activated(t *testing.T, keep bool) *onnx.Model {
+	f := newFusing("activated", keep)
+	relu := f.Op("Relu", "relu", []string{f.norm("norm", f.conv("conv", "image", 3))})
+	second := f.Op("Conv", "second", []string{relu,
+		f.Initializer(onnx.NewFloats("w2", []int{4, 4, 1, 1}, ramp(16, -0.4, 0.06))),
+		f.Initializer(onnx.NewFloats("bias", []int{4}, ramp(4, -0.2, 0.1)))})
+	low := f.Initializer(onnx.NewFloats("low", []int{}, []float32{-0.05}))
+	high := f.Initializer(onnx.NewFloats("high", []int{}, []float32{0.3}))
+	clip := f.Op("Clip", "clip", []string{second, low, high})
+	return f.model(t, clip, "norm", "second")
+}
+
+// residual is a block whose shortcut has a convolution, one whose shortcut is
+// its input, and one that adds without activation.
+func residual(t *testing.T, keep bool) *onnx.Model {
+	f := newFusing("residual", keep)
+	long := f.norm("long", f.conv("conv1", "image", 3))
+	short := f.norm("short", f.conv("conv2", "image", 3))
+	first := f.Op("Relu", "first", []string{f.Op("Add", "sum1", []string{long, short})})
+	inner := f.norm("inner", f.conv("conv3", first, 4))
+	second := f.Op("Relu", "second", []string{f.Op("Add", "sum2", []string{first, inner})})
+	last := f.Op("Add", "last", []string{f.norm("outer", f.conv("conv4", second, 4)), second})
+	return f.model(t, last, "long", "short", "sum1", "inner", "sum2", "outer")
+}
+
+// fusedRun is what a training step of such a model computes.
+type fusedRun struct {
+	output    []float32
+	gradients map[string][]float32
+	separate  int // activations and sums of their own
+}
+
+func runFused(t *testing.T, m *onnx.Model, output string, fixBN bool) (r fusedRun) {
+	t.Helper()
+	net, err := NewNetwork(m, native.New(1))
+	if err != nil {
+		t.Fatal(err)
 	}
-	run := func(keep bool) (r result) {
-		net, err := NewNetwork(activated(t, keep), native.New(1))
-		if err != nil {
+	shape := []int{2, 3, 6, 5}
+	plan, err := net.Plan(Spec{Inputs: map[string][]int{"image": shape}, Mode: Train, FixBN: fixBN, Cotangents: []string{output}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	image, cotangent := make([]float32, kernel.Len(shape)), make([]float32, 2*4*6*5)
+	for i := range image {
+		image[i] = float32(i*7%23)/11 - 1
+	}
+	for i := range cotangent {
+		cotangent[i] = float32(i*5%13)/7 - 1
+	}
+	if err := plan.SetInput("image", image); err != nil {
+		t.Fatal(err)
+	}
+	if err := plan.SetInput(CotangentInput(output), cotangent); err != nil {
+		t.Fatal(err)
+	}
+	if err := plan.RunAll(); err != nil {
+		t.Fatal(err)
+	}
+	if r.output, _, err = plan.Output(output); err != nil {
+		t.Fatal(err)
+	}
+	r.gradients = map[string][]float32{}
+	for _, p := range net.Parameters() {
+		if p.Grad == nil {
+			continue
+		}
+		if r.gradients[p.Name], err = net.Gradient(p); err != nil {
 			t.Fatal(err)
 		}
-		shape := []int{2, 3, 6, 5}
-		plan, err := net.Plan(Spec{Inputs: map[string][]int{"image": shape}, Mode: Train, Cotangents: []string{"clip"}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		image, cotangent := make([]float32, kernel.Len(shape)), make([]float32, 2*4*6*5)
-		for i := range image {
-			image[i] = float32(i*7%23)/11 - 1
-		}
-		for i := range cotangent {
-			cotangent[i] = float32(i*5%13)/7 - 1
-		}
-		if err := plan.SetInput("image", image); err != nil {
-			t.Fatal(err)
-		}
-		if err := plan.SetInput(CotangentInput("clip"), cotangent); err != nil {
-			t.Fatal(err)
-		}
-		if err := plan.RunAll(); err != nil {
-			t.Fatal(err)
-		}
-		if r.output, _, err = plan.Output("clip"); err != nil {
-			t.Fatal(err)
-		}
-		r.gradients = map[string][]float32{}
-		for _, p := range net.Parameters() {
-			if p.Grad == nil {
-				continue
+	}
+	for _, s := range plan.steps {
+		switch d := s.desc.(type) {
+		case kernel.Unary:
+			if d.Op == kernel.Relu || d.Op == kernel.Clamp {
+				r.separate++
 			}
-			if r.gradients[p.Name], err = net.Gradient(p); err != nil {
-				t.Fatal(err)
+		case kernel.Binary:
+			if d.Op == kernel.Add {
+				r.separate++
 			}
 		}
-		for _, s := range plan.steps {
-			if d, ok := s.desc.(kernel.Unary); ok && (d.Op == kernel.Relu || d.Op == kernel.Clamp) {
-				r.activations++
-			}
-		}
-		return r
 	}
-	fused, plain := run(false), run(true)
-	if fused.activations != 0 || plain.activations != 2 {
-		t.Errorf("%d activations of their own with fusion, want 0; %d without, want 2", fused.activations, plain.activations)
-	}
-	if !slices.Equal(fused.output, plain.output) {
-		t.Error("outputs differ")
-	}
-	if len(fused.gradients) != 5 {
-		t.Errorf("%d gradients, want those of w, scale, shift, w2 and bias", len(fused.gradients))
-	}
-	for name, g := range fused.gradients {
-		if !slices.Equal(g, plain.gradients[name]) {
-			t.Errorf("gradients of %s differ", name)
+	return r
+}
+
+// TestFusion compares every gradient and the output with and without fusion:
+// the same bits from fewer kernels.
+func TestFusion(t *testing.T) {
+	for _, c := range []struct {
+		name, output        string
+		model               func(t *testing.T, keep bool) *onnx.Model
+		separate, gradients int
+	}{
+		{"activated", "clip", activated, 2, 5},
+		{"residual", "last", residual, 5, 12},
+	} {
+		for _, fixBN := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s fixBN=%v", c.name, fixBN), func(t *testing.T) {
+				fused, plain := runFused(t, c.model(t, false), c.output, fixBN), runFused(t, c.model(t, true), c.output, fixBN)
+				if fused.separate != 0 || plain.separate != c.separate {
+					t.Errorf("%d activations and sums of their own with fusion, want 0; %d without, want %d", fused.separate, plain.separate, c.separate)
+				}
+				if !slices.Equal(fused.output, plain.output) {
+					t.Error("outputs differ")
+				}
+				if len(fused.gradients) != c.gradients {
+					t.Errorf("%d gradients, want %d", len(fused.gradients), c.gradients)
+				}
+				for name, g := range fused.gradients {
+					if !slices.Equal(g, plain.gradients[name]) {
+						t.Errorf("gradients of %s differ", name)
+					}
+				}
+			})
 		}
 	}
 }

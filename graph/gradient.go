@@ -33,7 +33,7 @@ func gradient(g *gorgonia.ExprGraph, seeds []seed, wanted []*op.Node, made func(
 		if n.Op() == nil {
 			continue
 		}
-		for i, c := range children(g, n) {
+		for i, c := range op.Operands(n) {
 			if needed[c] && differentiable(n, i) {
 				needed[n] = true
 				break
@@ -60,7 +60,7 @@ func gradient(g *gorgonia.ExprGraph, seeds []seed, wanted []*op.Node, made func(
 			made(before, n)
 			continue
 		}
-		in := children(g, n)
+		in := op.Operands(n)
 		sd, ok := n.Op().(gorgonia.SDOp)
 		if !ok {
 			return nil, fmt.Errorf("%v: %w", n.Op(), ErrNoGradient)
@@ -96,16 +96,6 @@ func differentiable(n *op.Node, input int) bool {
 	return sd.DiffWRT(sd.Arity())[input]
 }
 
-// children returns the operands of a node in order, repeated ones included.
-func children(g *gorgonia.ExprGraph, n *op.Node) gorgonia.Nodes {
-	it := g.From(n.ID())
-	var ns gorgonia.Nodes
-	for it.Next() {
-		ns = append(ns, it.Node().(*op.Node))
-	}
-	return ns
-}
-
 // reachable returns the nodes that the roots depend on, operands before
 // results. Gorgonia numbers nodes as they are made, so the order of numbers is
 // topological; it also keeps a value close to its first use.
@@ -119,7 +109,7 @@ func reachable(g *gorgonia.ExprGraph, roots []*op.Node) []*op.Node {
 			continue
 		}
 		seen[n.ID()] = n
-		stack = append(stack, children(g, n)...)
+		stack = append(stack, op.Operands(n)...)
 	}
 	order := make([]*op.Node, 0, len(seen))
 	for _, n := range seen {

@@ -26,7 +26,7 @@ type Profile struct {
 type ProfileRow struct {
 	// Kind is the operator: "Conv" for the forward pass, "Conv.dx" and
 	// "Conv.dw" for the gradients by data and by filter. "+ clip" has a Relu
-	// or Clip fused.
+	// or Clip fused, "+ add" a residual sum.
 	Kind string `json:"kind"`
 	// Node is the name of the ONNX node that the work is for, "" in
 	// Profile.Kinds.

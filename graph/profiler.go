@@ -206,7 +206,7 @@ func unmixed(d kernel.Desc) kernel.Desc {
 
 // refined tells kinds apart that kernels do very differently well.
 func refined(kind string, d kernel.Desc) string {
-	act, depthwise := false, false
+	act, depthwise, residual := false, false, false
 	switch d := unmixed(d).(type) {
 	case kernel.Conv:
 		act, depthwise = d.Act.On, d.Depthwise()
@@ -214,11 +214,20 @@ func refined(kind string, d kernel.Desc) string {
 		depthwise = d.Depthwise()
 	case kernel.ConvBackwardFilter:
 		depthwise = d.Depthwise()
+	case kernel.AddN:
+		act = d.Act.On
 	case kernel.BatchNorm:
+		act, residual = d.Act.On, d.Residual
+	case kernel.BatchNormReduce:
+		act = d.Act.On
+	case kernel.BatchNormBackward:
 		act = d.Act.On
 	}
 	if depthwise {
 		kind += " (depthwise)"
+	}
+	if residual {
+		kind += " + add"
 	}
 	if act {
 		kind += " + clip"

@@ -84,9 +84,12 @@ func (d Binary) Args() []Arg {
 	return []Arg{{"a", d.A, Float32, In}, {"b", d.B, Float32, In}, {"y", d.Out, Float32, Out}}
 }
 
-// AddN sums tensors of one length, in argument order. Args: inputs..., y
-// (y may be the first input's buffer).
-type AddN struct{ Inputs, Len int }
+// AddN sums tensors of one length, in argument order, and then applies Act.
+// Args: inputs..., y (y may be the first input's buffer).
+type AddN struct {
+	Inputs, Len int
+	Act         Clip
+}
 
 func (d AddN) Args() []Arg {
 	a := make([]Arg, 0, d.Inputs+1)

@@ -13,8 +13,9 @@ import (
 
 func init() { register("Constant", buildConstant) }
 
-// Sum is the sum of tensors of one shape, in the order of the inputs.
-type Sum struct{}
+// Sum is the sum of tensors of one shape, in the order of the inputs, and an
+// activation that follows it.
+type Sum struct{ Act kernel.Clip }
 
 // Name implements Spec.
 func (Sum) Name() string { return "Sum" }
@@ -23,8 +24,8 @@ func (Sum) Name() string { return "Sum" }
 func (Sum) DiffWRT(inputs int) []bool { return all(inputs) }
 
 // Lower implements Spec.
-func (Sum) Lower(b *Block) error {
-	d := kernel.AddN{Inputs: len(b.in), Len: kernel.Len(b.OutShape())}
+func (s Sum) Lower(b *Block) error {
+	d := kernel.AddN{Inputs: len(b.in), Len: kernel.Len(b.OutShape()), Act: s.Act}
 	args := make([]Ref, 0, d.Inputs+1)
 	for i := range d.Inputs {
 		args = append(args, b.In(i))
@@ -35,7 +36,11 @@ func (Sum) Lower(b *Block) error {
 }
 
 // SymDiff implements Spec.
-func (Sum) SymDiff(in gorgonia.Nodes, _, grad *Node) (gorgonia.Nodes, error) {
+func (s Sum) SymDiff(in gorgonia.Nodes, output, grad *Node) (gorgonia.Nodes, error) {
+	grad, err := behind(s.Act, output, grad)
+	if err != nil {
+		return nil, err
+	}
 	r := make(gorgonia.Nodes, len(in))
 	for i := range r {
 		r[i] = grad

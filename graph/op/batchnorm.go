@@ -6,6 +6,7 @@ package op
 
 import (
 	"fmt"
+	"slices"
 
 	"gorgonia.org/gorgonia"
 
@@ -46,10 +47,10 @@ func (s BatchNormFrozen) Lower(b *Block) error {
 	return nil
 }
 
-// BatchNorm normalises: inputs x (N,C,H,W), scale (C), bias (C), stats (3,C).
-// With Frozen the statistics are constants; without, they are those of x, and
-// the gradient by x includes the way through them. Act is set by a Plan's
-// fusion only.
+// BatchNorm normalises: inputs x (N,C,H,W), scale (C), bias (C), stats (3,C)
+// and, with Residual, a tensor of x's shape that is added. With Frozen the
+// statistics are constants; without, they are those of x, and the gradient by x
+// includes the way through them. Act is an activation that follows.
 type BatchNorm struct {
 	kernel.BatchNorm
 	Frozen bool
@@ -58,34 +59,59 @@ type BatchNorm struct {
 // Name implements Spec.
 func (BatchNorm) Name() string { return "BatchNormalization" }
 
-// DiffWRT implements Spec: x, scale and bias.
-func (BatchNorm) DiffWRT(int) []bool { return []bool{true, true, true, false} }
+// DiffWRT implements Spec: x, scale, bias and the residual.
+func (BatchNorm) DiffWRT(inputs int) []bool {
+	return []bool{true, true, true, false, true}[:inputs]
+}
 
 // Lower implements Spec.
 func (n BatchNorm) Lower(b *Block) error {
-	b.Call(n.BatchNorm, b.In(0), b.In(1), b.In(2), b.In(3), b.Out())
+	b.Call(n.BatchNorm, b.all()...)
 	b.MayClobber(0)
+	if n.Residual && !n.Frozen {
+		b.MayClobber(4) // the gradient reads x
+	}
 	return nil
 }
 
-// SymDiff implements Spec.
-func (n BatchNorm) SymDiff(in gorgonia.Nodes, _, grad *Node) (gorgonia.Nodes, error) {
-	x, weight, stats := in[0], in[1], in[3]
+// SymDiff implements Spec. The kernels of the gradient undo the activation
+// themselves, except behind a residual: there the shortcut wants the same
+// gradient.
+func (n BatchNorm) SymDiff(in gorgonia.Nodes, output, grad *Node) (gorgonia.Nodes, error) {
+	x, weight, bias, stats := in[0], in[1], in[2], in[3]
+	act := n.Act
+	if n.Residual {
+		var err error
+		if grad, err = behind(act, output, grad); err != nil {
+			return nil, err
+		}
+		act = kernel.Clip{}
+	}
+	read, affine := []*Node{x, grad}, []*Node{weight}
+	if act.On {
+		affine = append(affine, bias)
+		read = append(read, affine...)
+	}
 	e := &expr{}
 	sums := e.do(func() (*Node, error) {
-		return apply(BatchNormSums{BatchNormReduce: kernel.BatchNormReduce{N: n.N, C: n.C, H: n.H, W: n.W}}, []int{2, n.C}, x, grad, stats)
+		d := kernel.BatchNormReduce{N: n.N, C: n.C, H: n.H, W: n.W, Act: act}
+		return apply(BatchNormSums{BatchNormReduce: d}, []int{2, n.C}, append(read, stats)...)
 	})
 	dx := e.do(func() (*Node, error) {
-		d := kernel.BatchNormBackward{N: n.N, C: n.C, H: n.H, W: n.W, Count: n.N * n.H * n.W, Frozen: n.Frozen}
-		return apply(BatchNormGrad{BatchNormBackward: d}, shapeOf(x), x, grad, weight, stats, sums)
+		d := kernel.BatchNormBackward{N: n.N, C: n.C, H: n.H, W: n.W, Count: n.N * n.H * n.W, Frozen: n.Frozen, Act: act}
+		return apply(BatchNormGrad{BatchNormBackward: d}, shapeOf(x), slices.Concat([]*Node{x, grad}, affine, []*Node{stats, sums})...)
 	})
 	dscale := e.do(func() (*Node, error) { return apply(Row{0}, []int{n.C}, sums) })
 	dbias := e.do(func() (*Node, error) { return apply(Row{1}, []int{n.C}, sums) })
-	return gorgonia.Nodes{dx, dscale, dbias, nil}, e.err
+	r := gorgonia.Nodes{dx, dscale, dbias, nil}
+	if n.Residual {
+		r = append(r, grad)
+	}
+	return r, e.err
 }
 
 // BatchNormSums holds the gradients of scale and bias, (2,C): inputs x, dy,
-// stats.
+// [scale, bias with Act], stats.
 type BatchNormSums struct {
 	last
 	kernel.BatchNormReduce
@@ -96,12 +122,12 @@ func (BatchNormSums) Name() string { return "BatchNorm.sums" }
 
 // Lower implements Spec.
 func (s BatchNormSums) Lower(b *Block) error {
-	b.Call(s.BatchNormReduce, b.In(0), b.In(1), b.In(2), b.Out())
+	b.Call(s.BatchNormReduce, b.all()...)
 	return nil
 }
 
-// BatchNormGrad is the gradient of BatchNorm by x: inputs x, dy, scale, stats,
-// sums.
+// BatchNormGrad is the gradient of BatchNorm by x: inputs x, dy, scale, [bias
+// with Act], stats, sums.
 type BatchNormGrad struct {
 	last
 	kernel.BatchNormBackward
@@ -112,7 +138,7 @@ func (BatchNormGrad) Name() string { return "BatchNorm.dx" }
 
 // Lower implements Spec.
 func (g BatchNormGrad) Lower(b *Block) error {
-	b.Call(g.BatchNormBackward, b.In(0), b.In(1), b.In(2), b.In(3), b.In(4), b.Out())
+	b.Call(g.BatchNormBackward, b.all()...)
 	b.MayClobber(1)
 	return nil
 }

@@ -195,6 +195,9 @@ func binaryBuilder(op kernel.BinaryOp) Builder {
 				return nil, fmt.Errorf("slope of shape %v does not broadcast to %v", b.Shape(), a.Shape())
 			}
 		}
+		if op == kernel.Add {
+			return one(s.add(a, b))
+		}
 		return one(combine(op, a, b))
 	}
 }

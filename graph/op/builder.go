@@ -21,6 +21,9 @@ type Source struct {
 	Inputs  []Input
 	Outputs int // how many outputs the node names
 	Env     *Env
+	// Replaced is set by builders to the node that the built one takes the
+	// place of: an operator that was fused with the one before.
+	Replaced *Node
 }
 
 // Input is one input of a Source. An absent optional input has neither field.
@@ -28,6 +31,8 @@ type Input struct {
 	Name  string
 	Node  *Node           // nil for integer inputs, which exist as Const only
 	Const *pb.TensorProto // the value where it is known when the graph is built
+	// Sole says that no other node reads the value and no one asks for it.
+	Sole bool
 }
 
 // Present reports whether the node names this input.

@@ -12,15 +12,15 @@ func buildClip(s *Source) ([]*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	u := Unary{Op: kernel.Clamp}
+	act := kernel.Clip{On: true}
 	if s.Opset < 11 {
-		if u.Alpha, err = attr(s, "min", -inf); err != nil {
+		if act.Lo, err = attr(s, "min", -inf); err != nil {
 			return nil, err
 		}
-		if u.Beta, err = attr(s, "max", inf); err != nil {
+		if act.Hi, err = attr(s, "max", inf); err != nil {
 			return nil, err
 		}
-		return one(unary(u, x))
+		return one(s.activate(act, x))
 	}
 	// A bound that is computed, not constant, is a tensor of its own.
 	bounds := [2]float32{-inf, inf}
@@ -42,6 +42,6 @@ func buildClip(s *Source) ([]*Node, error) {
 	if bounds == [2]float32{-inf, inf} {
 		return []*Node{x}, nil
 	}
-	u.Alpha, u.Beta = bounds[0], bounds[1]
-	return one(unary(u, x))
+	act.Lo, act.Hi = bounds[0], bounds[1]
+	return one(s.activate(act, x))
 }

@@ -14,7 +14,7 @@ import (
 func init() { register("Conv", buildConv) }
 
 // Conv is a convolution: inputs x (N,C,H,W), w (O,C/G,KH,KW) and, with Bias,
-// bias (O); output (N,O,OH,OW). Act is set by a Plan's fusion only.
+// bias (O); output (N,O,OH,OW). Act is an activation that follows it.
 type Conv struct{ kernel.Conv }
 
 // Name implements Spec.
@@ -34,7 +34,11 @@ func (c Conv) Lower(b *Block) error {
 }
 
 // SymDiff implements Spec.
-func (c Conv) SymDiff(in gorgonia.Nodes, _, grad *Node) (gorgonia.Nodes, error) {
+func (c Conv) SymDiff(in gorgonia.Nodes, output, grad *Node) (gorgonia.Nodes, error) {
+	grad, err := behind(c.Act, output, grad)
+	if err != nil {
+		return nil, err
+	}
 	dx, err := apply(ConvData{c.Geometry}, c.X(), grad, in[1])
 	if err != nil {
 		return nil, err

@@ -174,6 +174,15 @@ func NewBlock(inputs [][]int, output []int) *Block {
 // In refers to input i.
 func (b *Block) In(i int) Ref { return Ref{refIn, i} }
 
+// all refers to every input in order, and then the output.
+func (b *Block) all() []Ref {
+	r := make([]Ref, 0, len(b.in)+1)
+	for i := range b.in {
+		r = append(r, b.In(i))
+	}
+	return append(r, b.Out())
+}
+
 // InShape returns the logical shape of input i.
 func (b *Block) InShape(i int) []int { return b.in[i] }
 

@@ -17,13 +17,14 @@ import (
 
 func init() {
 	for name, op := range map[string]kernel.UnaryOp{
-		"Relu": kernel.Relu, "Sigmoid": kernel.Sigmoid, "HardSwish": kernel.HardSwish, "Tanh": kernel.Tanh,
+		"Sigmoid": kernel.Sigmoid, "HardSwish": kernel.HardSwish, "Tanh": kernel.Tanh,
 		"Exp": kernel.Exp, "Log": kernel.Log, "Sqrt": kernel.Sqrt, "Abs": kernel.Abs, "Neg": kernel.Neg,
 		"Reciprocal": kernel.Reciprocal, "Erf": kernel.Erf, "Softplus": kernel.Softplus,
 		"Floor": kernel.Floor, "Ceil": kernel.Ceil, "Round": kernel.Round,
 	} {
 		register(name, unaryBuilder(op, 0, 0))
 	}
+	register("Relu", buildRelu)
 	register("LeakyRelu", unaryBuilder(kernel.LeakyRelu, 0.01, 0))
 	register("Elu", unaryBuilder(kernel.Elu, 1, 0))
 	register("HardSigmoid", unaryBuilder(kernel.HardSigmoid, 0.2, 0.5))
@@ -145,6 +146,14 @@ func unaryBuilder(op kernel.UnaryOp, alpha, beta float32) Builder {
 		}
 		return one(unary(u, x))
 	}
+}
+
+func buildRelu(s *Source) ([]*Node, error) {
+	x, err := s.node(0)
+	if err != nil {
+		return nil, err
+	}
+	return one(s.activate(relu, x))
 }
 
 // buildSoftsign: x / (1 + |x|).

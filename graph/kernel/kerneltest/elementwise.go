@@ -276,6 +276,13 @@ func testAddN(t *testing.T, dev kernel.Device) {
 			}
 			s.in, s.want = append(s.in, nil), []value{y}
 			s.test(t, dev)
+			clipped := value{make([]float64, n), y.mag}
+			for k, v := range y.want {
+				clipped.want[k] = min(max(v, -0.25), 1)
+			}
+			s.name += " clipped"
+			s.desc, s.want = kernel.AddN{Inputs: inputs, Len: n, Act: kernel.Clip{On: true, Lo: -0.25, Hi: 1}}, []value{clipped}
+			s.test(t, dev)
 		}
 		fill := make([]float64, n)
 		for i := range fill {

@@ -163,6 +163,27 @@ func testBatchNorm(t *testing.T, dev kernel.Device) {
 		}
 		m.testRunning(t, dev, name)
 	}
+	testNormOfNaN(t, dev)
+}
+
+// testNormOfNaN checks that no activation hides a NaN of x: not from y, nor
+// from the gradients, whose sums it spoils for its channel.
+func testNormOfNaN(t *testing.T, dev kernel.Device) {
+	nan := math.NaN()
+	x, dy, stats := []float64{nan, 1, 2, 3}, []float64{1, 1, 1, 1}, []float64{0, 0, 1, 1, 1, 1}
+	ones, zeros, act := []float64{1, 1}, []float64{0, 0}, kernel.Clip{On: true, Hi: 2.5}
+	for _, s := range []*spec{
+		{name: "forward of NaN", desc: kernel.BatchNorm{N: 2, C: 2, H: 1, W: 1, Act: act},
+			in: [][]float64{x, ones, zeros, stats, nil}, want: []value{{want: []float64{nan, 1, 2, 2.5}}}},
+		{name: "forward with residual of NaN", desc: kernel.BatchNorm{N: 2, C: 2, H: 1, W: 1, Act: act, Residual: true},
+			in: [][]float64{dy, ones, zeros, stats, x, nil}, want: []value{{want: []float64{nan, 2, 2.5, 2.5}}}},
+		{name: "reduce of NaN", desc: kernel.BatchNormReduce{N: 2, C: 2, H: 1, W: 1, Act: act},
+			in: [][]float64{x, dy, ones, zeros, stats, nil}, want: []value{{want: []float64{nan, 1, 1, 1}}}},
+		{name: "backward of NaN", desc: kernel.BatchNormBackward{N: 2, C: 2, H: 1, W: 1, Count: 2, Act: act},
+			in: [][]float64{x, dy, ones, zeros, stats, {nan, 1, 1, 1}, nil}, want: []value{{want: []float64{nan, 0, nan, -2}}}},
+	} {
+		s.test(t, dev)
+	}
 }
 
 func (m *norm) testForward(t *testing.T, dev kernel.Device, name string) {

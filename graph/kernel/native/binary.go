@@ -177,11 +177,14 @@ func addN(p *program, d kernel.AddN) {
 			part := y[at:end]
 			if d.Inputs == 1 {
 				copy(part, p.f[0][lo+at:lo+end])
-				continue
+			} else {
+				p.isa.add(part, p.f[0][lo+at:lo+end], p.f[1][lo+at:lo+end])
 			}
-			p.isa.add(part, p.f[0][lo+at:lo+end], p.f[1][lo+at:lo+end])
 			for i := 2; i < d.Inputs; i++ {
 				p.isa.add(part, part, p.f[i][lo+at:lo+end])
+			}
+			if d.Act.On {
+				p.isa.clamp(part, part, d.Act.Lo, d.Act.Hi)
 			}
 		}
 	})

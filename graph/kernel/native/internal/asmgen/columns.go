@@ -91,13 +91,19 @@ func (k columnSums) column(f *file, v vectors, suffix string, load func(mem, dst
 			f.p("	VMOVUPS (%s)(AX*4), %s", p, r(6+i))
 		}
 	}
+	// The next call's rows follow these: R14 is so far ahead of BX.
 	f.p("	LEAQ (AX*4), BX")
+	f.p("	MOVQ R13, R14")
+	f.p("	IMULQ DX, R14")
+	f.p("	ADDQ BX, R14")
 	f.p("	MOVQ R13, R15")
 	f.p("\n	PCALIGN $32")
 	f.p("row%s:", suffix)
+	f.p("	PREFETCHT0 (R8)(R14*1)")
 	load("(R8)(BX*1)", r(11))
 	u, w := 11, 11
 	if len(k.streams) == 2 {
+		f.p("	PREFETCHT0 (R9)(R14*1)")
 		load("(R9)(BX*1)", r(12))
 		w = 12
 	}
@@ -132,6 +138,7 @@ func (k columnSums) column(f *file, v vectors, suffix string, load func(mem, dst
 		f.p("	VFMADD231PD %s, %s, %s", r(a), r(b), r(2+h))
 	}
 	f.p("	ADDQ DX, BX")
+	f.p("	ADDQ DX, R14")
 	f.p("	DECQ R15")
 	f.p("	JNZ row%s", suffix)
 	f.p("	VMOVUPD %s, (DI)(AX*8)", r(0))

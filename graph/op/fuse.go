@@ -1,0 +1,101 @@
+package op
+
+import (
+	"math"
+	"slices"
+
+	"gorgonia.org/gorgonia"
+
+	"github.com/graft-onnx/graft/graph/kernel"
+)
+
+// Fusion happens while the graph is built: the builder of an activation or a
+// sum looks at the operator that makes its operand and, where nobody else reads
+// that, puts one operator in place of both. The gradient then is that of the
+// fused operator, so what it saves, it saves in both directions.
+
+// relu is the activation max(x, 0) as a fused one.
+var relu = kernel.Clip{On: true, Hi: inf}
+
+// activate applies a bounding activation to x: within the operator that makes
+// it where x is an input that this node alone reads.
+func (s *Source) activate(act kernel.Clip, x *Node) (*Node, error) {
+	if producer, in := s.producer(x); producer != nil {
+		switch d := producer.(type) {
+		case BatchNorm:
+			if !d.Act.On {
+				d.Act = act
+				return s.replace(x, d, in)
+			}
+		case Conv:
+			if !d.Act.On {
+				d.Act = act
+				return s.replace(x, d, in)
+			}
+		case Binary:
+			if d.Op == kernel.Add && slices.Equal(in[0].Shape(), in[1].Shape()) {
+				return s.replace(x, Sum{Act: act}, in)
+			}
+		}
+	}
+	return unary(activation(act), x)
+}
+
+// add adds two tensors: within a batch normalisation that makes one of them
+// where this node alone reads it.
+func (s *Source) add(a, b *Node) (*Node, error) {
+	if slices.Equal(a.Shape(), b.Shape()) {
+		for _, pair := range [][2]*Node{{a, b}, {b, a}} {
+			producer, in := s.producer(pair[0])
+			if d, ok := producer.(BatchNorm); ok && !d.Act.On && !d.Residual {
+				d.Residual = true
+				return s.replace(pair[0], d, append(in, pair[1]))
+			}
+		}
+	}
+	return combine(kernel.Add, a, b)
+}
+
+// producer returns the operator that makes x, and its operands, if x is an
+// input that this node alone reads.
+func (s *Source) producer(x *Node) (Spec, gorgonia.Nodes) {
+	sole := slices.ContainsFunc(s.Inputs, func(in Input) bool { return in.Node == x && in.Sole })
+	o, ok := x.Op().(*Op)
+	if !sole || !ok {
+		return nil, nil
+	}
+	return o.Spec, Operands(x)
+}
+
+// replace puts an operator in the place of the one that makes x.
+func (s *Source) replace(x *Node, spec Spec, in gorgonia.Nodes) (*Node, error) {
+	s.Replaced = x
+	return apply(spec, shapeOf(x), in...)
+}
+
+// activation is a fused activation as an operator of its own.
+func activation(act kernel.Clip) Unary {
+	if act.Lo == 0 && math.IsInf(float64(act.Hi), 1) {
+		return Unary{Op: kernel.Relu}
+	}
+	return Unary{Op: kernel.Clamp, Alpha: act.Lo, Beta: act.Hi}
+}
+
+// behind returns the gradient in front of a fused activation, given its output
+// and the gradient behind it.
+func behind(act kernel.Clip, y, dy *Node) (*Node, error) {
+	if !act.On {
+		return dy, nil
+	}
+	return apply(UnaryGrad(activation(act)), shapeOf(y), y, y, dy)
+}
+
+// Operands returns what a node reads, in order, repeated ones included.
+func Operands(n *Node) gorgonia.Nodes {
+	it := n.Graph().From(n.ID())
+	var ns gorgonia.Nodes
+	for it.Next() {
+		ns = append(ns, it.Node().(*Node))
+	}
+	return ns
+}
