@@ -35,7 +35,7 @@ func (c *compiler) storeHalf() {
 		if _, ok := o.Spec.(op.ConvFilter); ok {
 			continue // sums over the batch
 		}
-		for _, child := range children(c.graph, node) {
+		for _, child := range op.Operands(node) {
 			activation[v] = activation[v] || activation[c.values[child.ID()]]
 		}
 		if s := node.Shape(); !activation[v] || v.alias != nil {
