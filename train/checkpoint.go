@@ -1,9 +1,11 @@
 package train
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -18,9 +20,10 @@ var ErrNotCheckpoint = errors.New("not a checkpoint")
 
 // Keys and names of what a checkpoint adds to a model.
 const (
-	metadataTraining = "graft.training"  // JSON of Progress
-	optimizerGraph   = "graft.optimizer" // training_info algorithm whose initializers are the velocities
-	velocityPrefix   = "velocity:"
+	metadataTraining = "graft.training" // JSON of Progress
+	// optimizerGraph is the training_info algorithm whose initializers are the
+	// optimizer's states, named state:parameter.
+	optimizerGraph = "graft.optimizer"
 )
 
 // Progress is where a run stands. It holds no times, so that equal runs write
@@ -29,16 +32,17 @@ type Progress struct {
 	Iteration     int              `json:"iteration"` // steps done
 	MaxIterations int              `json:"max_iterations"`
 	Seed          uint64           `json:"seed"`
-	Config        string           `json:"config"` // the resolved YAML
+	Optimizer     string           `json:"optimizer"` // its name
+	Config        string           `json:"config"`    // the resolved YAML
 	History       []history.Record `json:"history"`
 }
 
 // Checkpoint is a model in the middle of its training: one ONNX file that any
 // ONNX tool opens, with the optimizer's state in training_info.
 type Checkpoint struct {
-	Model      *onnx.Model // weights and running statistics
-	Velocities map[string][]float32
-	Progress   Progress
+	Model     *onnx.Model // weights and running statistics
+	Optimizer OptimizerState
+	Progress  Progress
 }
 
 // Save writes the checkpoint atomically.
@@ -49,16 +53,16 @@ func (c *Checkpoint) Save(path string) error {
 		shapes[t.GetName()] = onnx.Dims(t)
 	}
 	state := &pb.GraphProto{Name: optimizerGraph}
-	names := make([]string, 0, len(c.Velocities))
-	for name := range c.Velocities {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		state.Initializer = append(state.Initializer, onnx.NewFloats(velocityPrefix+name, shapes[name], c.Velocities[name]))
+	for _, kind := range slices.Sorted(maps.Keys(c.Optimizer.Tensors)) {
+		tensors := c.Optimizer.Tensors[kind]
+		for _, name := range slices.Sorted(maps.Keys(tensors)) {
+			state.Initializer = append(state.Initializer, onnx.NewFloats(kind+":"+name, shapes[name], tensors[name]))
+		}
 	}
 	m.TrainingInfo = []*pb.TrainingInfoProto{{Algorithm: state}}
-	if err := m.SetMetadataJSON(metadataTraining, c.Progress); err != nil {
+	progress := c.Progress
+	progress.Optimizer = c.Optimizer.Name
+	if err := m.SetMetadataJSON(metadataTraining, progress); err != nil {
 		return err
 	}
 	return m.Save(path)
@@ -74,10 +78,11 @@ func LoadCheckpoint(path string) (*Checkpoint, error) {
 	if !ok {
 		return nil, fmt.Errorf("%s: %w: it has no training state; start a new run from it with MODEL.file", path, ErrNotCheckpoint)
 	}
-	c := &Checkpoint{Model: m, Velocities: map[string][]float32{}}
+	c := &Checkpoint{Model: m, Optimizer: OptimizerState{Tensors: map[string]map[string][]float32{}}}
 	if err := json.Unmarshal([]byte(text), &c.Progress); err != nil {
 		return nil, fmt.Errorf("%s: %w: damaged training state: %w", path, ErrNotCheckpoint, err)
 	}
+	c.Optimizer.Name = cmp.Or(c.Progress.Optimizer, SGD{}.name()) // checkpoints without a name are older than the others
 	shapes := map[string][]int{}
 	for _, t := range m.GetGraph().GetInitializer() {
 		shapes[t.GetName()] = onnx.Dims(t)
@@ -87,7 +92,7 @@ func LoadCheckpoint(path string) (*Checkpoint, error) {
 			continue
 		}
 		for _, t := range info.GetAlgorithm().GetInitializer() {
-			name := strings.TrimPrefix(t.GetName(), velocityPrefix)
+			kind, name, _ := strings.Cut(t.GetName(), ":")
 			v, err := onnx.Floats(t)
 			if err != nil {
 				return nil, err
@@ -96,7 +101,10 @@ func LoadCheckpoint(path string) (*Checkpoint, error) {
 			if !ok || kernel.Len(shape) != len(v) {
 				return nil, fmt.Errorf("%s: %w: optimizer state of %q does not fit the model", path, ErrNotCheckpoint, name)
 			}
-			c.Velocities[name] = v
+			if c.Optimizer.Tensors[kind] == nil {
+				c.Optimizer.Tensors[kind] = map[string][]float32{}
+			}
+			c.Optimizer.Tensors[kind][name] = v
 		}
 	}
 	return c, nil

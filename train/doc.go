@@ -2,7 +2,7 @@
 // a run folder.
 //
 // Run is all of it: pictures become batches (train/data), a Trainer steps a
-// graph.Network through them with SGD on a poly schedule, a history grows
+// graph.Network and an Optimizer through them, a history grows
 // (train/history), checkpoints are written, the validation set is evaluated
 // (Predictor, train/metric) and a report ends it (train/report). A checkpoint
 // is one ONNX file: the graph with its weights, the optimizer's state in

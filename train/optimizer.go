@@ -8,54 +8,53 @@ import (
 	"github.com/graft-onnx/graft/graph"
 	"github.com/graft-onnx/graft/graph/kernel"
 	"github.com/graft-onnx/graft/models"
+	"github.com/graft-onnx/graft/train/config"
 )
 
-// SGD is stochastic gradient descent with momentum in PyTorch's form,
-//
-//	g += decay*w;  v = momentum*v + g;  w -= lr*v
-//
-// with one learning rate for the decoder, whose parameters begin with decoder.,
-// and one for all others, and weight decay on convolution and matrix weights
-// only.
-type SGD struct {
-	net             *graph.Network
-	momentum, decay float64
-	params          []*sgdParameter
-	byName          map[string]*sgdParameter
-	hyper           map[group]kernel.Buffer
+// Optimizer changes the parameters of a network by their gradients, with one
+// learning rate for the decoder, whose parameters begin with decoder., and one
+// for all others, and weight decay on convolution and matrix weights only.
+type Optimizer struct {
+	net    *graph.Network
+	rule   Rule
+	params []*optimized
+	byName map[string]*optimized
+	hyper  map[group]kernel.Buffer
 }
 
 // group is what parameters of equal settings have in common.
 type group struct{ decoder, decay bool }
 
-type sgdParameter struct {
+// optimized is a parameter with the optimizer's state of it.
+type optimized struct {
 	*graph.Parameter
-	group    group
-	velocity kernel.Buffer
-	kernel   kernel.Kernel // of Step, and its arguments
-	args     []kernel.Buffer
+	group  group
+	states []kernel.Buffer
+	step   *call // of Step
 }
 
-func (p *sgdParameter) desc() kernel.SGD { return kernel.SGD{Len: p.Len()} }
-
-// NewSGD makes an optimizer for the trainable parameters of a network.
-// Velocities start at zero.
-func NewSGD(net *graph.Network, momentum, decay float64) (*SGD, error) {
-	o := &SGD{net: net, momentum: momentum, decay: decay, byName: map[string]*sgdParameter{}, hyper: map[group]kernel.Buffer{}}
+// NewOptimizer makes an optimizer for the trainable parameters of a network;
+// rule is SGD or AdamW. Its state starts at zero.
+func NewOptimizer(net *graph.Network, rule Rule) (*Optimizer, error) {
+	o := &Optimizer{net: net, rule: rule, byName: map[string]*optimized{}, hyper: map[group]kernel.Buffer{}}
 	dev := net.Device()
 	for _, p := range net.Parameters() {
 		if !p.Trainable {
 			continue
 		}
-		s := &sgdParameter{Parameter: p, group: group{strings.HasPrefix(p.Name, models.DecoderPrefix), p.Decay}}
-		var err error
+		s := &optimized{Parameter: p, group: group{strings.HasPrefix(p.Name, models.DecoderPrefix), p.Decay}}
 		if o.hyper[s.group] == nil {
-			if o.hyper[s.group], err = dev.Alloc(12); err != nil {
+			var err error
+			if o.hyper[s.group], err = allocate(dev, rule.hyper(0, 0, 1)); err != nil {
 				return nil, err
 			}
 		}
-		if s.velocity, err = dev.Alloc(4 * p.Len()); err != nil {
-			return nil, err
+		for range rule.states() {
+			b, err := dev.Alloc(4 * p.Len())
+			if err != nil {
+				return nil, err
+			}
+			s.states = append(s.states, b)
 		}
 		o.params = append(o.params, s)
 		o.byName[p.Name] = s
@@ -63,39 +62,59 @@ func NewSGD(net *graph.Network, momentum, decay float64) (*SGD, error) {
 	return o, nil
 }
 
-// SetRates sets the learning rates of the updates that follow.
-func (o *SGD) SetRates(lrEncoder, lrDecoder float64) error {
+// configuredRule is the optimizer that a configuration asks for.
+func configuredRule(t *config.Train) (Rule, error) {
+	switch {
+	case strings.EqualFold(t.Optim, "SGD"):
+		return SGD{Momentum: t.Beta1, Decay: t.WeightDecay, Nesterov: t.Nesterov}, nil
+	case strings.EqualFold(t.Optim, "AdamW"):
+		return AdamW{Beta1: t.Beta1, Beta2: t.Beta2, Eps: t.Eps, Decay: t.WeightDecay}, nil
+	}
+	return nil, fmt.Errorf("TRAIN.optim: no optimizer %q", t.Optim)
+}
+
+// Name is what TRAIN.optim calls the optimizer.
+func (o *Optimizer) Name() string { return o.rule.name() }
+
+// SetRates sets the learning rates of the updates of an iteration, counted from
+// 0, that follow.
+func (o *Optimizer) SetRates(iteration int, lrEncoder, lrDecoder float64) error {
 	for g, b := range o.hyper {
-		h := [3]float32{float32(lrEncoder), float32(o.momentum), 0}
+		rate, decay := lrEncoder, 0.0
 		if g.decoder {
-			h[0] = float32(lrDecoder)
+			rate = lrDecoder
 		}
 		if g.decay {
-			h[2] = float32(o.decay)
+			decay = o.rule.weightDecay()
 		}
-		if err := o.net.Device().Upload(b, kernel.Bytes(h[:])); err != nil {
+		if err := o.net.Device().Upload(b, kernel.Bytes(o.rule.hyper(rate, decay, iteration+1))); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// args are the arguments of a parameter's update.
+func (o *Optimizer) args(p *optimized, grad kernel.Buffer) []kernel.Buffer {
+	return append([]kernel.Buffer{o.hyper[p.group], grad, p.Value}, p.states...)
+}
+
 // Update implements graph.Updater: the update of a parameter inside of a run,
 // with the rates of SetRates.
-func (o *SGD) Update(p *graph.Parameter) (graph.Update, bool) {
+func (o *Optimizer) Update(p *graph.Parameter) (graph.Update, bool) {
 	s := o.byName[p.Name]
 	if s == nil {
 		return graph.Update{}, false
 	}
-	return graph.Update{Kind: "SGD", Desc: s.desc(), Args: []kernel.Buffer{o.hyper[s.group], nil, s.Value, s.velocity}}, true
+	return graph.Update{Kind: o.Name(), Desc: o.rule.desc(s.Len()), Args: o.args(s, nil)}, true
 }
 
 // Step applies the gradients that training runs without Spec.Update left in
 // the network, with the two learning rates: the same numbers as updates inside
 // of a run. Parameters without gradient keep their value.
-func (o *SGD) Step(lrEncoder, lrDecoder float64) error {
+func (o *Optimizer) Step(iteration int, lrEncoder, lrDecoder float64) error {
 	dev, begin := o.net.Device(), time.Now()
-	if err := o.SetRates(lrEncoder, lrDecoder); err != nil {
+	if err := o.SetRates(iteration, lrEncoder, lrDecoder); err != nil {
 		return err
 	}
 	touched := 0
@@ -104,56 +123,68 @@ func (o *SGD) Step(lrEncoder, lrDecoder float64) error {
 			if p.Grad == nil {
 				continue
 			}
-			if p.kernel == nil {
+			if p.step == nil {
 				var err error
-				if p.kernel, err = dev.Compile(p.desc()); err != nil {
+				if p.step, err = newCall(dev, o.rule.desc(p.Len()), o.args(p, p.Grad)...); err != nil {
 					return fmt.Errorf("parameter %q: %w", p.Name, err)
 				}
-				scratch := p.kernel.Scratch()
-				p.args = []kernel.Buffer{o.hyper[p.group], p.Grad, p.Value, p.velocity}
-				if scratch > 0 {
-					b, err := dev.Alloc(scratch)
-					if err != nil {
-						return err
-					}
-					p.args = append(p.args, b)
-				}
 			}
-			if err := p.kernel.Run(p.args); err != nil {
+			if err := p.step.run(); err != nil {
 				return fmt.Errorf("update of %q: %w", p.Name, err)
 			}
 			touched += p.Len()
 		}
 		return nil
 	})
-	// The gradient is read, parameter and velocity are read and written.
-	o.net.Profiler().Record("SGD", begin, 20*float64(touched))
+	// The gradient is read, parameter and states are read and written.
+	o.net.Profiler().Record(o.Name(), begin, float64(4*(3+2*len(o.rule.states()))*touched))
 	return err
 }
 
-// State downloads the velocities, row-major, by parameter name.
-func (o *SGD) State() (map[string][]float32, error) {
-	state := make(map[string][]float32, len(o.params))
-	for _, p := range o.params {
-		v, err := o.net.Value(&graph.Parameter{Name: p.Name, Shape: p.Shape, Value: p.velocity})
-		if err != nil {
-			return nil, err
-		}
-		state[p.Name] = v
-	}
-	return state, nil
+// OptimizerState is what an optimizer needs to go on.
+type OptimizerState struct {
+	Name string // of the optimizer
+	// Tensors holds, for each of its states, the values by parameter, row-major.
+	Tensors map[string]map[string][]float32
 }
 
-// SetState uploads velocities. Every parameter of the optimizer must be there.
-func (o *SGD) SetState(state map[string][]float32) error {
-	for _, p := range o.params {
-		v, ok := state[p.Name]
-		if !ok {
-			return fmt.Errorf("no optimizer state for parameter %q", p.Name)
+// State downloads the state.
+func (o *Optimizer) State() (OptimizerState, error) {
+	s := OptimizerState{o.Name(), map[string]map[string][]float32{}}
+	for i, name := range o.rule.states() {
+		s.Tensors[name] = make(map[string][]float32, len(o.params))
+		for _, p := range o.params {
+			v, err := o.net.Value(p.as(p.states[i]))
+			if err != nil {
+				return s, err
+			}
+			s.Tensors[name][p.Name] = v
 		}
-		if err := o.net.SetValue(&graph.Parameter{Name: p.Name, Shape: p.Shape, Value: p.velocity}, v); err != nil {
-			return err
+	}
+	return s, nil
+}
+
+// SetState uploads the state of an optimizer of the same name. Every parameter
+// must be there.
+func (o *Optimizer) SetState(s OptimizerState) error {
+	if s.Name != o.Name() {
+		return fmt.Errorf("it was written with TRAIN.optim %s, and is resumed with %s; a resumed run keeps its optimizer, a new one begins from these weights with MODEL.file", s.Name, o.Name())
+	}
+	for i, name := range o.rule.states() {
+		for _, p := range o.params {
+			v, ok := s.Tensors[name][p.Name]
+			if !ok {
+				return fmt.Errorf("no optimizer state %q for parameter %q", name, p.Name)
+			}
+			if err := o.net.SetValue(p.as(p.states[i]), v); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// as is the parameter with another value, to copy that.
+func (p *optimized) as(value kernel.Buffer) *graph.Parameter {
+	return &graph.Parameter{Name: p.Name, Shape: p.Shape, Value: value}
 }

@@ -224,7 +224,7 @@ type session struct {
 	loss   *graph.Loss
 	net    *graph.Network
 	plan   *graph.Plan
-	opt    *SGD
+	opt    *Optimizer
 }
 
 // start prepares training. inputs are further inputs of the model.
@@ -255,7 +255,7 @@ func (r *reference) start(t *testing.T, model *onnx.Model, dev kernel.Device, co
 			t.Fatal(err)
 		}
 	}
-	if s.opt, err = NewSGD(s.net, config.Momentum, config.WeightDecay); err != nil {
+	if s.opt, err = NewOptimizer(s.net, SGD{Momentum: config.Momentum, Decay: config.WeightDecay}); err != nil {
 		t.Fatal(err)
 	}
 	return s
@@ -288,7 +288,7 @@ func (s *session) step(iteration int) (encoder, decoder float64) {
 	s.t.Helper()
 	encoder = Poly(s.config.LrEncoder, iteration, s.ref.Config.MaxIters, s.ref.Config.LrPow)
 	decoder = Poly(s.config.LrDecoder, iteration, s.ref.Config.MaxIters, s.ref.Config.LrPow)
-	if err := s.opt.Step(encoder, decoder); err != nil {
+	if err := s.opt.Step(iteration, encoder, decoder); err != nil {
 		s.t.Fatal(err)
 	}
 	return encoder, decoder

@@ -38,7 +38,7 @@ func TestReferenceStates(t *testing.T) {
 					}
 				}
 				if i > 0 {
-					if err := s.opt.SetState(velocity); err != nil {
+					if err := s.opt.SetState(OptimizerState{"SGD", map[string]map[string][]float32{"velocity": velocity}}); err != nil {
 						t.Fatal(err)
 					}
 				}

@@ -28,7 +28,7 @@ func (e *LossError) Error() string {
 // the count of iterations; batches come from the caller.
 type Trainer struct {
 	Net       *graph.Network
-	Optimizer *SGD
+	Optimizer *Optimizer
 	// Iteration is the number of steps done.
 	Iteration int
 
@@ -79,7 +79,11 @@ func NewTrainer(cfg *config.Config, m *onnx.Model, dev kernel.Device) (*Trainer,
 		return nil, err
 	}
 	net.SetSeed(uint64(cfg.Train.Seed))
-	opt, err := NewSGD(net, cfg.Train.Beta1, cfg.Train.WeightDecay)
+	rule, err := configuredRule(&cfg.Train)
+	if err != nil {
+		return nil, err
+	}
+	opt, err := NewOptimizer(net, rule)
 	if err != nil {
 		return nil, err
 	}
@@ -187,7 +191,7 @@ func (t *Trainer) Step(image []float32, shape []int, labels []int32) (history.Re
 	}
 	plan.SetStep(uint64(t.Iteration))
 	lrEncoder, lrDecoder := t.Rates()
-	if err := t.Optimizer.SetRates(lrEncoder, lrDecoder); err != nil {
+	if err := t.Optimizer.SetRates(t.Iteration, lrEncoder, lrDecoder); err != nil {
 		return history.Record{}, err
 	}
 	t.Net.Profiler().Record("(upload)", begin, 0)
@@ -224,7 +228,7 @@ func (t *Trainer) Checkpoint(records []history.Record) (*Checkpoint, error) {
 	if err != nil {
 		return nil, err
 	}
-	velocities, err := t.Optimizer.State()
+	state, err := t.Optimizer.State()
 	if err != nil {
 		return nil, err
 	}
@@ -232,7 +236,7 @@ func (t *Trainer) Checkpoint(records []history.Record) (*Checkpoint, error) {
 	for i := range records {
 		records[i] = records[i].Untimed()
 	}
-	return &Checkpoint{Model: m, Velocities: velocities, Progress: Progress{
+	return &Checkpoint{Model: m, Optimizer: state, Progress: Progress{
 		Iteration: t.Iteration, MaxIterations: t.cfg.MaxIters(), Seed: uint64(t.cfg.Train.Seed),
 		Config: string(t.cfg.YAML()), History: records,
 	}}, nil
@@ -254,7 +258,7 @@ func ResumeTrainer(cfg *config.Config, c *Checkpoint, dev kernel.Device) (*Train
 		return nil, fmt.Errorf("%s: written by a run of %d iterations; TRAIN.num_epoch %d of %d make %d, and a resumed run can become longer, not shorter",
 			c.Model.Path, c.Progress.MaxIterations, cfg.Train.NumEpoch, cfg.Train.EpochIters, cfg.MaxIters())
 	}
-	if err := t.Optimizer.SetState(c.Velocities); err != nil {
+	if err := t.Optimizer.SetState(c.Optimizer); err != nil {
 		return nil, fmt.Errorf("%s: %w", c.Model.Path, err)
 	}
 	t.Iteration = c.Progress.Iteration

@@ -46,13 +46,3 @@ func (d NLLBackward) Args() []Arg {
 	return []Arg{{"label", []int{d.N, d.H, d.W}, Int32, In}, {"out", []int{3}, Float32, In}, {"dout", []int{3}, Float32, In},
 		{"dlogprob", []int{d.N, d.C, d.H, d.W}, Float32, Out}}
 }
-
-// SGD is PyTorch's: g += decay*param; velocity = momentum*velocity + g;
-// param -= lr*velocity. hyper holds lr, momentum, decay.
-// Args: hyper (3), grad, param, velocity.
-type SGD struct{ Len int }
-
-func (d SGD) Args() []Arg {
-	s := []int{d.Len}
-	return []Arg{{"hyper", []int{3}, Float32, In}, {"grad", s, Float32, In}, {"param", s, Float32, InOut}, {"velocity", s, Float32, InOut}}
-}

@@ -91,11 +91,11 @@ type Train struct {
 	NumEpoch        int     `yaml:"num_epoch"`
 	StartEpoch      int     `yaml:"start_epoch"`
 	EpochIters      int     `yaml:"epoch_iters"` // iterations per epoch, whatever the length of the list
-	Optim           string  `yaml:"optim"`       // SGD
+	Optim           string  `yaml:"optim"`       // SGD or AdamW
 	LrEncoder       float64 `yaml:"lr_encoder"`
 	LrDecoder       float64 `yaml:"lr_decoder"`
 	LrPow           float64 `yaml:"lr_pow"`         // power of the poly schedule
-	Beta1           float64 `yaml:"beta1"`          // momentum
+	Beta1           float64 `yaml:"beta1"`          // momentum; AdamW's share of old gradients
 	WeightDecay     float64 `yaml:"weight_decay"`   // on convolution and linear weights only
 	DeepSupScale    float64 `yaml:"deep_sup_scale"` // weight of the deep supervision loss
 	FixBN           bool    `yaml:"fix_bn"`         // batch normalisation uses and keeps its running statistics
@@ -122,7 +122,10 @@ type Train struct {
 	Prefetch int `yaml:"prefetch"`
 	// Losses are added up, weighted, at every output of the network; none is
 	// the reference's negative log-likelihood. See Loss.
-	Losses []Loss `yaml:"losses"`
+	Losses   []Loss  `yaml:"losses"`
+	Nesterov bool    `yaml:"nesterov"` // SGD looks ahead along its velocity
+	Beta2    float64 `yaml:"beta2"`    // AdamW's share of old squared gradients
+	Eps      float64 `yaml:"eps"`      // added to the root of AdamW's squared gradients
 	// Schedule of the learning rates: "poly" (the reference's), "cosine" to
 	// lr_min, "step" (times lr_gamma at each of the milestones) or "constant".
 	Schedule   string  `yaml:"schedule"`
@@ -166,7 +169,7 @@ func Default() *Config {
 			Optim: "SGD", LrEncoder: 0.02, LrDecoder: 0.02, LrPow: 0.9, Beta1: 0.9,
 			WeightDecay: 1e-4, DeepSupScale: 0.4, Workers: 16, Ckpt: "./ckpt", DispIter: 20, Seed: 304,
 			Precision: "fp32", Device: "auto", BNMomentum: 0.001, EvalEpochs: 1, Prefetch: 4,
-			Losses: []Loss{}, Schedule: "poly", Milestones: []int{}, LrGamma: 0.1, WarmupFactor: 0.001,
+			Losses: []Loss{}, Beta2: 0.999, Eps: 1e-8, Schedule: "poly", Milestones: []int{}, LrGamma: 0.1, WarmupFactor: 0.001,
 		},
 		Val:  Val{BatchSize: 1, Checkpoint: "epoch_20.pth"},
 		Test: Test{BatchSize: 1, Checkpoint: "epoch_20.pth", Result: "./"},

@@ -107,9 +107,7 @@ func (c *Config) Validate() error {
 		bad("TRAIN.start_epoch", "%d leaves nothing to train of num_epoch %d", t.StartEpoch, t.NumEpoch)
 	}
 	within("TRAIN.epoch_iters", t.EpochIters, 1, 1<<30)
-	if !strings.EqualFold(t.Optim, "sgd") {
-		bad("TRAIN.optim", "%q is not supported; SGD is", t.Optim)
-	}
+	c.checkOptimizer(bad)
 	real("TRAIN.lr_encoder", t.LrEncoder, 0, 1e3)
 	real("TRAIN.lr_decoder", t.LrDecoder, 0, 1e3)
 	real("TRAIN.lr_pow", t.LrPow, 0, 100)
@@ -151,6 +149,24 @@ func (c *Config) Validate() error {
 		bad("DIR", "empty; name the run folder")
 	}
 	return errs.asError()
+}
+
+// checkOptimizer hands what is wrong with the optimizer to bad.
+func (c *Config) checkOptimizer(bad func(key, format string, args ...any)) {
+	t := &c.Train
+	sgd := strings.EqualFold(t.Optim, "SGD")
+	if !sgd && !strings.EqualFold(t.Optim, "AdamW") {
+		bad("TRAIN.optim", "%q is not supported; SGD and AdamW are", t.Optim)
+	}
+	if t.Nesterov && (!sgd || t.Beta1 == 0) {
+		bad("TRAIN.nesterov", "True wants TRAIN.optim SGD and TRAIN.beta1 (momentum) above 0, found %s and %g", t.Optim, t.Beta1)
+	}
+	if !(t.Beta2 >= 0 && t.Beta2 < 1) {
+		bad("TRAIN.beta2", "%g is outside 0 <= beta2 < 1", t.Beta2)
+	}
+	if !(t.Eps > 0 && t.Eps <= 1) {
+		bad("TRAIN.eps", "%g is outside 0 < eps <= 1", t.Eps)
+	}
 }
 
 // checkSchedule hands what is wrong with the learning rates to bad.

@@ -56,6 +56,8 @@ func Run(t *testing.T, dev kernel.Device) {
 		{"NLL", testNLL},
 		{"Loss", testLoss},
 		{"SGD", testSGD},
+		{"AdamW", testAdamW},
+		{"Average", testAverage},
 		{"Cast", testCast},
 	}
 	for _, g := range groups {

@@ -204,19 +204,3 @@ func testBadLabels(t *testing.T, dev kernel.Device) {
 		}
 	}
 }
-
-func testSGD(t *testing.T, dev kernel.Device) {
-	for i, n := range []int{1, 31, 50021} {
-		rng := newRand(dev, uint64(i))
-		hyper := []float64{0.0625, 0.875, 0.03125}
-		grad, param, velocity := normal(rng, n), normal(rng, n), normal(rng, n)
-		p, v := value{make([]float64, n), make([]float64, n)}, value{make([]float64, n), make([]float64, n)}
-		for k := range n {
-			v.want[k] = hyper[1]*velocity[k] + grad[k] + hyper[2]*param[k]
-			v.mag[k] = math.Abs(velocity[k]) + math.Abs(grad[k]) + math.Abs(param[k])
-			p.want[k] = param[k] - hyper[0]*v.want[k]
-			p.mag[k] = math.Abs(param[k]) + v.mag[k]*hyper[0]
-		}
-		(&spec{name: fmt.Sprint(n), desc: kernel.SGD{Len: n}, in: [][]float64{hyper, grad, param, velocity}, want: []value{p, v}, tol: funcTol}).test(t, dev)
-	}
-}

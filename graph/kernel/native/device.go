@@ -144,6 +144,10 @@ func (d *Device) build(p *program, desc kernel.Desc) (err error) {
 		err = lossBackward(p, k)
 	case kernel.SGD:
 		sgd(p, k)
+	case kernel.AdamW:
+		adamW(p, k)
+	case kernel.Average:
+		average(p, k)
 	default:
 		err = fmt.Errorf("native: %T: %w", desc, kernel.ErrUnsupported)
 	}

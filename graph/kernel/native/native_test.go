@@ -80,6 +80,7 @@ func TestRunAllocatesNothing(t *testing.T) {
 		max, average, kernel.PoolBackward{Pool: max}, kernel.PoolBackward{Pool: average},
 		kernel.Resample{N: 2, C: 50, Rows: taps, Cols: taps},
 		softmax, kernel.SoftmaxBackward{Softmax: softmax}, nll, kernel.NLLBackward{NLL: nll}, kernel.SGD{Len: 20000},
+		kernel.SGD{Len: 20000, Nesterov: true}, kernel.AdamW{Len: 20000}, kernel.Average{Len: 20000},
 		kernel.Cast(kernel.Float32, kernel.BFloat16, 20000),
 	}
 	for _, l := range []kernel.Loss{kernel.CrossEntropy{Smoothing: 0.1}, kernel.OHEM{Threshold: 0.7}, kernel.Dice{Smooth: 1}, kernel.Focal{Gamma: 2}, kernel.Lovasz{}} {
