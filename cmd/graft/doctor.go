@@ -60,7 +60,7 @@ type diagnosis struct {
 }
 
 // variables are the environment variables that graft reads.
-var variables = []string{device.EnvDevice, onednn.EnvLibrary, native.EnvSIMD, ort.EnvVar}
+var variables = []string{device.EnvDevice, onednn.EnvLibrary, native.EnvSIMD, native.EnvWinograd, ort.EnvVar}
 
 func (c *doctorCommand) Run(ctx context.Context, s streams) error {
 	if c.Cfg == "" && len(c.Overrides) > 0 {

@@ -16,12 +16,13 @@ func widest(limit string) *isa {
 }
 
 var avx512 = &isa{
-	name: "AVX-512", mr: len(tilesAVX512), nr: 32, dense: 512 << 10,
+	name: "AVX-512", lanes: 16, mr: len(tilesAVX512), nr: 32, dense: 512 << 10,
 	tile: func(t *tile) {
 		n := t.vectors(16)
 		tilesAVX512[t.rows-1][n-1](t)
 	},
-	spread: spreadAVX512, maxBack: maxBackAVX512,
+	winograd: winogradKernels{winogradImageAVX512, winogradGradientAVX512, winogradFilterAVX512, winogradOutputAVX512, winogradFilterGradientAVX512},
+	spread:   spreadAVX512, maxBack: maxBackAVX512,
 	interleave: func(to, columns []float32, n, k, nr, stride int) {
 		interleaveBy(16, transposeAVX512, to, columns, n, k, nr, stride)
 	},
@@ -86,12 +87,13 @@ var avx512Half = func() *isa {
 }()
 
 var avx2 = &isa{
-	name: "AVX2", mr: len(tilesAVX2), nr: 16, dense: 512 << 10,
+	name: "AVX2", lanes: 8, mr: len(tilesAVX2), nr: 16, dense: 512 << 10,
 	tile: func(t *tile) {
 		n := t.vectors(8)
 		tilesAVX2[t.rows-1][n-1](t)
 	},
-	spread: spreadAVX2, maxBack: maxBackAVX2,
+	winograd: winogradKernels{winogradImageAVX2, winogradGradientAVX2, winogradFilterAVX2, winogradOutputAVX2, winogradFilterGradientAVX2},
+	spread:   spreadAVX2, maxBack: maxBackAVX2,
 	interleave: func(to, columns []float32, n, k, nr, stride int) {
 		interleaveBy(8, transposeAVX2, to, columns, n, k, nr, stride)
 	},

@@ -14,18 +14,21 @@ import (
 type Device struct {
 	pool *pool
 	isa  *isa
+	// winograd allows Winograd's convolution.
+	winograd bool
 }
 
 var _ kernel.Device = (*Device)(nil)
 
 // New returns a device that works on the given number of threads, GOMAXPROCS
 // if it is 0 or less. The environment variable GRAFT_SIMD chooses narrower
-// instructions than the processor has: "off" for plain Go, "avx2".
+// instructions than the processor has: "off" for plain Go, "avx2". With
+// GRAFT_WINOGRAD=off convolutions are computed by their definition.
 func New(threads int) *Device {
 	if threads <= 0 {
 		threads = runtime.GOMAXPROCS(0)
 	}
-	return &Device{pool: newPool(threads), isa: detect()}
+	return &Device{pool: newPool(threads), isa: detect(), winograd: useWinograd()}
 }
 
 // Name implements kernel.Device.
@@ -85,11 +88,23 @@ func (d *Device) build(p *program, desc kernel.Desc) (err error) {
 	case kernel.Mixed:
 		err = d.mixed(p, k)
 	case kernel.Conv:
-		d.conv(p, k)
+		if w, faster := d.planWinograd(desc); faster {
+			w.conv(p, k)
+		} else {
+			d.conv(p, k)
+		}
 	case kernel.ConvBackwardData:
-		d.convBackwardData(p, k)
+		if w, faster := d.planWinograd(desc); faster {
+			w.convBackwardData(p)
+		} else {
+			d.convBackwardData(p, k)
+		}
 	case kernel.ConvBackwardFilter:
-		d.convBackwardFilter(p, k)
+		if w, faster := d.planWinograd(desc); faster {
+			w.convBackwardFilter(p)
+		} else {
+			d.convBackwardFilter(p, k)
+		}
 	case kernel.MatMul:
 		d.matMul(p, k)
 	case kernel.Unary:

@@ -9,6 +9,7 @@ import "os"
 // first argument; destinations may be one of the sources.
 type isa struct {
 	name   string
+	lanes  int // float32 in a vector
 	mr, nr int // of the dense micro-kernel
 	dense  int // products that a share of a dense kernel should have at least
 	tile   func(t *tile)
@@ -17,6 +18,7 @@ type isa struct {
 	// starts lie nr apart.
 	interleave func(to, columns []float32, n, k, nr, stride int)
 	maxBack    func(t *windowTile)
+	winograd   winogradKernels
 
 	add    func(dst, a, b []float32)            // a + b
 	mul    func(dst, a, b []float32)            // a * b
@@ -80,11 +82,12 @@ const sumWidth = 16
 
 // portable is plain Go.
 var portable = &isa{
-	name: "plain Go", mr: 4, nr: 4, dense: 64 << 10, tile: tileGo, spread: spreadGo, maxBack: maxBackGo, interleave: interleaveGo,
+	name: "plain Go", lanes: 1, mr: 4, nr: 4, dense: 64 << 10, tile: tileGo, spread: spreadGo, maxBack: maxBackGo, interleave: interleaveGo,
 	add: vecAdd, sub: vecSub, div: vecDiv, mul: vecMul, max: vecMax, mulAdd: vecMulAdd, scale: vecScale, axpy: vecAxpy, affine: vecAffine,
 	clamp: vecClamp, exp: vecExp, gate: vecGate, above: vecAbove, inside: vecInside, norm: vecNorm, normAdd: vecNormAdd,
 	normBack: vecNormBack, normBackClip: vecNormBackClip, sgd: vecSGD, moments: vecMoments, dots: vecDots, dotsClip: vecDotsClip, dotRows: vecDotRows,
 	widen: vecWiden, narrow: vecNarrow,
+	winograd: winogradKernels{winogradImageGo, winogradGradientGo, winogradFilterGo, winogradOutputGo, winogradFilterGradientGo},
 }
 
 // detect chooses the widest instructions that the processor has and

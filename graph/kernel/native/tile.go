@@ -94,3 +94,6 @@ func cut(n, size, i int) (lo, hi int) {
 }
 
 func ceilDiv(a, b int) int { return (a + b - 1) / b }
+
+// roundUp returns the next multiple of b.
+func roundUp(a, b int) int { return ceilDiv(a, b) * b }

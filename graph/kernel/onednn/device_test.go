@@ -19,7 +19,8 @@ func TestSuite(t *testing.T) {
 }
 
 // Layers must run on code made for this processor, never on the reference, and
-// depthwise ones on code made for them; else they belong to the native device.
+// depthwise ones on code made for them; else they belong to the native device,
+// as do those that it computes by Winograd's method.
 func TestLayersRunVectorCode(t *testing.T) {
 	d := openDevice(t, 2)
 	for _, g := range benchmarkGeometries() {
@@ -30,7 +31,7 @@ func TestLayersRunVectorCode(t *testing.T) {
 			}
 			p, ok := k.(*program)
 			if !ok {
-				if !g.Depthwise() {
+				if !g.Depthwise() && !d.native.PrefersWinograd(desc) {
 					t.Errorf("%T of %+v runs on the native device", desc, g)
 				}
 				continue

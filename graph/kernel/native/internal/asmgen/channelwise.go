@@ -69,19 +69,22 @@ func storeMasked(f *file, v vectors, src, mem string) {
 	}
 }
 
+// lanesTable emits the masks that laneMask reads where there are no mask
+// registers: eight lanes of ones, then eight of zeros.
+func lanesTable(f *file) {
+	f.p("")
+	for i := range 8 {
+		value := "0xffffffffffffffff"
+		if i >= 4 {
+			value = "0"
+		}
+		f.p("DATA lanes<>+%d(SB)/8, $%s", 8*i, value)
+	}
+	f.p("GLOBL lanes<>(SB), RODATA|NOPTR, $64")
+}
+
 // dotRows emits dst[c] += sum over n rows of a*b, rows sa and sb bytes apart.
 func dotRows(f *file, v vectors) {
-	if !v.masked {
-		f.p("")
-		for i := range 8 {
-			value := "0xffffffffffffffff"
-			if i >= 4 {
-				value = "0"
-			}
-			f.p("DATA lanes<>+%d(SB)/8, $%s", 8*i, value)
-		}
-		f.p("GLOBL lanes<>(SB), RODATA|NOPTR, $64")
-	}
 	name, size := "dotRows"+v.name, 4*v.width
 	params := "dst, a, b *float32, c, n, sa, sb int"
 	r := func(i int) string { return fmt.Sprintf("%s%d", v.reg, i) }

@@ -60,7 +60,7 @@ func main() {
 
 // generate writes all files into a folder.
 func generate(dir string) error {
-	var tiles, maps, lines, packs, halves file
+	var tiles, maps, lines, packs, halves, minimal file
 	for _, v := range sets {
 		tileSet(&tiles, v)
 	}
@@ -75,7 +75,13 @@ func generate(dir string) error {
 		channelwise(&lines, v)
 		transpose(&packs, v)
 	}
+	lanesTable(&lines)
+	for _, v := range sets {
+		winograd(&minimal, v)
+	}
+	lanesTable(&minimal)
+	winogradTable(&minimal)
 	half(&halves)
 	return errors.Join(tiles.write(dir, "tile"), maps.write(dir, "map"), lines.write(dir, "channel"), packs.write(dir, "pack"),
-		halves.write(dir, "half"))
+		halves.write(dir, "half"), minimal.write(dir, "winograd"))
 }

@@ -1,0 +1,116 @@
+package native
+
+import (
+	"os"
+
+	"github.com/graft-onnx/graft/graph/kernel"
+)
+
+// EnvWinograd is the environment variable that switches Winograd's convolution
+// off ("off").
+const EnvWinograd = "GRAFT_WINOGRAD"
+
+func useWinograd() bool { return os.Getenv(EnvWinograd) != "off" }
+
+// PrefersWinograd reports whether a convolution, in any direction, is computed
+// by Winograd's method, which takes fewer products than its definition.
+func (d *Device) PrefersWinograd(desc kernel.Desc) bool {
+	_, fits := d.planWinograd(desc)
+	return fits
+}
+
+// planWinograd returns the division of a convolution by Winograd's method, and
+// whether that is the faster way: for filters of 3 by 3 with stride 1, if it
+// saves more products than the transforms cost.
+func (d *Device) planWinograd(desc kernel.Desc) (w *winograd, faster bool) {
+	var g kernel.Geometry
+	switch c := desc.(type) {
+	case kernel.Conv:
+		g = c.Geometry
+	case kernel.ConvBackwardData:
+		g = c.Geometry
+	case kernel.ConvBackwardFilter:
+		g = c.Geometry
+	default:
+		return nil, false
+	}
+	if !d.winograd || g.KH != winogradTaps || g.KW != winogradTaps || g.StrideH != 1 || g.StrideW != 1 || g.Groups != 1 ||
+		kernel.Len(g.X()) == 0 || kernel.Len(g.Y()) == 0 {
+		return nil, false
+	}
+	w = newWinograd(g, false)
+	switch desc.(type) {
+	case kernel.ConvBackwardData:
+		w = newWinograd(g, true)
+		return w, w.plan(d.isa) < definition(g)
+	case kernel.ConvBackwardFilter:
+		return w, w.planFilter(d.isa) < definition(g)
+	}
+	return w, w.plan(d.isa) < definition(g)
+}
+
+// definition counts the products of a convolution by its definition.
+func definition(g kernel.Geometry) int { return int(g.FLOPs() / 2) }
+
+// winogradPlan divides the work into blocks, for each of which the sums that
+// products are added to are held in scratch: sums of the output for blocks of
+// tiles by output channels, sums of the filter's gradient for blocks of output
+// by input channels.
+type winogradPlan struct {
+	tileBlock   int
+	outputBlock int // channels
+	inputBlock  int // channels
+}
+
+const (
+	// winogradSums is how many sums of one frequency are held at a time, 12 MB
+	// of all.
+	winogradSums = 80 << 10
+	// winogradDepth is how many products are added to a sum in one pass over
+	// the sums: enough to pay for loading and storing them.
+	winogradDepth = 128
+)
+
+// What the transforms cost, in products of the micro-kernel in the same time,
+// for a tile's or a filter's numbers in one channel or pair of channels.
+// Measured on a Zen 5 with AVX-512, and rounded up.
+const (
+	winogradImageCost    = 600
+	winogradGradientCost = 500
+	winogradOutputCost   = 400
+	winogradFilterCost   = 400
+	winogradStageCost    = 2 << 20 // starting and ending the threads' work
+)
+
+// plan divides a convolution, or its gradient by the data, and estimates its
+// cost in products.
+func (w *winograd) plan(v *isa) (cost int) {
+	sc, dc := w.image.c, w.output.c
+	w.outputBlock = min(roundUp(dc, v.nr), 512)
+	w.tileBlock = pieceOf(w.tiles, max(v.mr, winogradSums/w.outputBlock))
+	w.inputBlock = roundUp(pieceOf(sc, winogradDepth), v.lanes)
+	tileBlocks, outputBlocks, inputBlocks := ceilDiv(w.tiles, w.tileBlock), ceilDiv(dc, w.outputBlock), ceilDiv(sc, w.inputBlock)
+	return winogradPlanes*w.tiles*sc*dc +
+		winogradImageCost*w.tiles*sc*outputBlocks +
+		winogradOutputCost*w.tiles*dc +
+		winogradFilterCost*sc*dc*tileBlocks +
+		winogradStageCost*tileBlocks*outputBlocks*(2*inputBlocks+1)
+}
+
+// planFilter is the same for the gradient by the filter.
+func (w *winograd) planFilter(v *isa) (cost int) {
+	sc, dc := w.image.c, w.output.c
+	w.outputBlock = roundUp(pieceOf(dc, 512), v.lanes)
+	w.inputBlock = roundUp(pieceOf(sc, max(v.nr, winogradSums/w.outputBlock)), v.nr)
+	w.tileBlock = pieceOf(w.tiles, winogradDepth)
+	tileBlocks, outputBlocks, inputBlocks := ceilDiv(w.tiles, w.tileBlock), ceilDiv(dc, w.outputBlock), ceilDiv(sc, w.inputBlock)
+	return winogradPlanes*w.tiles*sc*dc +
+		winogradImageCost*w.tiles*sc*outputBlocks +
+		winogradGradientCost*w.tiles*dc*inputBlocks +
+		winogradFilterCost*sc*dc +
+		winogradStageCost*outputBlocks*inputBlocks*(2*tileBlocks+1)
+}
+
+// pieceOf is the size of the largest of the most equal pieces of n of at most
+// size.
+func pieceOf(n, size int) int { return ceilDiv(n, ceilDiv(n, size)) }
