@@ -3,6 +3,7 @@ package graph
 import (
 	"container/list"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"sort"
 	"strings"
@@ -297,12 +298,25 @@ func (n *Network) Plan(spec Spec) (*Plan, error) {
 
 func gib(bytes int) float64 { return float64(bytes) / (1 << 30) }
 
-// reserve makes the arena at least as large as asked.
-func (n *Network) reserve(size int) error {
+// reserve makes the arena at least as large as a Plan needs. Kernels may hold
+// on to the arena that they last ran in, so an arena goes with all Plans that
+// ran in it: of the sizes that come in a training few are larger than all
+// before them, and those come early.
+func (n *Network) reserve(p *Plan) error {
+	size := p.arenaSize
 	if n.arena != nil && n.arena.Size() >= size {
 		return nil
 	}
-	n.arena = nil // the old one may go before the new one comes
+	if n.arena != nil {
+		for key, el := range n.plans {
+			if el.Value != p {
+				n.recent.Remove(el)
+				delete(n.plans, key)
+			}
+		}
+		n.arena = nil
+		debug.FreeOSMemory() // the old one goes before the new one comes
+	}
 	b, err := n.dev.Alloc(size)
 	if err != nil {
 		return err

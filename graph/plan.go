@@ -73,7 +73,7 @@ type planStep struct {
 
 // bind points the steps into the Network's arena.
 func (p *Plan) bind() error {
-	if err := p.network.reserve(p.arenaSize); err != nil {
+	if err := p.network.reserve(p); err != nil {
 		return fmt.Errorf("memory for the plan (%d MiB): %w", p.arenaSize>>20, err)
 	}
 	if p.bound == p.network.bound {

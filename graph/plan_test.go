@@ -168,7 +168,8 @@ func TestPlansShareParametersAndRepeat(t *testing.T) {
 				t.Errorf("large plan: loss %v, first %v", x, b)
 			}
 		}
-		if again := trainPlan(t, net, small); again != p {
+		// The small plan went with the arena that the large one outgrew.
+		if again := trainPlan(t, net, large); again != q {
 			t.Error("the plan was not cached")
 		}
 	})
