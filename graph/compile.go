@@ -14,6 +14,7 @@ type compiler struct {
 	network *Network
 	nodes   []*op.Node // everything needed, operands before results
 	values  map[int64]*value
+	before  []*operation // what is settled before a run
 	ops     []*operation // in the order of the run
 	spec    Spec
 	grads   map[int64][]*Parameter // node -> parameters it is the gradient of
@@ -44,6 +45,9 @@ func (n *Network) compile(e *expression, spec Spec) (*Plan, error) {
 		c.storeHalf()
 	}
 	if err := c.placeLeaves(); err != nil {
+		return nil, err
+	}
+	if err := c.settle(); err != nil {
 		return nil, err
 	}
 	if err := c.placeGradients(); err != nil {

@@ -9,8 +9,14 @@ import (
 
 // link lays out the arena and compiles the kernels.
 func (c *compiler) link() (*Plan, error) {
-	p := &Plan{network: c.network, inputs: map[string]slot{}, outputs: map[string]slot{}}
+	p := &Plan{network: c.network, training: c.spec.Mode == Train, inputs: map[string]slot{}, outputs: map[string]slot{}}
 	l := &linker{compiler: c, plan: p}
+	for _, o := range c.before { // its scratch memory may be that of the first operation
+		if err := l.operation(0, o); err != nil {
+			return nil, fmt.Errorf("%s: %w", o.name, err)
+		}
+	}
+	p.before, p.steps = p.steps, nil
 	loss := c.lossAt()
 	for i, o := range c.ops {
 		if err := l.operation(i, o); err != nil {

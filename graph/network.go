@@ -148,6 +148,8 @@ type Network struct {
 	limit  int
 	memory int // bytes that an arena may take
 
+	version  int                      // counts changes of parameters, from 1
+	settled  map[string]kernel.Buffer // what Eval Plans compute of parameters alone
 	worth    worth
 	updater  Updater         // nil unless set
 	frozen   map[string]bool // parameters that Freeze named
@@ -168,6 +170,7 @@ func NewNetwork(m *onnx.Model, dev kernel.Device) (*Network, error) {
 	n := &Network{
 		model: m, dev: dev, byName: map[string]*Parameter{},
 		plans: map[string]*list.Element{}, recent: list.New(), limit: PlanLimit, memory: machineMemory(), worth: defaultWorth,
+		version: 1, settled: map[string]kernel.Buffer{},
 	}
 	if n.memory == 0 {
 		n.memory = unknownMemory
@@ -245,6 +248,7 @@ func (n *Network) SetValue(p *Parameter, data []float32) error {
 	if len(data) != p.Len() {
 		return fmt.Errorf("parameter %q: %w: %d values for shape %v", p.Name, ErrShape, len(data), p.Shape)
 	}
+	n.Changed()
 	return store(n.dev, p.Value, p.Shape, data)
 }
 

@@ -25,6 +25,9 @@ import (
 type Plan struct {
 	network   *Network
 	key       string
+	before    []*planStep // settle what depends on parameters alone
+	version   int         // of the parameters that it is settled for
+	training  bool        // changes parameters
 	steps     []*planStep
 	inputs    map[string]slot
 	outputs   map[string]slot
@@ -79,7 +82,7 @@ func (p *Plan) bind() error {
 	if p.bound == p.network.bound {
 		return nil
 	}
-	for _, s := range p.steps {
+	for _, s := range slices.Concat(p.before, p.steps) {
 		s.buffers = s.buffers[:0]
 		for _, a := range s.args {
 			s.buffers = append(s.buffers, a.buffer(p.network.arena))
@@ -150,6 +153,9 @@ func (p *Plan) RunAll() error {
 	if err := dev.Upload(p.network.rng, kernel.Bytes(p.seedStep[:])); err != nil {
 		return err
 	}
+	if p.training {
+		p.network.Changed()
+	}
 	if by := p.network.profiler; by != nil {
 		return dev.Do(func() error { return p.profile(by) })
 	}
@@ -157,6 +163,9 @@ func (p *Plan) RunAll() error {
 }
 
 func (p *Plan) run() error {
+	if err := p.settle(); err != nil {
+		return err
+	}
 	for i := range p.steps {
 		if err := p.step(i); err != nil {
 			return err
@@ -171,7 +180,10 @@ func (p *Plan) step(i int) error {
 			return cmp.Or(err, ErrLoss)
 		}
 	}
-	s := p.steps[i]
+	return p.steps[i].run()
+}
+
+func (s *planStep) run() error {
 	if err := s.kernel.Run(s.buffers); err != nil {
 		return fmt.Errorf("%s: %w", s.name, err)
 	}

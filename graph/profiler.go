@@ -149,6 +149,9 @@ func (p *Plan) profile(by *Profiler) error {
 	if p.watched == nil || p.watched.by != by {
 		p.watched = p.watch(by)
 	}
+	if err := p.settle(); err != nil {
+		return err
+	}
 	w := p.watched
 	s := by.span()
 	s.name, s.steps = "", nil

@@ -136,6 +136,7 @@ func (o *Optimizer) Step(iteration int, lrEncoder, lrDecoder float64) error {
 		}
 		return nil
 	})
+	o.net.Changed()
 	// The gradient is read, parameter and states are read and written.
 	o.net.Profiler().Record(o.Name(), begin, float64(4*(3+2*len(o.rule.states()))*touched))
 	return err

@@ -175,7 +175,7 @@ func buildBatchNorm(s *Source) ([]*Node, error) {
 			return nil, err
 		}
 	}
-	x := in[0]
+	input, x := in[0], in[0]
 	shape := shapeOf(x)
 	eps, err := attr(s, "epsilon", float32(1e-5))
 	if err != nil {
@@ -213,6 +213,11 @@ func buildBatchNorm(s *Source) ([]*Node, error) {
 	}
 	if err != nil {
 		return nil, err
+	}
+	if !s.Env.Training {
+		if y, err := s.foldNorm(input, in[1:], stats); y != nil || err != nil {
+			return []*Node{y}, err
+		}
 	}
 	if train && s.Env.Running != nil {
 		s.Env.Running(stats, s.Inputs[3].Name, s.Inputs[4].Name, momentum, d.N*d.H*d.W)

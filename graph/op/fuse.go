@@ -56,6 +56,35 @@ func (s *Source) add(a, b *Node) (*Node, error) {
 	return combine(kernel.Add, a, b)
 }
 
+// foldNorm puts a batch normalisation with stored statistics into the
+// convolution that makes x, if this node alone reads that and all is known
+// before a run: y = conv(x, w*f) + (bias + (b-mean)*f) with f = scale/deviation.
+// param holds scale, bias and mean. It returns nil where there is none.
+func (s *Source) foldNorm(x *Node, param gorgonia.Nodes, stats *Node) (*Node, error) {
+	producer, in := s.producer(x)
+	d, ok := producer.(Conv)
+	if !ok || d.Act.On || slices.ContainsFunc(in[1:], func(n *Node) bool { return n.Op() != nil }) ||
+		slices.ContainsFunc(s.Inputs[1:], func(in Input) bool { return in.Const == nil }) {
+		return nil, nil
+	}
+	scale, bias, mean := param[0], param[1], param[2]
+	e := &expr{}
+	deviation := e.do(func() (*Node, error) { return apply(Row{2}, []int{d.O}, stats) }) // its inverse
+	f := e.binary(kernel.Mul, scale, deviation)
+	column := e.do(func() (*Node, error) { return reshape(f, []int{d.O, 1, 1, 1}) })
+	w := e.binary(kernel.Mul, in[1], column)
+	shift := e.unary(kernel.Neg, mean)
+	if d.Bias {
+		shift = e.binary(kernel.Sub, in[2], mean)
+	}
+	b := e.binary(kernel.Add, e.binary(kernel.Mul, shift, f), bias)
+	if e.err != nil {
+		return nil, e.err
+	}
+	d.Bias = true
+	return s.replace(x, d, gorgonia.Nodes{in[0], w, b})
+}
+
 // producer returns the operator that makes x, and its operands, if x is an
 // input that this node alone reads.
 func (s *Source) producer(x *Node) (Spec, gorgonia.Nodes) {
