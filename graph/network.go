@@ -142,11 +142,13 @@ type Network struct {
 	arena  kernel.Buffer // shared by all Plans: one runs at a time
 	bound  int           // counts arenas, so that Plans notice a new one
 	rng    kernel.Buffer
-	seed   uint64
-	plans  map[string]*list.Element // of *Plan
-	recent *list.List               // most recently used first
-	limit  int
-	memory int // bytes that an arena may take
+	// staging holds an input or output of a Plan between the two layouts.
+	staging []float32
+	seed    uint64
+	plans   map[string]*list.Element // of *Plan
+	recent  *list.List               // most recently used first
+	limit   int
+	memory  int // bytes that an arena may take
 
 	version  int                      // counts changes of parameters, from 1
 	settled  map[string]kernel.Buffer // what Eval Plans compute of parameters alone
@@ -328,6 +330,14 @@ func (n *Network) reserve(p *Plan) error {
 	n.arena = b
 	n.bound++
 	return nil
+}
+
+// stage returns memory on the host that lasts until the next call.
+func (n *Network) stage(elements int) []float32 {
+	if cap(n.staging) < elements {
+		n.staging = make([]float32, elements)
+	}
+	return n.staging[:elements]
 }
 
 // gradientBuffer returns the buffer of a parameter's gradient.

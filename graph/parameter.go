@@ -126,7 +126,7 @@ func store(dev kernel.Device, b kernel.Buffer, shape []int, data []float32) erro
 	if len(data) == 0 {
 		return nil
 	}
-	if len(shape) == 4 && shape[1] > 1 && shape[2]*shape[3] > 1 {
+	if reordered(shape) {
 		physical := make([]float32, len(data))
 		toChannelsLast(physical, data, shape)
 		data = physical
@@ -137,45 +137,30 @@ func store(dev kernel.Device, b kernel.Buffer, shape []int, data []float32) erro
 // load copies a buffer into a row-major tensor.
 func load(dev kernel.Device, b kernel.Buffer, shape []int) ([]float32, error) {
 	data := make([]float32, kernel.Len(shape))
+	if !reordered(shape) {
+		return data, loadInto(dev, b, shape, data, nil)
+	}
+	return data, loadInto(dev, b, shape, data, make([]float32, len(data)))
+}
+
+// loadInto is load into memory that is there, by way of as much staging where
+// the tensor is reordered.
+func loadInto(dev kernel.Device, b kernel.Buffer, shape []int, data, staging []float32) error {
 	if len(data) == 0 {
-		return data, nil
+		return nil
 	}
-	if err := dev.Download(kernel.Bytes(data), b); err != nil {
-		return nil, err
+	if !reordered(shape) {
+		return dev.Download(kernel.Bytes(data), b)
 	}
-	if len(shape) == 4 && shape[1] > 1 && shape[2]*shape[3] > 1 {
-		logical := make([]float32, len(data))
-		fromChannelsLast(logical, data, shape)
-		data = logical
+	if err := dev.Download(kernel.Bytes(staging), b); err != nil {
+		return err
 	}
-	return data, nil
+	fromChannelsLast(data, staging, shape)
+	return nil
 }
 
-// toChannelsLast and fromChannelsLast reorder (N,C,H,W) <-> (N,H,W,C). They
-// go through memory in pixel order, which keeps one side sequential.
-
-func toChannelsLast(dst, src []float32, shape []int) {
-	n, c, hw := shape[0], shape[1], shape[2]*shape[3]
-	for b := range n {
-		d, s := dst[b*c*hw:(b+1)*c*hw], src[b*c*hw:(b+1)*c*hw]
-		for k := range c {
-			plane := s[k*hw : (k+1)*hw]
-			for p, v := range plane {
-				d[p*c+k] = v
-			}
-		}
-	}
-}
-
-func fromChannelsLast(dst, src []float32, shape []int) {
-	n, c, hw := shape[0], shape[1], shape[2]*shape[3]
-	for b := range n {
-		d, s := dst[b*c*hw:(b+1)*c*hw], src[b*c*hw:(b+1)*c*hw]
-		for k := range c {
-			plane := d[k*hw : (k+1)*hw]
-			for p := range plane {
-				plane[p] = s[p*c+k]
-			}
-		}
-	}
+// reordered reports whether a tensor lies in another order on a device than
+// row-major (N,C,H,W).
+func reordered(shape []int) bool {
+	return len(shape) == 4 && shape[1] > 1 && shape[2]*shape[3] > 1
 }

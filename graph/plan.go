@@ -37,7 +37,6 @@ type Plan struct {
 	guard     int // step before which the loss must be a number, 0 for none
 	arenaSize int
 	bound     int // the Network's arena that the steps point into
-	staging   []float32
 	seedStep  [2]uint64
 	watched   *watched // what a Profiler keeps here
 }
@@ -114,12 +113,10 @@ func (p *Plan) SetInput(name string, data []float32) error {
 	if err := p.bind(); err != nil {
 		return err
 	}
-	if len(s.shape) == 4 {
-		if cap(p.staging) < len(data) {
-			p.staging = make([]float32, len(data))
-		}
-		toChannelsLast(p.staging[:len(data)], data, s.shape)
-		data = p.staging[:len(data)]
+	if reordered(s.shape) {
+		staging := p.network.stage(len(data))
+		toChannelsLast(staging, data, s.shape)
+		data = staging
 	}
 	return p.network.dev.Upload(s.buffer(p.network.arena), kernel.Bytes(data))
 }
@@ -203,10 +200,26 @@ func (p *Plan) Outputs() []string { return slices.Sorted(maps.Keys(p.outputs)) }
 func (p *Plan) Output(name string) ([]float32, []int, error) {
 	s, ok := p.outputs[name]
 	if !ok {
-		return nil, nil, fmt.Errorf("the plan has no output %q; it has %q", name, p.Outputs())
+		return nil, nil, p.noOutput(name)
 	}
-	data, err := load(p.network.dev, s.buffer(p.network.arena), s.shape)
-	return data, s.shape, err
+	data := make([]float32, kernel.Len(s.shape))
+	return data, s.shape, p.OutputInto(name, data)
+}
+
+// OutputInto downloads an output, row-major, into memory of its size.
+func (p *Plan) OutputInto(name string, dst []float32) error {
+	s, ok := p.outputs[name]
+	if !ok {
+		return p.noOutput(name)
+	}
+	if len(dst) != kernel.Len(s.shape) {
+		return fmt.Errorf("output %q: %w: room for %d values of shape %v", name, ErrShape, len(dst), s.shape)
+	}
+	return loadInto(p.network.dev, s.buffer(p.network.arena), s.shape, dst, p.network.stage(len(dst)))
+}
+
+func (p *Plan) noOutput(name string) error {
+	return fmt.Errorf("the plan has no output %q; it has %q", name, p.Outputs())
 }
 
 // LossValue is the loss of one run.

@@ -53,7 +53,8 @@ func classCount(m *onnx.Model) (int, error) {
 func (p *Predictor) Probabilities(item *data.EvalItem) ([]float32, error) {
 	h, w := item.Picture.Height, item.Picture.Width
 	sum := make([]float32, p.Classes*h*w)
-	for _, in := range item.Inputs {
+	var one []float32
+	for i, in := range item.Inputs {
 		plan, err := p.net.Plan(graph.Spec{
 			Inputs:        map[string][]int{models.InputName: {1, 3, in.H, in.W}},
 			Probabilities: &graph.Probabilities{Output: models.OutputName, Height: h, Width: w},
@@ -67,12 +68,25 @@ func (p *Predictor) Probabilities(item *data.EvalItem) ([]float32, error) {
 		if err := plan.RunAll(); err != nil {
 			return nil, err
 		}
-		one, _, err := plan.Output(graph.OutputProbabilities)
-		if err != nil {
+		if i == 0 {
+			if err := plan.OutputInto(graph.OutputProbabilities, sum); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		if one == nil {
+			one = make([]float32, len(sum))
+		}
+		if err := plan.OutputInto(graph.OutputProbabilities, one); err != nil {
 			return nil, err
 		}
 		for i, v := range one {
-			sum[i] += v / float32(len(item.Inputs))
+			sum[i] += v
+		}
+	}
+	if n := float32(len(item.Inputs)); n > 1 {
+		for i := range sum {
+			sum[i] /= n
 		}
 	}
 	// A weight that is not finite makes every class of a pixel NaN, and the

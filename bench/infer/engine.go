@@ -34,6 +34,7 @@ type graftEngine struct {
 	dev   kernel.Device
 	plan  *graph.Plan
 	input input
+	out   []float32
 	shape []int
 }
 
@@ -67,15 +68,19 @@ func openGraft(file, name string, threads int, in input) (_ engine, err error) {
 
 func (e *graftEngine) String() string { return e.dev.String() }
 
-func (e *graftEngine) Infer() (out []float32, err error) {
+func (e *graftEngine) Infer() ([]float32, error) {
 	if err := e.plan.SetInput(onnx.ImageName, e.input.pixels); err != nil {
 		return nil, err
 	}
 	if err := e.plan.RunAll(); err != nil {
 		return nil, err
 	}
-	out, e.shape, err = e.plan.Output(graph.OutputProbabilities)
-	return out, err
+	if e.out != nil {
+		return e.out, e.plan.OutputInto(graph.OutputProbabilities, e.out)
+	}
+	var err error
+	e.out, e.shape, err = e.plan.Output(graph.OutputProbabilities)
+	return e.out, err
 }
 
 func (e *graftEngine) Shape() []int { return e.shape }
