@@ -24,6 +24,9 @@ const (
 	// optimizerGraph is the training_info algorithm whose initializers are the
 	// optimizer's states, named state:parameter.
 	optimizerGraph = "graft.optimizer"
+	// trainedState is the state under which a checkpoint of averages keeps the
+	// parameters that they follow.
+	trainedState = "trained"
 )
 
 // Progress is where a run stands. It holds no times, so that equal runs write
@@ -40,7 +43,10 @@ type Progress struct {
 // Checkpoint is a model in the middle of its training: one ONNX file that any
 // ONNX tool opens, with the optimizer's state in training_info.
 type Checkpoint struct {
-	Model     *onnx.Model // weights and running statistics
+	Model *onnx.Model // weights and running statistics
+	// Trained holds the parameters in training, row-major by name, where the
+	// model's are their averages (TRAIN.ema_decay); else it is empty.
+	Trained   map[string][]float32
 	Optimizer OptimizerState
 	Progress  Progress
 }
@@ -53,8 +59,12 @@ func (c *Checkpoint) Save(path string) error {
 		shapes[t.GetName()] = onnx.Dims(t)
 	}
 	state := &pb.GraphProto{Name: optimizerGraph}
-	for _, kind := range slices.Sorted(maps.Keys(c.Optimizer.Tensors)) {
-		tensors := c.Optimizer.Tensors[kind]
+	states := maps.Clone(c.Optimizer.Tensors)
+	if len(c.Trained) > 0 {
+		states[trainedState] = c.Trained
+	}
+	for _, kind := range slices.Sorted(maps.Keys(states)) {
+		tensors := states[kind]
 		for _, name := range slices.Sorted(maps.Keys(tensors)) {
 			state.Initializer = append(state.Initializer, onnx.NewFloats(kind+":"+name, shapes[name], tensors[name]))
 		}
@@ -107,5 +117,7 @@ func LoadCheckpoint(path string) (*Checkpoint, error) {
 			c.Optimizer.Tensors[kind][name] = v
 		}
 	}
+	c.Trained = c.Optimizer.Tensors[trainedState]
+	delete(c.Optimizer.Tensors, trainedState)
 	return c, nil
 }

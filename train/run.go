@@ -256,7 +256,8 @@ func (r *run) loop(ctx context.Context) error {
 		return err
 	}
 	total := cfg.MaxIters()
-	stream := loader.Stream(ctx, t.Iteration, total-t.Iteration)
+	each := cfg.Train.Accumulate // batches of an iteration
+	stream := loader.Stream(ctx, t.Iteration*each, (total-t.Iteration)*each)
 	defer stream.Close()
 	meter := progress.New(r.Output, progress.Options{Label: "train", Total: total, Start: t.Iteration, Every: cfg.Train.DispIter})
 	defer meter.Done()
@@ -267,7 +268,7 @@ func (r *run) loop(ctx context.Context) error {
 	}
 	for t.Iteration < total {
 		begin := time.Now()
-		batch, err := stream.Next()
+		batches, err := takeBatches(stream, each)
 		if ctx.Err() != nil {
 			return r.stop(meter)
 		}
@@ -276,11 +277,13 @@ func (r *run) loop(ctx context.Context) error {
 		}
 		waited := time.Now()
 		r.Profiler.Record("(waiting for pictures)", begin, 0)
-		rec, err := t.Step(batch.Images, []int{batch.N, 3, batch.H, batch.W}, batch.Labels)
+		rec, err := t.StepOn(inputs(batches)...)
 		if err != nil {
-			return fmt.Errorf("%w (pictures %q)", err, batch.Names)
+			return fmt.Errorf("%w (pictures %q)", err, names(batches))
 		}
-		batch.Release()
+		for _, b := range batches {
+			b.Release()
+		}
 		rec.DataSeconds = waited.Sub(begin).Seconds()
 		rec.StepSeconds = time.Since(waited).Seconds()
 		if err := r.log.Append(rec); err != nil {

@@ -91,8 +91,25 @@ func nativeDevice(t *testing.T) kernel.Device {
 }
 
 func TestResumedRunWritesTheSameBytes(t *testing.T) {
+	for name, overrides := range map[string][]string{
+		"SGD":      nil,
+		"Nesterov": {"TRAIN.nesterov", "True", "TRAIN.schedule", "step", "TRAIN.milestones", "(1, 2)", "TRAIN.warmup_iters", "9", "MODEL.frozen", "encoder.features.0"},
+		"AdamW": {"TRAIN.optim", "AdamW", "TRAIN.schedule", "cosine", "TRAIN.clip_norm", "1", "TRAIN.accumulate", "2", "TRAIN.ema_decay", "0.9",
+			"TRAIN.losses", "[{name: cross_entropy, class_weights: balanced}, {name: lovasz}]"},
+		"averages": {"TRAIN.ema_decay", "0.9"},
+		"mixed": {"TRAIN.precision", "bf16", "TRAIN.clip_norm", "1",
+			"TRAIN.losses", "[{name: dice}, {name: cross_entropy, label_smoothing: 0.1}, {name: ohem}, {name: focal}, {name: lovasz}]"},
+	} {
+		t.Run(name, func(t *testing.T) { testResumedRun(t, overrides) })
+	}
+}
+
+func testResumedRun(t *testing.T, overrides []string) {
 	dir := t.TempDir()
 	whole := smallRun(t, dir)
+	if err := whole.Set(overrides...); err != nil {
+		t.Fatal(err)
+	}
 	result, err := Run(context.Background(), Options{Config: whole, Device: nativeDevice(t)})
 	if err != nil {
 		t.Fatal(err)

@@ -1,10 +1,8 @@
 package train
 
 import (
-	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/graft-onnx/graft/graph"
 	"github.com/graft-onnx/graft/graph/kernel"
@@ -37,6 +35,8 @@ type Trainer struct {
 	loss  *graph.Loss
 
 	precision graph.Precision
+	gradients *gradients // nil before the first step that needs them
+	average   *average   // nil without TRAIN.ema_decay
 }
 
 // NewTrainer uploads a model whose output is log-probabilities named logprob,
@@ -89,6 +89,11 @@ func NewTrainer(cfg *config.Config, m *onnx.Model, dev kernel.Device) (*Trainer,
 	}
 	net.SetUpdater(opt)
 	t := &Trainer{Net: net, Optimizer: opt, cfg: cfg, model: m, loss: loss}
+	if decay := cfg.Train.EMADecay; decay > 0 {
+		if t.average, err = newAverage(net, m, decay); err != nil {
+			return nil, err
+		}
+	}
 	if cfg.Train.Precision == "bf16" && t.Fallback() == "" {
 		t.precision = graph.BFloat16
 	}
@@ -167,54 +172,6 @@ func setMomentum(m *onnx.Model, newest float64) {
 	}
 }
 
-// Step trains on one batch: image (N,3,H,W), labels (N,H/r,W/r) with -1 for
-// ignored pixels, r being DATASET.segm_downsampling_rate. The weights are
-// unchanged when the batch does not fit or the loss is not a number.
-func (t *Trainer) Step(image []float32, shape []int, labels []int32) (history.Record, error) {
-	spec := graph.Spec{
-		Inputs: map[string][]int{models.InputName: shape}, Mode: graph.Train,
-		FixBN: t.cfg.Train.FixBN, Loss: t.loss, Update: true, Precision: t.precision,
-	}
-	begin := time.Now()
-	plan, err := t.Net.Plan(spec)
-	if err != nil {
-		return history.Record{}, err
-	}
-	t.Net.Profiler().Record("(building the plan)", begin, 0)
-	begin = time.Now()
-	if err := plan.SetInput(models.InputName, image); err != nil {
-		return history.Record{}, err
-	}
-	rate := t.cfg.Dataset.SegmDownsamplingRate
-	if err := setLabels(plan, t.loss, labels, shape[0], shape[2]/rate, shape[3]/rate); err != nil {
-		return history.Record{}, err
-	}
-	plan.SetStep(uint64(t.Iteration))
-	lrEncoder, lrDecoder := t.Rates()
-	if err := t.Optimizer.SetRates(t.Iteration, lrEncoder, lrDecoder); err != nil {
-		return history.Record{}, err
-	}
-	t.Net.Profiler().Record("(upload)", begin, 0)
-	stopped := plan.RunAll()
-	if stopped != nil && !errors.Is(stopped, graph.ErrLoss) {
-		return history.Record{}, fmt.Errorf("iteration %d: %w", t.Iteration, stopped)
-	}
-	loss, err := plan.Loss()
-	if err != nil {
-		return history.Record{}, err
-	}
-	if stopped != nil {
-		return history.Record{}, &LossError{Iteration: t.Iteration, Value: loss.Total}
-	}
-	r := history.Record{
-		Iteration: t.Iteration, Epoch: float64(t.Iteration+1) / float64(t.cfg.Train.EpochIters),
-		Loss: loss.Total, Accuracy: loss.Accuracy(), Height: shape[2], Width: shape[3],
-		LREncoder: lrEncoder, LRDecoder: lrDecoder,
-	}
-	t.Iteration++
-	return r, nil
-}
-
 // Rates returns the learning rates of the next step.
 func (t *Trainer) Rates() (encoder, decoder float64) {
 	c := &t.cfg.Train
@@ -224,7 +181,16 @@ func (t *Trainer) Rates() (encoder, decoder float64) {
 // Checkpoint collects the state of the run. The records go in without their
 // times.
 func (t *Trainer) Checkpoint(records []history.Record) (*Checkpoint, error) {
-	m, err := t.Net.Model()
+	var trained map[string][]float32
+	net := t.Net
+	if t.average != nil {
+		var err error
+		if trained, err = values(net); err != nil {
+			return nil, err
+		}
+		net = t.average.net
+	}
+	m, err := net.Model()
 	if err != nil {
 		return nil, err
 	}
@@ -236,7 +202,7 @@ func (t *Trainer) Checkpoint(records []history.Record) (*Checkpoint, error) {
 	for i := range records {
 		records[i] = records[i].Untimed()
 	}
-	return &Checkpoint{Model: m, Optimizer: state, Progress: Progress{
+	return &Checkpoint{Model: m, Trained: trained, Optimizer: state, Progress: Progress{
 		Iteration: t.Iteration, MaxIterations: t.cfg.MaxIters(), Seed: uint64(t.cfg.Train.Seed),
 		Config: string(t.cfg.YAML()), History: records,
 	}}, nil
@@ -258,6 +224,13 @@ func ResumeTrainer(cfg *config.Config, c *Checkpoint, dev kernel.Device) (*Train
 		return nil, fmt.Errorf("%s: written by a run of %d iterations; TRAIN.num_epoch %d of %d make %d, and a resumed run can become longer, not shorter",
 			c.Model.Path, c.Progress.MaxIterations, cfg.Train.NumEpoch, cfg.Train.EpochIters, cfg.MaxIters())
 	}
+	for _, p := range t.Net.Parameters() {
+		if v, ok := c.Trained[p.Name]; ok {
+			if err := t.Net.SetValue(p, v); err != nil {
+				return nil, fmt.Errorf("%s: %w", c.Model.Path, err)
+			}
+		}
+	}
 	if err := t.Optimizer.SetState(c.Optimizer); err != nil {
 		return nil, fmt.Errorf("%s: %w", c.Model.Path, err)
 	}
@@ -265,8 +238,12 @@ func ResumeTrainer(cfg *config.Config, c *Checkpoint, dev kernel.Device) (*Train
 	return t, nil
 }
 
-// Predictor returns a predictor with the trainer's parameters, as they are
-// when it is used.
+// Predictor returns a predictor with the trainer's parameters, averaged if
+// TRAIN.ema_decay says so, as they are when it is used.
 func (t *Trainer) Predictor() *Predictor {
-	return &Predictor{net: t.Net, Classes: t.cfg.Dataset.NumClass}
+	net := t.Net
+	if t.average != nil {
+		net = t.average.net
+	}
+	return &Predictor{net: net, Classes: t.cfg.Dataset.NumClass}
 }

@@ -126,6 +126,16 @@ type Train struct {
 	Nesterov bool    `yaml:"nesterov"` // SGD looks ahead along its velocity
 	Beta2    float64 `yaml:"beta2"`    // AdamW's share of old squared gradients
 	Eps      float64 `yaml:"eps"`      // added to the root of AdamW's squared gradients
+	// ClipNorm is the largest norm of all gradients together; larger ones are
+	// scaled down to it. 0: no limit.
+	ClipNorm float64 `yaml:"clip_norm"`
+	// Accumulate is how many batches make one iteration, which updates by the
+	// mean of their gradients.
+	Accumulate int `yaml:"accumulate"`
+	// EMADecay is the share of the old values in the exponential moving
+	// average of all parameters and running statistics, which is evaluated and
+	// saved in place of them; 0: none.
+	EMADecay float64 `yaml:"ema_decay"`
 	// Schedule of the learning rates: "poly" (the reference's), "cosine" to
 	// lr_min, "step" (times lr_gamma at each of the milestones) or "constant".
 	Schedule   string  `yaml:"schedule"`
@@ -169,7 +179,7 @@ func Default() *Config {
 			Optim: "SGD", LrEncoder: 0.02, LrDecoder: 0.02, LrPow: 0.9, Beta1: 0.9,
 			WeightDecay: 1e-4, DeepSupScale: 0.4, Workers: 16, Ckpt: "./ckpt", DispIter: 20, Seed: 304,
 			Precision: "fp32", Device: "auto", BNMomentum: 0.001, EvalEpochs: 1, Prefetch: 4,
-			Losses: []Loss{}, Beta2: 0.999, Eps: 1e-8, Schedule: "poly", Milestones: []int{}, LrGamma: 0.1, WarmupFactor: 0.001,
+			Losses: []Loss{}, Beta2: 0.999, Eps: 1e-8, Accumulate: 1, Schedule: "poly", Milestones: []int{}, LrGamma: 0.1, WarmupFactor: 0.001,
 		},
 		Val:  Val{BatchSize: 1, Checkpoint: "epoch_20.pth"},
 		Test: Test{BatchSize: 1, Checkpoint: "epoch_20.pth", Result: "./"},

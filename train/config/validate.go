@@ -164,6 +164,15 @@ func (c *Config) checkOptimizer(bad func(key, format string, args ...any)) {
 	if !(t.Beta2 >= 0 && t.Beta2 < 1) {
 		bad("TRAIN.beta2", "%g is outside 0 <= beta2 < 1", t.Beta2)
 	}
+	if !(t.ClipNorm >= 0 && t.ClipNorm <= 1e6) {
+		bad("TRAIN.clip_norm", "%g is outside 0..1e6", t.ClipNorm)
+	}
+	if t.Accumulate < 1 || t.Accumulate > 4096 {
+		bad("TRAIN.accumulate", "%d is outside 1..4096", t.Accumulate)
+	}
+	if !(t.EMADecay >= 0 && t.EMADecay < 1) {
+		bad("TRAIN.ema_decay", "%g is outside 0 <= ema_decay < 1", t.EMADecay)
+	}
 	if !(t.Eps > 0 && t.Eps <= 1) {
 		bad("TRAIN.eps", "%g is outside 0 < eps <= 1", t.Eps)
 	}

@@ -14,16 +14,18 @@ import (
 
 // Record is one training iteration.
 type Record struct {
-	Iteration   int     `json:"iteration"` // from 0, over the whole run
-	Epoch       float64 `json:"epoch"`     // iterations done / iterations per epoch
-	Loss        float64 `json:"loss"`
-	Accuracy    float64 `json:"accuracy"` // of valid pixels, 0..1
-	LREncoder   float64 `json:"lr_encoder"`
-	LRDecoder   float64 `json:"lr_decoder"`
-	DataSeconds float64 `json:"data_seconds"` // waiting for the batch
-	StepSeconds float64 `json:"step_seconds"` // forward, backward, update
-	Height      int     `json:"height"`       // of the batch, pixels
-	Width       int     `json:"width"`
+	Iteration int     `json:"iteration"` // from 0, over the whole run
+	Epoch     float64 `json:"epoch"`     // iterations done / iterations per epoch
+	Loss      float64 `json:"loss"`
+	Accuracy  float64 `json:"accuracy"` // of valid pixels, 0..1
+	LREncoder float64 `json:"lr_encoder"`
+	LRDecoder float64 `json:"lr_decoder"`
+	// GradientNorm is that of all gradients before clipping, 0 without it.
+	GradientNorm float64 `json:"gradient_norm"`
+	DataSeconds  float64 `json:"data_seconds"` // waiting for the batch
+	StepSeconds  float64 `json:"step_seconds"` // forward, backward, update
+	Height       int     `json:"height"`       // of the batch, pixels
+	Width        int     `json:"width"`
 }
 
 // Untimed returns the record without the times, which differ between runs that
@@ -91,6 +93,7 @@ var recordColumns = []column[Record]{
 	float("accuracy", func(r *Record) *float64 { return &r.Accuracy }),
 	float("lr_encoder", func(r *Record) *float64 { return &r.LREncoder }),
 	float("lr_decoder", func(r *Record) *float64 { return &r.LRDecoder }),
+	float("gradient_norm", func(r *Record) *float64 { return &r.GradientNorm }),
 	float("data_seconds", func(r *Record) *float64 { return &r.DataSeconds }),
 	float("step_seconds", func(r *Record) *float64 { return &r.StepSeconds }),
 	whole("height", func(r *Record) *int { return &r.Height }),
