@@ -152,6 +152,10 @@ func binary(p *program, d kernel.Binary) error {
 	if k := len(axes) - 1; k >= 0 {
 		inner, axes = axes[k], axes[:k]
 	}
+	if len(axes) == 0 && inner.s[1] == 1 && inner.s[2] == 1 {
+		p.elements(inner.n, grain, func(a [][]float32) { f(a[2], a[0], a[1], 1, 1) })
+		return nil
+	}
 	if len(axes) == 0 { // one row: split it
 		p.splitAligned(inner.n, grain, 16, func(lo, hi int) {
 			a, b := p.f[0][lo*inner.s[1]:], p.f[1][lo*inner.s[2]:]
@@ -169,19 +173,19 @@ func binary(p *program, d kernel.Binary) error {
 }
 
 func addN(p *program, d kernel.AddN) {
-	p.splitAligned(d.Len, grain, 16, func(lo, hi int) {
-		y := p.f[d.Inputs][lo:hi]
+	p.elements(d.Len, grain, func(f [][]float32) {
 		// Chunks stay in the cache while all inputs are added to them.
-		for at := 0; at < len(y); at += 4096 {
-			end := min(at+4096, len(y))
-			part := y[at:end]
+		y := f[d.Inputs]
+		for lo := 0; lo < len(y); lo += 4096 {
+			hi := min(lo+4096, len(y))
+			part := y[lo:hi]
 			if d.Inputs == 1 {
-				copy(part, p.f[0][lo+at:lo+end])
+				copy(part, f[0][lo:hi])
 			} else {
-				p.isa.add(part, p.f[0][lo+at:lo+end], p.f[1][lo+at:lo+end])
+				p.isa.add(part, f[0][lo:hi], f[1][lo:hi])
 			}
 			for i := 2; i < d.Inputs; i++ {
-				p.isa.add(part, part, p.f[i][lo+at:lo+end])
+				p.isa.add(part, part, f[i][lo:hi])
 			}
 			if d.Act.On {
 				p.isa.clamp(part, part, d.Act.Lo, d.Act.Hi)

@@ -1,6 +1,10 @@
 package native
 
-import "github.com/graft-onnx/graft/graph/kernel"
+import (
+	"slices"
+
+	"github.com/graft-onnx/graft/graph/kernel"
+)
 
 // mixed compiles a computation with bfloat16 arguments. Dense convolutions
 // multiply bfloat16 where the processor can; everything else computes in
@@ -22,6 +26,9 @@ func (d *Device) mixed(p *program, m kernel.Mixed) error {
 			}
 		}
 	}
+	if streams(m.Desc) {
+		return d.build(p, m.Desc)
+	}
 	for i, a := range p.args {
 		if a.DType == kernel.BFloat16 && m.Desc.Args()[i].DType == kernel.Float32 {
 			p.wide[i] = p.reserve(kernel.Len(a.Shape))
@@ -41,4 +48,16 @@ func (d *Device) mixed(p *program, m kernel.Mixed) error {
 		}
 	}
 	return nil
+}
+
+// streams reports whether a kernel reads and writes activations by a stream
+// alone, which converts them on the way.
+func streams(d kernel.Desc) bool {
+	switch d := d.(type) {
+	case kernel.Unary, kernel.UnaryBackward, kernel.AddN:
+		return true
+	case kernel.Binary:
+		return slices.Equal(d.A, d.Out) && slices.Equal(d.B, d.Out)
+	}
+	return false
 }

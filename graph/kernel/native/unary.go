@@ -119,21 +119,24 @@ func unary(p *program, d kernel.Unary) error {
 	if costly {
 		g = grain / 8
 	}
-	p.splitAligned(d.Len, g, 16, func(lo, hi int) { f(p.f[1][lo:hi], p.f[0][lo:hi]) })
+	p.elements(d.Len, g, func(a [][]float32) { f(a[1], a[0]) })
 	return nil
 }
 
 // chunked runs f over arguments 0 and 1 in chunks, with scratch of a chunk's
 // length.
 func chunked(p *program, n int, f func(y, x, tmp []float32)) error {
-	const chunk = 1024
+	const chunk = streamed
 	parts := p.parts(n, grain/4)
 	at := p.reserve(parts * chunk)
+	s := p.stream(n, parts, chunk)
 	p.stage(parts, func(part int) {
-		from, to := span(n, part, parts, 16)
+		from, to := span(n, part, parts, 32)
 		for lo := from; lo < to; lo += chunk {
 			hi := min(lo+chunk, to)
-			f(p.f[1][lo:hi], p.f[0][lo:hi], p.s[at+part*chunk:at+part*chunk+hi-lo])
+			a := s.open(part, lo, hi)
+			f(a[1], a[0], p.s[at+part*chunk:at+part*chunk+hi-lo])
+			s.close(part, lo, hi)
 		}
 	})
 	return nil
@@ -145,8 +148,8 @@ func unaryBackward(p *program, d kernel.UnaryBackward) error {
 		return err
 	}
 	g := grain / 8
-	body := func(lo, hi int) {
-		x, y, dy, dx := p.f[0][lo:hi], p.f[1][lo:hi], p.f[2][lo:hi], p.f[3][lo:hi]
+	body := func(f [][]float32) {
+		x, y, dy, dx := f[0], f[1], f[2], f[3]
 		y, dy, dx = y[:len(x)], dy[:len(x)], dx[:len(x)]
 		for i, v := range x {
 			dx[i] = dy[i] * slope(v, y[i])
@@ -155,15 +158,15 @@ func unaryBackward(p *program, d kernel.UnaryBackward) error {
 	switch d.Op {
 	case kernel.Relu:
 		g = grain
-		body = func(a, b int) { p.isa.above(p.f[3][a:b], p.f[2][a:b], p.f[0][a:b], 0) }
+		body = func(f [][]float32) { p.isa.above(f[3], f[2], f[0], 0) }
 	case kernel.Clamp:
 		g = grain
-		body = func(a, b int) { p.isa.inside(p.f[3][a:b], p.f[2][a:b], p.f[0][a:b], d.Alpha, d.Beta) }
+		body = func(f [][]float32) { p.isa.inside(f[3], f[2], f[0], d.Alpha, d.Beta) }
 	case kernel.Affine:
 		g = grain
-		body = func(a, b int) { p.isa.scale(p.f[3][a:b], p.f[2][a:b], d.Alpha) }
+		body = func(f [][]float32) { p.isa.scale(f[3], f[2], d.Alpha) }
 	}
-	p.splitAligned(d.Len, g, 16, body)
+	p.elements(d.Len, g, body)
 	return nil
 }
 
