@@ -76,6 +76,12 @@ var avx512Half = func() *isa {
 				narrowPairAVX512(&dst[0], &a[:n][0], &b[:n][0], n)
 			}
 		},
+		spread: spreadHalf,
+		dotRows: func(dst []float32, a, b []uint16, n, sa, sb int) {
+			if n > 0 && len(dst) > 0 {
+				dotRowsHalf(&dst[0], &a[0], &b[0], len(dst), n, 2*sa, 2*sb)
+			}
+		},
 		pairRows: func(dst []float32, x []uint16, n, step, second, c int) {
 			if n > 0 {
 				_, _ = dst[32*n-1], x[(n-1)*step+second+c-1]

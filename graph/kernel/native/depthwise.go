@@ -17,7 +17,30 @@ type spread struct {
 	rows, cols [][2]int
 }
 
-func (d *Device) depthwise(p *program, ss []spread, src, filter, bias, dst int, act kernel.Clip) {
+// forwardSpread is a depthwise convolution.
+func forwardSpread(g kernel.Geometry) []spread {
+	return []spread{{
+		n: g.N, c: g.C,
+		h:      forwardLane(g.H, g.OH, g.KH, g.StrideH, g.DilationH, g.PadTop),
+		w:      forwardLane(g.W, g.OW, g.KW, g.StrideW, g.DilationW, g.PadLeft),
+		filter: [2]int{g.KH, g.KW},
+	}}
+}
+
+// backwardSpreads are its gradient by the data.
+func backwardSpreads(g kernel.Geometry) []spread {
+	var ss []spread
+	for _, h := range backwardLanes(g.H, g.OH, g.KH, g.StrideH, g.DilationH, g.PadTop) {
+		for _, w := range backwardLanes(g.W, g.OW, g.KW, g.StrideW, g.DilationW, g.PadLeft) {
+			ss = append(ss, spread{n: g.N, c: g.C, h: h, w: w, filter: [2]int{g.KH, g.KW}})
+		}
+	}
+	return ss
+}
+
+// depthwise compiles spreads that share arguments (bias or -1); half says that
+// the source and the destination are bfloat16.
+func (d *Device) depthwise(p *program, ss []spread, src, filter, bias, dst int, act kernel.Clip, half bool) {
 	// Work goes by rows of the destination, of which one phase or several
 	// phases of columns have a part each.
 	rows, cost := 0, 0
@@ -64,24 +87,29 @@ func (d *Device) depthwise(p *program, ss []spread, src, filter, bias, dst int, 
 		for q := from; q < to; q++ {
 			n, at := q/rows, q%rows
 			for i := range ss {
-				if s := &ss[i]; at%s.h.dstStep == s.h.dst0 {
-					s.row(d.isa, t, p.f[dst], p.f[src], p.s[s.weights:], n, at/s.h.dstStep)
+				s := &ss[i]
+				switch {
+				case at%s.h.dstStep != s.h.dst0:
+				case half:
+					spreadRow(s, d.isa.half.spread, t, p.h[dst], p.h[src], p.s[s.weights:], n, at/s.h.dstStep)
+				default:
+					spreadRow(s, d.isa.spread, t, p.f[dst], p.f[src], p.s[s.weights:], n, at/s.h.dstStep)
 				}
 			}
 		}
 	})
 }
 
-// row computes output row i of image n, in stretches of pixels that see the
-// same taps.
-func (s *spread) row(v *isa, t *spreadTile, dst, src, weights []float32, n, i int) {
-	c := s.c
+// spreadRow computes output row i of image n, in stretches of pixels that see
+// the same taps.
+func spreadRow[T float32 | uint16](s *spread, compute func(*spreadTile), t *spreadTile, dst, src []T, weights []float32, n, i int) {
+	c, size := s.c, int(unsafe.Sizeof(src[0]))
 	if c == 0 {
 		return
 	}
 	out := ((n*s.h.dst+s.h.dst0+i*s.h.dstStep)*s.w.dst + s.w.dst0) * c
 	vertical := s.rows[i]
-	t.c, t.xStep, t.yStep = c, 4*s.w.step*c, 4*s.w.dstStep*c
+	t.c, t.xStep, t.yStep = c, size*s.w.step*c, size*s.w.dstStep*c
 	for j := 0; j < s.w.out; j += t.pixels {
 		horizontal := s.cols[j]
 		t.pixels = 1
@@ -97,14 +125,14 @@ func (s *spread) row(v *isa, t *spreadTile, dst, src, weights []float32, n, i in
 				if first < 0 {
 					first = at
 				}
-				t.taps = append(t.taps, run{4 * (at - first), 4 * (k*len(s.w.offset) + u) * c})
+				t.taps = append(t.taps, run{size * (at - first), 4 * (k*len(s.w.offset) + u) * c})
 			}
 		}
 		if first >= 0 {
-			t.x, t.w = &src[first], &weights[0]
+			t.x, t.w = (*float32)(unsafe.Pointer(&src[first])), &weights[0]
 		}
-		t.y = &dst[out+j*s.w.dstStep*c]
-		v.spread(t)
+		t.y = (*float32)(unsafe.Pointer(&dst[out+j*s.w.dstStep*c]))
+		compute(t)
 	}
 }
 
@@ -113,7 +141,8 @@ func (s *spread) row(v *isa, t *spreadTile, dst, src, weights []float32, n, i in
 //
 //	y[k] = clamp(bias[k] + sum over taps of x[taps.a + k]*w[taps.b + k], lo, hi)
 //
-// All distances are in bytes. Assembly reads the fields by name.
+// All distances are in bytes. Assembly reads the fields by name. x and y may
+// hold bfloat16, for a micro-kernel of its own.
 type spreadTile struct {
 	y, x, w, bias *float32 // bias may be nil
 	taps          []run
@@ -142,8 +171,9 @@ func spreadGo(t *spreadTile) {
 }
 
 // depthwiseFilter is the gradient by the filter. Every share sums over its
-// rows into its own (taps, c); the shares' sums are added in order.
-func (d *Device) depthwiseFilter(p *program, g kernel.Geometry) {
+// rows into its own (taps, c); the shares' sums are added in order. half says
+// that x and dy are bfloat16.
+func (d *Device) depthwiseFilter(p *program, g kernel.Geometry, half bool) {
 	h := forwardLane(g.H, g.OH, g.KH, g.StrideH, g.DilationH, g.PadTop)
 	w := forwardLane(g.W, g.OW, g.KW, g.StrideW, g.DilationW, g.PadLeft)
 	rows, cols := h.valid(), w.valid()
@@ -163,7 +193,6 @@ func (d *Device) depthwiseFilter(p *program, g kernel.Geometry) {
 	parts := min(p.parts(work*g.OW*g.C*taps, grain), max(work, 1))
 	at := p.reserve(parts * taps * g.C)
 	p.stage(parts, func(part int) {
-		x, dy := p.f[0], p.f[1]
 		sum := p.s[at+part*taps*g.C : at+(part+1)*taps*g.C]
 		clear(sum)
 		lo, hi := span(work, part, parts, 1)
@@ -176,8 +205,12 @@ func (d *Device) depthwiseFilter(p *program, g kernel.Geometry) {
 						continue
 					}
 					k := (t*g.KW + u) * g.C
-					xs := x[(row+from[u]*w.step+w.offset[u])*g.C:]
-					p.isa.dotRows(sum[k:k+g.C], xs, dy[(q*g.OW+from[u])*g.C:], to[u]-from[u], w.step*g.C, g.C)
+					x, dy, n := (row+from[u]*w.step+w.offset[u])*g.C, (q*g.OW+from[u])*g.C, to[u]-from[u]
+					if half {
+						p.isa.half.dotRows(sum[k:k+g.C], p.h[0][x:], p.h[1][dy:], n, w.step*g.C, g.C)
+					} else {
+						p.isa.dotRows(sum[k:k+g.C], p.f[0][x:], p.f[1][dy:], n, w.step*g.C, g.C)
+					}
 				}
 			}
 		}

@@ -36,7 +36,7 @@ type filterGrad struct {
 
 func (d *Device) convBackwardFilter(p *program, c kernel.ConvBackwardFilter) {
 	if c.Depthwise() {
-		d.depthwiseFilter(p, c.Geometry)
+		d.depthwiseFilter(p, c.Geometry, false)
 		return
 	}
 	f := newFilterGrad(c.Geometry, d.isa)

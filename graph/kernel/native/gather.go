@@ -54,12 +54,7 @@ func (d *Device) conv(p *program, c kernel.Conv) {
 		bias = 2
 	}
 	if g.Depthwise() {
-		d.depthwise(p, []spread{{
-			n: g.N, c: g.C,
-			h:      forwardLane(g.H, g.OH, g.KH, g.StrideH, g.DilationH, g.PadTop),
-			w:      forwardLane(g.W, g.OW, g.KW, g.StrideW, g.DilationW, g.PadLeft),
-			filter: [2]int{g.KH, g.KW},
-		}}, 0, 1, bias, y, c.Act)
+		d.depthwise(p, forwardSpread(g), 0, 1, bias, y, c.Act, false)
 		return
 	}
 	d.gathers(p, forwardGather(g, g.C/g.Groups), p.arg(0), p.arg(1), bias, y, c.Act, false)
@@ -82,13 +77,7 @@ func (d *Device) convBackwardData(p *program, c kernel.ConvBackwardData) {
 		d.gathers(p, backwardGathers(g, g.O/g.Groups), p.arg(0), p.arg(1), -1, 2, kernel.Clip{}, false)
 		return
 	}
-	var ss []spread
-	for _, h := range backwardLanes(g.H, g.OH, g.KH, g.StrideH, g.DilationH, g.PadTop) {
-		for _, w := range backwardLanes(g.W, g.OW, g.KW, g.StrideW, g.DilationW, g.PadLeft) {
-			ss = append(ss, spread{n: g.N, c: g.C, h: h, w: w, filter: [2]int{g.KH, g.KW}})
-		}
-	}
-	d.depthwise(p, ss, 0, 1, -1, 2, kernel.Clip{})
+	d.depthwise(p, backwardSpreads(g), 0, 1, -1, 2, kernel.Clip{}, false)
 }
 
 // backwardGathers are the gradient by the data of a convolution whose groups

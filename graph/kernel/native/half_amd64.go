@@ -118,3 +118,9 @@ func narrowPairAVX512(dst, a, b *float32, n int)
 
 //go:noescape
 func pairRowsAVX512(dst *float32, x *uint16, n, step, second, c int)
+
+//go:noescape
+func spreadHalf(t *spreadTile)
+
+//go:noescape
+func dotRowsHalf(dst *float32, a, b *uint16, c, n, sa, sb int)

@@ -6448,3 +6448,287 @@ loop:
 	JNZ loop
 	VZEROUPPER
 	RET
+
+// func spreadHalf(t *spreadTile)
+TEXT ·spreadHalf(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), DI
+	MOVQ spreadTile_y(DI), R8
+	MOVQ spreadTile_x(DI), R9
+	MOVQ spreadTile_w(DI), R10
+	MOVQ spreadTile_bias(DI), R11
+	MOVQ spreadTile_pixels(DI), R15
+	VBROADCASTSS spreadTile_lo(DI), Z12
+	VBROADCASTSS spreadTile_hi(DI), Z13
+
+pixel:
+	XORQ AX, AX
+	MOVQ spreadTile_c(DI), CX
+
+block4:
+	CMPQ CX, $64
+	JLT block1
+	TESTQ R11, R11
+	JZ zero4
+	VMOVUPS 0(R11)(AX*2), Z0
+	VMOVUPS 64(R11)(AX*2), Z1
+	VMOVUPS 128(R11)(AX*2), Z2
+	VMOVUPS 192(R11)(AX*2), Z3
+	JMP start4
+
+zero4:
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
+	VXORPS X2, X2, X2
+	VXORPS X3, X3, X3
+
+start4:
+	MOVQ spreadTile_taps(DI), SI
+	MOVQ spreadTile_taps+8(DI), R13
+	TESTQ R13, R13
+	JZ finish4
+
+tap4:
+	MOVQ run_a(SI), DX
+	ADDQ R9, DX
+	MOVQ run_b(SI), R12
+	ADDQ R10, R12
+	VPMOVZXWD 0(DX)(AX*1), Z4
+	VPSLLD $16, Z4, Z4
+	VFMADD231PS 0(R12)(AX*2), Z4, Z0
+	VPMOVZXWD 32(DX)(AX*1), Z5
+	VPSLLD $16, Z5, Z5
+	VFMADD231PS 64(R12)(AX*2), Z5, Z1
+	VPMOVZXWD 64(DX)(AX*1), Z6
+	VPSLLD $16, Z6, Z6
+	VFMADD231PS 128(R12)(AX*2), Z6, Z2
+	VPMOVZXWD 96(DX)(AX*1), Z7
+	VPSLLD $16, Z7, Z7
+	VFMADD231PS 192(R12)(AX*2), Z7, Z3
+	ADDQ $run__size, SI
+	DECQ R13
+	JNZ tap4
+
+finish4:
+	VMAXPS Z0, Z12, Z0
+	VMINPS Z0, Z13, Z0
+	VMAXPS Z1, Z12, Z1
+	VMINPS Z1, Z13, Z1
+	VMAXPS Z2, Z12, Z2
+	VMINPS Z2, Z13, Z2
+	VMAXPS Z3, Z12, Z3
+	VMINPS Z3, Z13, Z3
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // Z0 to bfloat16 in Y0
+	VMOVDQU16 Y0, 0(R8)(AX*1)
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // Z1 to bfloat16 in Y1
+	VMOVDQU16 Y1, 32(R8)(AX*1)
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xd2 // Z2 to bfloat16 in Y2
+	VMOVDQU16 Y2, 64(R8)(AX*1)
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xdb // Z3 to bfloat16 in Y3
+	VMOVDQU16 Y3, 96(R8)(AX*1)
+	ADDQ $128, AX
+	SUBQ $64, CX
+	JMP block4
+
+block1:
+	TESTQ CX, CX
+	JLE through
+	CMPQ CX, $16
+	JLT block1Masked
+	TESTQ R11, R11
+	JZ zeroWhole
+	VMOVUPS (R11)(AX*2), Z0
+	JMP startWhole
+
+zeroWhole:
+	VXORPS X0, X0, X0
+
+startWhole:
+	MOVQ spreadTile_taps(DI), SI
+	MOVQ spreadTile_taps+8(DI), R13
+	TESTQ R13, R13
+	JZ finishWhole
+
+tapWhole:
+	MOVQ run_a(SI), DX
+	ADDQ R9, DX
+	MOVQ run_b(SI), R12
+	ADDQ R10, R12
+	VPMOVZXWD (DX)(AX*1), Z4
+	VPSLLD $16, Z4, Z4
+	VMOVUPS (R12)(AX*2), Z5
+	VFMADD231PS Z4, Z5, Z0
+	ADDQ $run__size, SI
+	DECQ R13
+	JNZ tapWhole
+
+finishWhole:
+	VMAXPS Z0, Z12, Z0
+	VMINPS Z0, Z13, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // Z0 to bfloat16 in Y0
+	VMOVDQU16 Y0, (R8)(AX*1)
+	ADDQ $32, AX
+	SUBQ $16, CX
+	JMP block1
+
+block1Masked:
+	MOVL $1, BX
+	SHLL CX, BX
+	DECL BX
+	KMOVW BX, K1
+	TESTQ R11, R11
+	JZ zeroMasked
+	VMOVUPS.Z (R11)(AX*2), K1, Z0
+	JMP startMasked
+
+zeroMasked:
+	VXORPS X0, X0, X0
+
+startMasked:
+	MOVQ spreadTile_taps(DI), SI
+	MOVQ spreadTile_taps+8(DI), R13
+	TESTQ R13, R13
+	JZ finishMasked
+
+tapMasked:
+	MOVQ run_a(SI), DX
+	ADDQ R9, DX
+	MOVQ run_b(SI), R12
+	ADDQ R10, R12
+	VPMOVZXWD.Z (DX)(AX*1), K1, Z4
+	VPSLLD $16, Z4, Z4
+	VMOVUPS.Z (R12)(AX*2), K1, Z5
+	VFMADD231PS Z4, Z5, Z0
+	ADDQ $run__size, SI
+	DECQ R13
+	JNZ tapMasked
+
+finishMasked:
+	VMAXPS Z0, Z12, Z0
+	VMINPS Z0, Z13, Z0
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // Z0 to bfloat16 in Y0
+	VMOVDQU16 Y0, K1, (R8)(AX*1)
+	ADDQ $32, AX
+	SUBQ $16, CX
+	JMP block1
+
+through:
+	ADDQ spreadTile_yStep(DI), R8
+	ADDQ spreadTile_xStep(DI), R9
+	DECQ R15
+	JNZ pixel
+	VZEROUPPER
+	RET
+
+// func dotRowsHalf(dst *float32, a, b *uint16, c, n, sa, sb int)
+TEXT ·dotRowsHalf(SB), NOSPLIT, $0-56
+	MOVQ dst+0(FP), DI
+	MOVQ a+8(FP), SI
+	MOVQ b+16(FP), DX
+	MOVQ c+24(FP), CX
+	MOVQ n+32(FP), R8
+	MOVQ sa+40(FP), R9
+	MOVQ sb+48(FP), R10
+
+block4:
+	CMPQ CX, $64
+	JLT block1
+	VMOVUPS 0(DI), Z0
+	VMOVUPS 64(DI), Z1
+	VMOVUPS 128(DI), Z2
+	VMOVUPS 192(DI), Z3
+	MOVQ SI, R11
+	MOVQ DX, R12
+	MOVQ R8, AX
+
+row4:
+	VPMOVZXWD 0(R11), Z4
+	VPSLLD $16, Z4, Z4
+	VPMOVZXWD 0(R12), Z8
+	VPSLLD $16, Z8, Z8
+	VFMADD231PS Z8, Z4, Z0
+	VPMOVZXWD 32(R11), Z5
+	VPSLLD $16, Z5, Z5
+	VPMOVZXWD 32(R12), Z9
+	VPSLLD $16, Z9, Z9
+	VFMADD231PS Z9, Z5, Z1
+	VPMOVZXWD 64(R11), Z6
+	VPSLLD $16, Z6, Z6
+	VPMOVZXWD 64(R12), Z10
+	VPSLLD $16, Z10, Z10
+	VFMADD231PS Z10, Z6, Z2
+	VPMOVZXWD 96(R11), Z7
+	VPSLLD $16, Z7, Z7
+	VPMOVZXWD 96(R12), Z11
+	VPSLLD $16, Z11, Z11
+	VFMADD231PS Z11, Z7, Z3
+	ADDQ R9, R11
+	ADDQ R10, R12
+	DECQ AX
+	JNZ row4
+	VMOVUPS Z0, 0(DI)
+	VMOVUPS Z1, 64(DI)
+	VMOVUPS Z2, 128(DI)
+	VMOVUPS Z3, 192(DI)
+	ADDQ $256, DI
+	ADDQ $128, SI
+	ADDQ $128, DX
+	SUBQ $64, CX
+	JMP block4
+
+block1:
+	TESTQ CX, CX
+	JLE done
+	CMPQ CX, $16
+	JLT block1Masked
+	VMOVUPS (DI), Z0
+	MOVQ SI, R11
+	MOVQ DX, R12
+	MOVQ R8, AX
+
+rowWhole:
+	VPMOVZXWD (R11), Z1
+	VPSLLD $16, Z1, Z1
+	VPMOVZXWD (R12), Z2
+	VPSLLD $16, Z2, Z2
+	VFMADD231PS Z1, Z2, Z0
+	ADDQ R9, R11
+	ADDQ R10, R12
+	DECQ AX
+	JNZ rowWhole
+	VMOVUPS Z0, (DI)
+	ADDQ $64, DI
+	ADDQ $32, SI
+	ADDQ $32, DX
+	SUBQ $16, CX
+	JMP block1
+
+block1Masked:
+	MOVL $1, BX
+	SHLL CX, BX
+	DECL BX
+	KMOVW BX, K1
+	VMOVUPS.Z (DI), K1, Z0
+	MOVQ SI, R11
+	MOVQ DX, R12
+	MOVQ R8, AX
+
+rowMasked:
+	VPMOVZXWD.Z (R11), K1, Z1
+	VPSLLD $16, Z1, Z1
+	VPMOVZXWD.Z (R12), K1, Z2
+	VPSLLD $16, Z2, Z2
+	VFMADD231PS Z1, Z2, Z0
+	ADDQ R9, R11
+	ADDQ R10, R12
+	DECQ AX
+	JNZ rowMasked
+	VMOVUPS Z0, K1, (DI)
+	ADDQ $64, DI
+	ADDQ $32, SI
+	ADDQ $32, DX
+	SUBQ $16, CX
+	JMP block1
+
+done:
+	VZEROUPPER
+	RET

@@ -16,21 +16,36 @@ func (d *Device) halfConv(p *program, c kernel.Conv) bool {
 	if c.Bias {
 		bias = 2
 	}
-	if g.Depthwise() || !paired(g) || c.Bias && p.args[bias].DType != kernel.Float32 {
+	y := len(p.args) - 1
+	if !paired(g) && !g.Depthwise() || p.isHalf(1) || c.Bias && p.isHalf(bias) {
 		return false
+	}
+	if g.Depthwise() {
+		both := p.isHalf(0) && p.isHalf(y)
+		if both {
+			d.depthwise(p, forwardSpread(g), 0, 1, bias, y, c.Act, true)
+		}
+		return both
 	}
 	cg := g.C / g.Groups
 	x := p.rowWords(0, g.N*g.H*g.W, g.C)
 	w := p.rowWords(1, g.O*g.KH*g.KW, cg)
-	d.gathers(p, forwardGather(g, ceilDiv(cg, 2)), x, w, bias, len(p.args)-1, c.Act, true)
+	d.gathers(p, forwardGather(g, ceilDiv(cg, 2)), x, w, bias, y, c.Act, true)
 	return true
 }
 
 // halfConvBackwardData is the same for the gradient by the data.
 func (d *Device) halfConvBackwardData(p *program, c kernel.ConvBackwardData) bool {
 	g := c.Geometry
-	if g.Depthwise() || !paired(g) {
+	if !paired(g) && !g.Depthwise() || p.isHalf(1) {
 		return false
+	}
+	if g.Depthwise() {
+		both := p.isHalf(0) && p.isHalf(2)
+		if both {
+			d.depthwise(p, backwardSpreads(g), 0, 1, -1, 2, kernel.Clip{}, true)
+		}
+		return both
 	}
 	dy := p.rowWords(0, g.N*g.OH*g.OW, g.O)
 	w := p.columnWords(1, 1, g.O, g.KH*g.KW*g.C/g.Groups)
@@ -38,11 +53,14 @@ func (d *Device) halfConvBackwardData(p *program, c kernel.ConvBackwardData) boo
 	return true
 }
 
+// isHalf reports whether an argument is bfloat16.
+func (p *program) isHalf(i int) bool { return p.args[i].DType == kernel.BFloat16 }
+
 // rowWords returns argument i, n rows of c elements, as words of neighbours in
 // a row, with a zero beside the last of an odd number. It is converted in
 // scratch unless it lies so in memory.
 func (p *program) rowWords(i, n, c int) operand {
-	half := p.args[i].DType == kernel.BFloat16
+	half := p.isHalf(i)
 	if half && c%2 == 0 {
 		return func() []float32 { return words(p.h[i]) }
 	}
@@ -75,7 +93,7 @@ func (p *program) columnWords(i, blocks, n, c int) operand {
 	pairs := ceilDiv(n, 2)
 	at := p.reserve(blocks * pairs * c)
 	below := p.reserve(c * (n % 2))
-	half := p.args[i].DType == kernel.BFloat16
+	half := p.isHalf(i)
 	if n%2 == 1 {
 		p.stage(1, func(int) { clear(p.s[below : below+c]) })
 	}
@@ -105,7 +123,7 @@ func (p *program) columnWords(i, blocks, n, c int) operand {
 
 // halfElements returns argument i as bfloat16, converted in scratch if need be.
 func (p *program) halfElements(i int) func() []uint16 {
-	if p.args[i].DType == kernel.BFloat16 {
+	if p.isHalf(i) {
 		return func() []uint16 { return p.h[i] }
 	}
 	n := kernel.Len(p.args[i].Shape)

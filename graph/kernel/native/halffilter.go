@@ -5,8 +5,15 @@ import "github.com/graft-onnx/graft/graph/kernel"
 // halfConvBackwardFilter compiles the gradient by the filter on bfloat16, or
 // reports that it cannot. The sum runs over pairs of pixels of an output row.
 func (d *Device) halfConvBackwardFilter(p *program, c kernel.ConvBackwardFilter) bool {
-	if c.Depthwise() || p.args[2].DType != kernel.Float32 {
+	if p.args[2].DType != kernel.Float32 {
 		return false
+	}
+	if c.Depthwise() {
+		both := p.isHalf(0) && p.isHalf(1)
+		if both {
+			d.depthwiseFilter(p, c.Geometry, true)
+		}
+		return both
 	}
 	f := newFilterGrad(c.Geometry, d.isa)
 	f.run = d.isa.half.tile

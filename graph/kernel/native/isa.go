@@ -74,6 +74,9 @@ type halfISA struct {
 	narrowPair func(dst, a, b []float32)
 	// pairRows writes n rows of nr words: c elements of the pixels at x and
 	// second on, zeros after; the next row's pixels are step further.
+	// spread has bfloat16 at y and x; dotRows in a and b.
+	spread   func(t *spreadTile)
+	dotRows  func(dst []float32, a, b []uint16, n, sa, sb int)
 	pairRows func(dst []float32, x []uint16, n, step, second, c int)
 }
 

@@ -85,8 +85,12 @@ func lanesTable(f *file) {
 
 // dotRows emits dst[c] += sum over n rows of a*b, rows sa and sb bytes apart.
 func dotRows(f *file, v vectors) {
-	name, size := "dotRows"+v.name, 4*v.width
+	name, size, in := "dotRows"+v.name, 4*v.width, 4*v.width
 	params := "dst, a, b *float32, c, n, sa, sb int"
+	if v.half {
+		in /= 2
+		params = "dst *float32, a, b *uint16, c, n, sa, sb int"
+	}
 	r := func(i int) string { return fmt.Sprintf("%s%d", v.reg, i) }
 	f.declare("%s(%s)", name, params)
 	f.p("\n// func %s(%s)", name, params)
@@ -105,6 +109,12 @@ func dotRows(f *file, v vectors) {
 	f.p("	MOVQ R8, AX")
 	f.p("\nrow4:")
 	for i := range 4 {
+		if v.half {
+			widenHalf(f, fmt.Sprintf("%d(R11)", i*in), r(4+i))
+			widenHalf(f, fmt.Sprintf("%d(R12)", i*in), r(8+i))
+			f.p("	VFMADD231PS %s, %s, %s", r(8+i), r(4+i), r(i))
+			continue
+		}
 		f.p("	VMOVUPS %d(R11), %s", i*size, r(4+i))
 		f.p("	VFMADD231PS %d(R12), %s, %s", i*size, r(4+i), r(i))
 	}
@@ -115,9 +125,9 @@ func dotRows(f *file, v vectors) {
 	for i := range 4 {
 		f.p("	VMOVUPS %s, %d(DI)", r(i), i*size)
 	}
-	for _, p := range []string{"DI", "SI", "DX"} {
-		f.p("	ADDQ $%d, %s", 4*size, p)
-	}
+	f.p("	ADDQ $%d, DI", 4*size)
+	f.p("	ADDQ $%d, SI", 4*in)
+	f.p("	ADDQ $%d, DX", 4*in)
 	f.p("	SUBQ $%d, CX", 4*v.width)
 	f.p("	JMP block4")
 	single(f, v, "block1", "done", func(suffix string, load func(mem, dst string), store func(src, mem string)) {
@@ -126,6 +136,9 @@ func dotRows(f *file, v vectors) {
 		f.p("	MOVQ DX, R12")
 		f.p("	MOVQ R8, AX")
 		f.p("\nrow%s:", suffix)
+		if v.half {
+			load = widening(f, suffix)
+		}
 		load("(R11)", r(1))
 		load("(R12)", r(2))
 		f.p("	VFMADD231PS %s, %s, %s", r(1), r(2), r(0))
@@ -134,9 +147,9 @@ func dotRows(f *file, v vectors) {
 		f.p("	DECQ AX")
 		f.p("	JNZ row%s", suffix)
 		store(r(0), "(DI)")
-		for _, p := range []string{"DI", "SI", "DX"} {
-			f.p("	ADDQ $%d, %s", size, p)
-		}
+		f.p("	ADDQ $%d, DI", size)
+		f.p("	ADDQ $%d, SI", in)
+		f.p("	ADDQ $%d, DX", in)
 		f.p("	SUBQ $%d, CX", v.width)
 		f.p("	JMP block1")
 	})
@@ -148,7 +161,10 @@ func dotRows(f *file, v vectors) {
 // spread emits the depthwise micro-kernel: for a row of pixels that see the
 // same taps, the weighted sum of the taps in every channel.
 func spread(f *file, v vectors) {
-	name, size := "spread"+v.name, 4*v.width
+	name, size, scale := "spread"+v.name, 4*v.width, 1
+	if v.half { // AX counts bytes of x, half of what the weights have
+		size, scale = size/2, 2
+	}
 	r := func(i int) string { return fmt.Sprintf("%s%d", v.reg, i) }
 	f.declare("%s(t *spreadTile)", name)
 	f.p("\n// func %s(t *spreadTile)", name)
@@ -197,20 +213,28 @@ func spread(f *file, v vectors) {
 	f.p("	TESTQ R11, R11")
 	f.p("	JZ zero4")
 	for i := range 4 {
-		f.p("	VMOVUPS %d(R11)(AX*1), %s", i*size, r(i))
+		f.p("	VMOVUPS %d(R11)(AX*%d), %s", i*size*scale, scale, r(i))
 	}
 	f.p("	JMP start4")
 	f.p("\nzero4:")
 	zero(4)
 	taps("4", func() {
 		for i := range 4 {
-			f.p("	VMOVUPS %d(DX)(AX*1), %s", i*size, r(4+i))
-			f.p("	VFMADD231PS %d(R12)(AX*1), %s, %s", i*size, r(4+i), r(i))
+			if mem := fmt.Sprintf("%d(DX)(AX*1)", i*size); v.half {
+				widenHalf(f, mem, r(4+i))
+			} else {
+				f.p("	VMOVUPS %s, %s", mem, r(4+i))
+			}
+			f.p("	VFMADD231PS %d(R12)(AX*%d), %s, %s", i*size*scale, scale, r(4+i), r(i))
 		}
 	})
 	clamp(4)
 	for i := range 4 {
-		f.p("	VMOVUPS %s, %d(R8)(AX*1)", r(i), i*size)
+		if mem := fmt.Sprintf("%d(R8)(AX*1)", i*size); v.half {
+			narrowing(f, "")(r(i), mem)
+		} else {
+			f.p("	VMOVUPS %s, %s", r(i), mem)
+		}
 	}
 	f.p("	ADDQ $%d, AX", 4*size)
 	f.p("	SUBQ $%d, CX", 4*v.width)
@@ -219,16 +243,23 @@ func spread(f *file, v vectors) {
 	single(f, v, "block1", "through", func(suffix string, load func(mem, dst string), store func(src, mem string)) {
 		f.p("	TESTQ R11, R11")
 		f.p("	JZ zero%s", suffix)
-		load("(R11)(AX*1)", r(0))
+		load(fmt.Sprintf("(R11)(AX*%d)", scale), r(0))
 		f.p("	JMP start%s", suffix)
 		f.p("\nzero%s:", suffix)
 		zero(1)
 		taps(suffix, func() {
-			load("(DX)(AX*1)", r(4))
-			load("(R12)(AX*1)", r(5))
+			if v.half {
+				widening(f, suffix)("(DX)(AX*1)", r(4))
+			} else {
+				load("(DX)(AX*1)", r(4))
+			}
+			load(fmt.Sprintf("(R12)(AX*%d)", scale), r(5))
 			f.p("	VFMADD231PS %s, %s, %s", r(4), r(5), r(0))
 		})
 		clamp(1)
+		if v.half {
+			store = narrowing(f, suffix)
+		}
 		store(r(0), "(R8)(AX*1)")
 		f.p("	ADDQ $%d, AX", size)
 		f.p("	SUBQ $%d, CX", v.width)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -92,6 +93,42 @@ func half(f *file) {
 		join(tail)
 	})
 	pairRows(f)
+	spread(f, halfSet)
+	dotRows(f, halfSet)
+}
+
+// widenHalf loads a vector of bfloat16 as float32.
+func widenHalf(f *file, mem, r string) {
+	f.p("	VPMOVZXWD %s, %s", mem, r)
+	f.p("	VPSLLD $16, %s, %s", r, r)
+}
+
+// widening is load for bfloat16, and narrowing store; both mask by K1 where the
+// suffix says so.
+func widening(f *file, suffix string) func(mem, dst string) {
+	return func(mem, dst string) {
+		if suffix != "Masked" {
+			widenHalf(f, mem, dst)
+			return
+		}
+		f.p("	VPMOVZXWD.Z %s, K1, %s", mem, dst)
+		f.p("	VPSLLD $16, %s, %s", dst, dst)
+	}
+}
+
+func narrowing(f *file, suffix string) func(src, mem string) {
+	return func(src, mem string) {
+		n, err := strconv.Atoi(src[1:])
+		if err != nil {
+			panic(err)
+		}
+		f.p("	%s // %s to bfloat16 in Y%d", narrow(n, n), src, n)
+		if suffix == "Masked" {
+			f.p("	VMOVDQU16 Y%d, K1, %s", n, mem)
+		} else {
+			f.p("	VMOVDQU16 Y%d, %s", n, mem)
+		}
+	}
 }
 
 // pairRows emits the loop that packs pairs of pixels for the gradient by the

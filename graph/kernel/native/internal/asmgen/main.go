@@ -18,7 +18,7 @@ type vectors struct {
 	width  int    // float32 in a register
 	masked bool   // has mask registers and 32 vector registers
 	mr     int    // rows of the dense micro-kernel
-	half   bool   // which multiplies bfloat16
+	half   bool   // operands are bfloat16
 }
 
 var sets = []vectors{
@@ -26,7 +26,7 @@ var sets = []vectors{
 	{name: "AVX512", reg: "Z", width: 16, masked: true, mr: 14},
 }
 
-// halfSet is for the dense micro-kernel on bfloat16 alone.
+// halfSet is for the kernels that multiply bfloat16.
 var halfSet = vectors{name: "Half", reg: "Z", width: 16, masked: true, mr: 14, half: true}
 
 // file collects an assembly file and the Go declarations of its functions.
