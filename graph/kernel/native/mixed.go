@@ -54,7 +54,8 @@ func (d *Device) mixed(p *program, m kernel.Mixed) error {
 // alone, which converts them on the way.
 func streams(d kernel.Desc) bool {
 	switch d := d.(type) {
-	case kernel.Unary, kernel.UnaryBackward, kernel.AddN:
+	case kernel.Unary, kernel.UnaryBackward, kernel.AddN,
+		kernel.BatchNormStats, kernel.BatchNorm, kernel.BatchNormReduce, kernel.BatchNormBackward:
 		return true
 	case kernel.Binary:
 		return slices.Equal(d.A, d.Out) && slices.Equal(d.B, d.Out)

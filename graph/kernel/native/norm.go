@@ -31,9 +31,12 @@ func replicate(x []float32, c int) {
 // time: enough to pay for a call, few enough to stay in the first-level cache.
 const columnStretch = 2048
 
-// columns is a stretch of rows for the column sums: the elements from lo on, n
-// columns and rows that lie stride elements apart.
-type columns struct{ lo, n, rows, stride int }
+// columns is a stretch of rows for the column sums: of every argument n columns,
+// and rows that lie stride elements apart.
+type columns struct {
+	args            [][]float32
+	n, rows, stride int
+}
 
 // rowSums runs add over all super-rows of (rows, c) in parallel, every share
 // into its own two sums a column (float64), and then calls done with the
@@ -47,6 +50,8 @@ func rowSums(p *program, rows, c, vectors int, prepare func(v [][]float32), add 
 	width := group * c
 	padded := ceilDiv(width, sumWidth) * sumWidth
 	parts := p.parts(rows*c, grain)
+	several := max(columnStretch/width, 4)
+	stream := p.stream(rows*c, parts, several*width)
 	at := p.reserve(4 * padded * parts)
 	shared := p.reserve(vectors * padded)
 	views, first := make([][]float32, vectors), make([][]float32, vectors)
@@ -64,14 +69,15 @@ func rowSums(p *program, rows, c, vectors int, prepare func(v [][]float32), add 
 		sums := p.float64s(at+4*padded*part, 2*padded)
 		clear(sums)
 		from, to := span(rows, part, parts, 1)
-		step := columns{lo: from * c, n: width, stride: width}
-		for left := (to - from) / group; left > 0; left -= step.rows {
-			step.rows = min(left, max(columnStretch/width, 4))
-			add(step, sums[:padded], sums[padded:], views)
-			step.lo += step.rows * width
+		lo := from * c
+		for left := (to - from) / group; left > 0; left -= several {
+			n := min(left, several)
+			args := stream.open(part, lo, lo+n*width)
+			add(columns{args, width, n, width}, sums[:padded], sums[padded:], views)
+			lo += n * width
 		}
-		if n := to*c - step.lo; n > 0 {
-			add(columns{lo: step.lo, n: n, rows: 1, stride: n}, sums[:padded], sums[padded:], views)
+		if n := to*c - lo; n > 0 {
+			add(columns{stream.open(part, lo, lo+n), n, 1, n}, sums[:padded], sums[padded:], views)
 		}
 	})
 	p.stage(1, func(int) {
@@ -92,23 +98,25 @@ func rowSums(p *program, rows, c, vectors int, prepare func(v [][]float32), add 
 func batchNormStats(p *program, d kernel.BatchNormStats) {
 	rows := d.N * d.H * d.W
 	n := math.Max(float64(rows), 1)
+	var shift []float32
 	rowSums(p, rows, d.C, 1,
 		func(v [][]float32) { // takes most of the mean out of the squares
 			if rows > 0 {
-				copy(v[0], p.f[0])
+				p.begin(v[0], 0)
 			} else {
 				clear(v[0])
 			}
+			shift = v[0]
 		},
 		func(at columns, s, q []float64, v [][]float32) {
-			p.isa.moments(s, q, p.f[0][at.lo:], v[0], at.n, at.rows, at.stride)
+			p.isa.moments(s, q, at.args[0], v[0], at.n, at.rows, at.stride)
 		},
 		func(c int, s, q float64) {
 			stats := p.f[1]
 			mean := s / n
 			variance := max(q/n-mean*mean, 0)
 			if rows > 0 {
-				mean += float64(p.f[0][c])
+				mean += float64(shift[c])
 			}
 			stats[c] = float32(mean)
 			stats[d.C+c] = float32(variance)
@@ -127,15 +135,17 @@ func batchNormFrozen(p *program, d kernel.BatchNormFrozen) {
 	})
 }
 
-// perRow runs body over super-rows [lo, hi) of (rows, c). prepare fills the c
-// first values of each of n vectors, which body is given at the row's length.
-func perRow(p *program, rows, c, n int, prepare func(v [][]float32), body func(lo, hi int, v [][]float32)) {
+// perRow runs body over super-rows of the arguments of shape (rows, c). prepare
+// fills the c first values of each of n vectors, which body is given at the
+// row's length.
+func perRow(p *program, rows, c, n int, prepare func(v [][]float32), body func(args, v [][]float32)) {
 	if rows*c == 0 {
 		return
 	}
 	width := together(c) * c
 	at := p.reserve(n * width)
 	parts := p.parts(rows, grain/c+1)
+	stream := p.stream(rows*c, parts, width)
 	views := make([][]float32, n*(parts+1))
 	vectors := func(part, length int) [][]float32 {
 		v := views[part*n : (part+1)*n]
@@ -159,7 +169,8 @@ func perRow(p *program, rows, c, n int, prepare func(v [][]float32), body func(l
 				hi = to * c
 				v = vectors(part, hi-lo)
 			}
-			body(lo, hi, v)
+			body(stream.open(part, lo, hi), v)
+			stream.close(part, lo, hi)
 		}
 	})
 }
@@ -174,10 +185,10 @@ func batchNorm(p *program, d kernel.BatchNorm) {
 			p.isa.mul(v[1], scale, stats[2*d.C:])
 			copy(v[2], bias)
 		},
-		func(from, to int, v [][]float32) {
-			y, x := p.f[out][from:to], p.f[0][from:to]
+		func(a, v [][]float32) {
+			y, x := a[out], a[0]
 			if d.Residual {
-				p.isa.normAdd(y, x, v[0], v[1], v[2], p.f[4][from:to], lo, hi)
+				p.isa.normAdd(y, x, v[0], v[1], v[2], a[4], lo, hi)
 			} else {
 				p.isa.norm(y, x, v[0], v[1], v[2], lo, hi)
 			}
@@ -212,7 +223,7 @@ func batchNormReduce(p *program, d kernel.BatchNormReduce) {
 			}
 		},
 		func(at columns, s, q []float64, v [][]float32) {
-			x, dy := p.f[0][at.lo:], p.f[1][at.lo:]
+			x, dy := at.args[0], at.args[1]
 			if d.Act.On {
 				p.isa.dotsClip(s, q, dy, x, v[0], v[1], v[2], at.n, at.rows, at.stride, lo, hi)
 			} else {
@@ -249,8 +260,8 @@ func batchNormBackward(p *program, d kernel.BatchNormBackward) {
 				copy(v[4], p.f[3])
 			}
 		},
-		func(from, to int, v [][]float32) {
-			dx, dy, x := p.f[last][from:to], p.f[1][from:to], p.f[0][from:to]
+		func(a, v [][]float32) {
+			dx, dy, x := a[last], a[1], a[0]
 			switch {
 			case d.Act.On:
 				p.isa.normBackClip(dx, dy, x, v[0], v[1], v[2], v[3], v[4], lo, hi)

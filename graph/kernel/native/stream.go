@@ -60,6 +60,15 @@ func (s *stream) close(part, lo, hi int) {
 	}
 }
 
+// begin copies the first elements of an argument.
+func (p *program) begin(to []float32, i int) {
+	if p.isHalf(i) {
+		p.isa.widen(to, p.h[i])
+	} else {
+		copy(to, p.f[i])
+	}
+}
+
 // elements appends a step that works on stretches of arguments of one length n;
 // body is given every argument's.
 func (p *program) elements(n, grain int, body func(f [][]float32)) {
