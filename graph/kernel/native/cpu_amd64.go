@@ -26,6 +26,12 @@ var avx512 = &isa{
 	interleave: func(to, columns []float32, n, k, nr, stride int) {
 		interleaveBy(16, transposeAVX512, to, columns, n, k, nr, stride)
 	},
+	columns: func(to, from []float32, n, c, stride int) {
+		if n > 0 && c > 0 {
+			_, _ = to[32*n-1], from[(n-1)*stride+c-1]
+			columnsAVX512(&to[0], &from[0], n, 4*stride, &lanes[16-min(c, 16)], &lanes[16-max(c-16, 0)])
+		}
+	},
 	add: vecAddAVX512, sub: vecSubAVX512, div: vecDivAVX512, mul: vecMulAVX512, max: vecMaxAVX512, mulAdd: vecMulAddAVX512,
 	scale: vecScaleAVX512, axpy: vecAxpyAVX512, affine: vecAffineAVX512,
 	exp: vecExpAVX512, gate: vecGateAVX512, clamp: vecClampAVX512, above: vecAboveAVX512, inside: vecInsideAVX512,
@@ -102,6 +108,12 @@ var avx2 = &isa{
 	spread:   spreadAVX2, maxBack: maxBackAVX2,
 	interleave: func(to, columns []float32, n, k, nr, stride int) {
 		interleaveBy(8, transposeAVX2, to, columns, n, k, nr, stride)
+	},
+	columns: func(to, from []float32, n, c, stride int) {
+		if n > 0 && c > 0 {
+			_, _ = to[16*n-1], from[(n-1)*stride+c-1]
+			columnsAVX2(&to[0], &from[0], n, 4*stride, &lanes[16-min(c, 8)], &lanes[16-max(c-8, 0)])
+		}
 	},
 	add: vecAddAVX2, sub: vecSubAVX2, div: vecDivAVX2, mul: vecMulAVX2, max: vecMaxAVX2, mulAdd: vecMulAddAVX2,
 	scale: vecScaleAVX2, axpy: vecAxpyAVX2, affine: vecAffineAVX2,

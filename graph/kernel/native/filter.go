@@ -31,6 +31,7 @@ type filterGrad struct {
 	// load copies the source of a block of output pixels: whole rows if merged,
 	// else c channels from first on.
 	load func(buf []float32, n, i0, i1, j0, j1, first, c int)
+	isa  *isa
 	run  func(t *tile) // the micro-kernel
 }
 
@@ -100,7 +101,7 @@ func (d *Device) filterGrad(p *program, c kernel.ConvBackwardFilter, f *filterGr
 
 func newFilterGrad(g kernel.Geometry, v *isa) *filterGrad {
 	mr, nr := v.mr, v.nr
-	f := &filterGrad{Geometry: g, run: v.tile,
+	f := &filterGrad{Geometry: g, isa: v, run: v.tile,
 		h:  forwardLane(g.H, g.OH, g.KH, g.StrideH, g.DilationH, g.PadTop),
 		w:  forwardLane(g.W, g.OW, g.KW, g.StrideW, g.DilationW, g.PadLeft),
 		cg: g.C / g.Groups, og: g.O / g.Groups,
@@ -220,7 +221,7 @@ func (f *filterGrad) copySource(buf, x []float32, n, i0, i1, j0, j1, first, c, n
 			clear(to[:(lo-left)*nr])
 			clear(to[(hi-left)*nr:])
 			from := x[((n*f.H+row)*f.W+lo)*f.C+first:]
-			copyColumns(to[(lo-left)*nr:], from, hi-lo, c, nr, f.C)
+			f.isa.columns(to[(lo-left)*nr:], from, hi-lo, c, f.C)
 		}
 	}
 }

@@ -248,7 +248,7 @@ func (g *gather) pack(v *isa, to, w []float32, q, b int) int {
 			block := to[at : at+size]
 			from := w[g.filter(group, kh, kw)+first*g.dStep+lo*g.sStep:]
 			if g.dStep == 1 {
-				copyColumns(block, from, hi-lo, n, v.nr, g.sStep)
+				v.columns(block, from, hi-lo, n, g.sStep)
 			} else {
 				packColumns(v, block, from, n, hi-lo, g.dStep)
 			}

@@ -17,8 +17,10 @@ type isa struct {
 	// interleave writes n columns of k elements, stride apart, as k rows whose
 	// starts lie nr apart.
 	interleave func(to, columns []float32, n, k, nr, stride int)
-	maxBack    func(t *windowTile)
-	winograd   winogradKernels
+	// columns copies c of every stride elements into n rows of nr, zeros after.
+	columns  func(to, from []float32, n, c, stride int)
+	maxBack  func(t *windowTile)
+	winograd winogradKernels
 
 	add    func(dst, a, b []float32)            // a + b
 	mul    func(dst, a, b []float32)            // a * b
@@ -90,6 +92,7 @@ var portable = &isa{
 	clamp: vecClamp, exp: vecExp, gate: vecGate, above: vecAbove, inside: vecInside, norm: vecNorm, normAdd: vecNormAdd,
 	normBack: vecNormBack, normBackClip: vecNormBackClip, sgd: vecSGD, moments: vecMoments, dots: vecDots, dotsClip: vecDotsClip, dotRows: vecDotRows,
 	widen: vecWiden, narrow: vecNarrow,
+	columns:  func(to, from []float32, n, c, stride int) { copyColumns(to, from, n, c, 4, stride) },
 	winograd: winogradKernels{winogradImageGo, winogradGradientGo, winogradFilterGo, winogradOutputGo, winogradFilterGradientGo},
 }
 

@@ -76,7 +76,7 @@ func packMatrix(v *isa, to, b []float32, first, n, k int, transposed bool) {
 	nr := v.nr
 	cols := min(nr, n-first)
 	if !transposed {
-		copyColumns(to, b[min(first, len(b)):], k, cols, nr, n)
+		v.columns(to, b[min(first, len(b)):], k, cols, n)
 		return
 	}
 	packColumns(v, to, b[first*k:], cols, k, k)

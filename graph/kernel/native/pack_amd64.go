@@ -6,4 +6,10 @@ package native
 func transposeAVX2(dst, src *float32, n, dstRow, srcRow int)
 
 //go:noescape
+func columnsAVX2(dst, src *float32, n, srcRow int, first, second *int32)
+
+//go:noescape
 func transposeAVX512(dst, src *float32, n, dstRow, srcRow int)
+
+//go:noescape
+func columnsAVX512(dst, src *float32, n, srcRow int, first, second *int32)

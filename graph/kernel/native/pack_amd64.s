@@ -44,6 +44,30 @@ loop:
 	VZEROUPPER
 	RET
 
+// func columnsAVX2(dst, src *float32, n, srcRow int, first, second *int32)
+TEXT ·columnsAVX2(SB), NOSPLIT, $0-48
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ n+16(FP), CX
+	MOVQ srcRow+24(FP), R8
+	MOVQ first+32(FP), R9
+	MOVQ second+40(FP), R10
+	VMOVDQU (R9), Y14
+	VMOVDQU (R10), Y15
+
+	PCALIGN $32
+loop:
+	VMASKMOVPS 0(SI), Y14, Y0
+	VMASKMOVPS 32(SI), Y15, Y1
+	VMOVUPS Y0, 0(DI)
+	VMOVUPS Y1, 32(DI)
+	ADDQ R8, SI
+	ADDQ $64, DI
+	DECQ CX
+	JNZ loop
+	VZEROUPPER
+	RET
+
 // func transposeAVX512(dst, src *float32, n, dstRow, srcRow int)
 TEXT ·transposeAVX512(SB), NOSPLIT, $0-40
 	MOVQ dst+0(FP), DI
@@ -92,6 +116,32 @@ loop:
 	ADDQ $16, R11
 	ADDQ $16, R12
 	ADDQ $16, R13
+	DECQ CX
+	JNZ loop
+	VZEROUPPER
+	RET
+
+// func columnsAVX512(dst, src *float32, n, srcRow int, first, second *int32)
+TEXT ·columnsAVX512(SB), NOSPLIT, $0-48
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ n+16(FP), CX
+	MOVQ srcRow+24(FP), R8
+	MOVQ first+32(FP), R9
+	MOVQ second+40(FP), R10
+	VMOVDQU32 (R9), Z0
+	VPMOVD2M Z0, K1
+	VMOVDQU32 (R10), Z0
+	VPMOVD2M Z0, K2
+
+	PCALIGN $32
+loop:
+	VMOVUPS.Z 0(SI), K1, Z0
+	VMOVUPS.Z 64(SI), K2, Z1
+	VMOVUPS Z0, 0(DI)
+	VMOVUPS Z1, 64(DI)
+	ADDQ R8, SI
+	ADDQ $128, DI
 	DECQ CX
 	JNZ loop
 	VZEROUPPER

@@ -74,6 +74,7 @@ func generate(dir string) error {
 	for _, v := range sets {
 		channelwise(&lines, v)
 		transpose(&packs, v)
+		columns(&packs, v)
 	}
 	lanesTable(&lines)
 	for _, v := range sets {

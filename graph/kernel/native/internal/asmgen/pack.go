@@ -54,3 +54,44 @@ func transpose(f *file, v vectors) {
 	f.p("	VZEROUPPER")
 	f.p("	RET")
 }
+
+// columns emits the copy of n rows of up to two vectors, srcRow bytes apart,
+// to rows of two vectors. first and second mask the lanes that there are;
+// the others become zero.
+func columns(f *file, v vectors) {
+	name, size := "columns"+v.name, 4*v.width
+	const params = "dst, src *float32, n, srcRow int, first, second *int32"
+	f.declare("%s(%s)", name, params)
+	f.p("\n// func %s(%s)", name, params)
+	f.p("TEXT ·%s(SB), NOSPLIT, $0-48", name)
+	for i, s := range []struct{ p, r string }{{"dst", "DI"}, {"src", "SI"}, {"n", "CX"}, {"srcRow", "R8"}, {"first", "R9"}, {"second", "R10"}} {
+		f.p("	MOVQ %s+%d(FP), %s", s.p, 8*i, s.r)
+	}
+	r := func(i int) string { return fmt.Sprintf("%s%d", v.reg, i) }
+	for i, from := range []string{"R9", "R10"} {
+		if v.masked {
+			f.p("	VMOVDQU32 (%s), %s", from, r(0))
+			f.p("	VPMOVD2M %s, K%d", r(0), i+1)
+		} else {
+			f.p("	VMOVDQU (%s), %s", from, r(14+i))
+		}
+	}
+	f.p("\n	PCALIGN $32")
+	f.p("loop:")
+	for i := range 2 {
+		if v.masked {
+			f.p("	VMOVUPS.Z %d(SI), K%d, %s", i*size, i+1, r(i))
+		} else {
+			f.p("	VMASKMOVPS %d(SI), %s, %s", i*size, r(14+i), r(i))
+		}
+	}
+	for i := range 2 {
+		f.p("	VMOVUPS %s, %d(DI)", r(i), i*size)
+	}
+	f.p("	ADDQ R8, SI")
+	f.p("	ADDQ $%d, DI", 2*size)
+	f.p("	DECQ CX")
+	f.p("	JNZ loop")
+	f.p("	VZEROUPPER")
+	f.p("	RET")
+}
