@@ -135,7 +135,7 @@ func (s Spec) key() string {
 
 // Network owns a model's parameters on a device, and the Plans built for it.
 type Network struct {
-	model  *onnx.Model
+	model  *onnx.Model // without the large weights
 	dev    kernel.Device
 	params []*Parameter
 	byName map[string]*Parameter
@@ -170,7 +170,7 @@ const PlanLimit = 64
 // Model returns a copy with the current parameters.
 func NewNetwork(m *onnx.Model, dev kernel.Device) (*Network, error) {
 	n := &Network{
-		model: m, dev: dev, byName: map[string]*Parameter{},
+		dev: dev, byName: map[string]*Parameter{},
 		plans: map[string]*list.Element{}, recent: list.New(), limit: PlanLimit, memory: machineMemory(), worth: defaultWorth,
 		version: 1, settled: map[string]kernel.Buffer{},
 	}
@@ -178,7 +178,7 @@ func NewNetwork(m *onnx.Model, dev kernel.Device) (*Network, error) {
 		n.memory = unknownMemory
 	}
 	var err error
-	if n.params, err = newParameters(m, dev); err != nil {
+	if n.params, n.model, err = uploadModel(m, dev); err != nil {
 		return nil, err
 	}
 	for _, p := range n.params {
@@ -192,6 +192,10 @@ func NewNetwork(m *onnx.Model, dev kernel.Device) (*Network, error) {
 
 // Device returns the device that the network lives on.
 func (n *Network) Device() kernel.Device { return n.dev }
+
+// Structure returns the model without the values of its large weights, for who
+// reads its graph or metadata. It must not be changed.
+func (n *Network) Structure() *onnx.Model { return n.model }
 
 // Parameters returns all parameters, in file order.
 func (n *Network) Parameters() []*Parameter { return n.params }
@@ -320,9 +324,12 @@ func (n *Network) reserve(p *Plan) error {
 				delete(n.plans, key)
 			}
 		}
+		n.dev.Free(n.arena)
 		n.arena = nil
-		debug.FreeOSMemory() // the old one goes before the new one comes
 	}
+	// The arena is the largest piece of memory that there will be. What made
+	// the network, the file of its weights above all, need not stay beside it.
+	debug.FreeOSMemory()
 	b, err := n.dev.Alloc(size)
 	if err != nil {
 		return err

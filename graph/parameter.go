@@ -3,9 +3,10 @@ package graph
 import (
 	"fmt"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/graft-onnx/graft/graph/kernel"
 	"github.com/graft-onnx/graft/onnx"
-	"github.com/graft-onnx/graft/onnx/pb"
 )
 
 // Parameter is a float initializer of the model in device memory.
@@ -88,25 +89,43 @@ func roles(m *onnx.Model) map[string]role {
 	return found
 }
 
-// newParameters uploads the float initializers of a model.
-func newParameters(m *onnx.Model, dev kernel.Device) ([]*Parameter, error) {
+// leastDropped is the least size of a weight, in elements, whose values leave
+// the model once the device has them. What a graph computes its shapes and
+// settings from is smaller.
+const leastDropped = 4 << 10
+
+// uploadModel copies the float initializers of a model to the device and returns
+// them with a copy of the model that no longer holds the large weights. The
+// values that it does hold are its own: a few of them must not keep the memory
+// of a whole file.
+func uploadModel(m *onnx.Model, dev kernel.Device) ([]*Parameter, *onnx.Model, error) {
 	found := roles(m)
 	var params []*Parameter
-	for _, t := range m.GetGraph().GetInitializer() {
-		if !onnx.IsFloat(pb.TensorProto_DataType(t.GetDataType())) {
+	slim := m.Shallow()
+	for i, t := range m.Graph.Initializer {
+		if !onnx.IsFloat(onnx.DataType(t)) {
+			slim.Graph.Initializer[i] = proto.CloneOf(t)
 			continue
 		}
-		data, err := onnx.Floats(t)
-		if err != nil {
-			return nil, err
-		}
 		p := &Parameter{Name: t.GetName(), Shape: onnx.Dims(t), Trainable: found[t.GetName()] != constant, Decay: found[t.GetName()] == weight}
-		if p.Value, err = upload(dev, p.Shape, data); err != nil {
-			return nil, fmt.Errorf("%s: initializer %q: %w", m.Path, p.Name, err)
+		n, err := onnx.Len(t)
+		if err != nil {
+			return nil, nil, err
+		}
+		if p.Value, err = dev.Alloc(4 * n); err == nil {
+			err = storeFrom(dev, p.Value, p.Shape, func(from int, part []float32) error { return onnx.ReadFloats(t, from, part) })
+		}
+		if err != nil {
+			return nil, nil, fmt.Errorf("%s: initializer %q: %w", m.Path, p.Name, err)
 		}
 		params = append(params, p)
+		if p.Trainable && n >= leastDropped {
+			slim.Graph.Initializer[i] = onnx.WithoutData(t)
+		} else {
+			slim.Graph.Initializer[i] = proto.CloneOf(t)
+		}
 	}
-	return params, nil
+	return params, slim, nil
 }
 
 // upload copies a row-major tensor into new device memory.
@@ -123,24 +142,45 @@ func upload(dev kernel.Device, shape []int, data []float32) (kernel.Buffer, erro
 
 // store copies a row-major tensor into a buffer, in the physical layout.
 func store(dev kernel.Device, b kernel.Buffer, shape []int, data []float32) error {
-	if len(data) == 0 {
+	return storeFrom(dev, b, shape, func(from int, part []float32) error {
+		copy(part, data[from:])
 		return nil
-	}
-	if reordered(shape) {
-		physical := make([]float32, len(data))
-		toChannelsLast(physical, data, shape)
-		data = physical
-	}
-	return dev.Upload(b, kernel.Bytes(data))
+	})
+}
+
+// storeFrom is store for elements that read returns in stretches, from a given
+// one on.
+func storeFrom(dev kernel.Device, b kernel.Buffer, shape []int, read func(from int, part []float32) error) error {
+	var physical []float32
+	return inStretches(shape, func(from int, part []float32, order []int) error {
+		if err := read(from, part); err != nil {
+			return err
+		}
+		if order != nil {
+			if physical == nil {
+				physical = make([]float32, len(part)) // the first part is the longest
+			}
+			toChannelsLast(physical[:len(part)], part, order)
+			part = physical[:len(part)]
+		}
+		return dev.Upload(b.Slice(4*from, 4*len(part)), kernel.Bytes(part))
+	})
 }
 
 // load copies a buffer into a row-major tensor.
 func load(dev kernel.Device, b kernel.Buffer, shape []int) ([]float32, error) {
 	data := make([]float32, kernel.Len(shape))
-	if !reordered(shape) {
-		return data, loadInto(dev, b, shape, data, nil)
-	}
-	return data, loadInto(dev, b, shape, data, make([]float32, len(data)))
+	return data, inStretches(shape, func(from int, part []float32, order []int) error {
+		if err := dev.Download(kernel.Bytes(part), b.Slice(4*from, 4*len(part))); err != nil {
+			return err
+		}
+		if order == nil {
+			copy(data[from:], part)
+			return nil
+		}
+		fromChannelsLast(data[from:from+len(part)], part, order)
+		return nil
+	})
 }
 
 // loadInto is load into memory that is there, by way of as much staging where
@@ -156,6 +196,35 @@ func loadInto(dev kernel.Device, b kernel.Buffer, shape []int, data, staging []f
 		return err
 	}
 	fromChannelsLast(data, staging, shape)
+	return nil
+}
+
+// stretch is how many elements inStretches handles at a time, if the shape
+// allows: a MiB.
+const stretch = 256 << 10
+
+// inStretches calls f for every part of a tensor that is as long in memory as
+// it is row-major, with the index of its first element and room for its
+// elements. order is the shape of the part if its elements are in another
+// order on the device, nil otherwise. The room is used again for the next part.
+func inStretches(shape []int, f func(from int, part []float32, order []int) error) error {
+	unit, reorder := 1, reordered(shape)
+	if reorder {
+		unit = kernel.Len(shape[1:])
+	}
+	n := kernel.Len(shape)
+	step := max(1, stretch/max(1, unit)) * unit
+	room := make([]float32, min(n, step))
+	for from := 0; from < n; from += step {
+		part := room[:min(step, n-from)]
+		var order []int
+		if reorder {
+			order = []int{len(part) / unit, shape[1], shape[2], shape[3]}
+		}
+		if err := f(from, part, order); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -8,8 +8,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/graft-onnx/graft/onnx/pb"
 )
 
@@ -68,7 +66,8 @@ func readFile(path string) ([]byte, error) {
 
 // Parse reads a model from memory, as Load does from a file. path is where it
 // came from: external data are looked for beside it; with an empty path a model
-// with external data is refused.
+// with external data is refused. Large initializers remain in data, which must
+// not change as long as the model is in use.
 func Parse(data []byte, path string) (*Model, error) {
 	refuse := func(err error, msg, remedy string) (*Model, error) {
 		return nil, &Error{File: path, Msg: msg, Remedy: remedy, Err: err}
@@ -88,9 +87,8 @@ func Parse(data []byte, path string) (*Model, error) {
 		return nil, &Error{File: path, Msg: err.Error(), Err: err,
 			Remedy: "download or export the file again"}
 	}
-	msg := &pb.ModelProto{}
-	opts := proto.UnmarshalOptions{RecursionLimit: maxDepth + 1}
-	if err := opts.Unmarshal(data, msg); err != nil {
+	msg, err := unmarshal(data)
+	if err != nil {
 		return refuse(ErrDamaged, "cannot be parsed as ONNX: "+err.Error(), "")
 	}
 	if msg.GetGraph() == nil {

@@ -19,6 +19,23 @@ func (m *Model) Clone() *Model {
 	return &Model{ModelProto: proto.Clone(m.ModelProto).(*pb.ModelProto), Path: m.Path}
 }
 
+// Shallow returns a copy whose nodes and initializers can be replaced, and
+// whose nodes can be given other names and attributes, without changing m.
+// Tensors and everything else are shared.
+func (m *Model) Shallow() *Model {
+	graph := shallow(m.Graph)
+	graph.Initializer = slices.Clone(graph.Initializer)
+	graph.Node = make([]*pb.NodeProto, len(m.Graph.GetNode()))
+	for i, n := range m.Graph.GetNode() {
+		c := shallow(n)
+		c.Input, c.Output, c.Attribute = slices.Clone(c.Input), slices.Clone(c.Output), slices.Clone(c.Attribute)
+		graph.Node[i] = c
+	}
+	out := shallow(m.ModelProto)
+	out.Graph = graph
+	return &Model{ModelProto: out, Path: m.Path}
+}
+
 // Opset returns the version that the model imports of an operator set, or 0.
 // "" and "ai.onnx" name the same set.
 func (m *Model) Opset(domain string) int64 {

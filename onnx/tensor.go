@@ -80,49 +80,64 @@ func Floats(t *pb.TensorProto) ([]float32, error) {
 	if err != nil {
 		return nil, tensorError(t, err)
 	}
-	dtype := DataType(t)
-	if !IsFloat(dtype) {
-		return nil, tensorError(t, fmt.Errorf("%w: floats wanted, it holds %s", ErrTensor, DataTypeName(dtype)))
+	out := make([]float32, n)
+	return out, ReadFloats(t, 0, out)
+}
+
+// ReadFloats is Floats for the elements from the given one on, as many as out
+// holds.
+func ReadFloats(t *pb.TensorProto, from int, out []float32) error {
+	n, err := checkData(t)
+	if err == nil && (from < 0 || from > n || len(out) > n-from) {
+		err = fmt.Errorf("%w: elements %d to %d of %d wanted", ErrTensor, from, from+len(out), n)
 	}
-	out, raw := make([]float32, n), t.GetRawData()
+	dtype := DataType(t)
+	if err == nil && !IsFloat(dtype) {
+		err = fmt.Errorf("%w: floats wanted, it holds %s", ErrTensor, DataTypeName(dtype))
+	}
+	if err != nil {
+		return tensorError(t, err)
+	}
+	raw, le := t.GetRawData(), binary.LittleEndian
 	if len(raw) == 0 {
 		switch dtype {
 		case pb.TensorProto_FLOAT:
-			copy(out, t.GetFloatData())
+			copy(out, t.GetFloatData()[from:])
 		case pb.TensorProto_DOUBLE:
-			for i, v := range t.GetDoubleData() {
-				out[i] = float32(v)
+			for i := range out {
+				out[i] = float32(t.GetDoubleData()[from+i])
 			}
 		case pb.TensorProto_FLOAT16:
-			for i, v := range t.GetInt32Data() {
-				out[i] = FromFloat16(uint16(v))
+			for i := range out {
+				out[i] = FromFloat16(uint16(t.GetInt32Data()[from+i]))
 			}
 		case pb.TensorProto_BFLOAT16:
-			for i, v := range t.GetInt32Data() {
-				out[i] = FromBFloat16(uint16(v))
+			for i := range out {
+				out[i] = FromBFloat16(uint16(t.GetInt32Data()[from+i]))
 			}
 		}
-		return out, nil
+		return nil
 	}
+	raw = raw[from*DataTypeBits(dtype)/8:]
 	switch dtype {
 	case pb.TensorProto_FLOAT:
 		for i := range out {
-			out[i] = math.Float32frombits(binary.LittleEndian.Uint32(raw[4*i:]))
+			out[i] = math.Float32frombits(le.Uint32(raw[4*i:]))
 		}
 	case pb.TensorProto_DOUBLE:
 		for i := range out {
-			out[i] = float32(math.Float64frombits(binary.LittleEndian.Uint64(raw[8*i:])))
+			out[i] = float32(math.Float64frombits(le.Uint64(raw[8*i:])))
 		}
 	case pb.TensorProto_FLOAT16:
 		for i := range out {
-			out[i] = FromFloat16(binary.LittleEndian.Uint16(raw[2*i:]))
+			out[i] = FromFloat16(le.Uint16(raw[2*i:]))
 		}
 	case pb.TensorProto_BFLOAT16:
 		for i := range out {
-			out[i] = FromBFloat16(binary.LittleEndian.Uint16(raw[2*i:]))
+			out[i] = FromBFloat16(le.Uint16(raw[2*i:]))
 		}
 	}
-	return out, nil
+	return nil
 }
 
 // SetFloats replaces the elements of a FLOAT, FLOAT16, BFLOAT16 or DOUBLE
@@ -162,6 +177,14 @@ func SetFloats(t *pb.TensorProto, data []float32) error {
 	clearData(t)
 	t.RawData = raw
 	return nil
+}
+
+// WithoutData returns a tensor of the same name, dimensions and type that holds
+// no elements: a place for SetFloats.
+func WithoutData(t *pb.TensorProto) *pb.TensorProto {
+	c := shallow(t)
+	clearData(c)
+	return c
 }
 
 // clearData drops the elements, wherever they are stored.

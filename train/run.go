@@ -442,7 +442,7 @@ func (r *run) saveTo(path string) error {
 // report writes the HTML report of a finished run.
 func (r *run) report() error {
 	cfg := r.Config
-	classes, err := ClassesOf(cfg, r.trainer.model)
+	classes, err := ClassesOf(cfg, r.trainer.Net.Structure())
 	if err != nil {
 		return err
 	}

@@ -30,9 +30,8 @@ type Trainer struct {
 	// Iteration is the number of steps done.
 	Iteration int
 
-	cfg   *config.Config
-	model *onnx.Model // as it was uploaded
-	loss  *graph.Loss
+	cfg  *config.Config
+	loss *graph.Loss
 
 	precision graph.Precision
 	gradients *gradients // nil before the first step that needs them
@@ -88,7 +87,7 @@ func NewTrainer(cfg *config.Config, m *onnx.Model, dev kernel.Device) (*Trainer,
 		return nil, err
 	}
 	net.SetUpdater(opt)
-	t := &Trainer{Net: net, Optimizer: opt, cfg: cfg, model: m, loss: loss}
+	t := &Trainer{Net: net, Optimizer: opt, cfg: cfg, loss: loss}
 	if decay := cfg.Train.EMADecay; decay > 0 {
 		if t.average, err = newAverage(net, m, decay); err != nil {
 			return nil, err
@@ -159,7 +158,7 @@ func ownTensors(m *onnx.Model) (*onnx.Model, error) {
 			return onnx.Unshare(m)
 		}
 	}
-	return m.Clone(), nil
+	return m.Shallow(), nil
 }
 
 // setMomentum writes the share of old running statistics that every

@@ -106,8 +106,11 @@ type Device interface {
 	// set, threads.
 	String() string
 	// Alloc returns zeroed memory aligned to 64 bytes. It is freed by the
-	// garbage collector or by Close.
+	// garbage collector, by Free or by Close.
 	Alloc(bytes int) (Buffer, error)
+	// Free gives memory that Alloc returned back before the collector would.
+	// Neither it nor a slice of it may be used any more.
+	Free(b Buffer)
 	// Upload copies from the host. The lengths must be equal.
 	Upload(dst Buffer, src []byte) error
 	// Download copies to the host. The lengths must be equal.

@@ -41,7 +41,7 @@ var rooms = map[string]room{
 		others: []string{"gorgonia.org/gorgonia", "gorgonia.org/tensor", "github.com/chewxy/hm"},
 	},
 	"graph/kernel":            {},
-	"graph/kernel/host":       {ours: []string{"graph/kernel"}, others: []string{"golang.org/x/sys"}}, // large pages
+	"graph/kernel/host":       {ours: []string{"graph/kernel"}, others: []string{"golang.org/x/sys"}}, // memory of the system's own, large pages
 	"graph/kernel/kerneltest": {ours: []string{"graph/kernel"}},
 	"graph/kernel/native":     {ours: []string{"graph/kernel", "graph/kernel/host"}, others: []string{"golang.org/x/sys"}},
 	"graph/kernel/onednn": {

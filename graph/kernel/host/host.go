@@ -4,6 +4,7 @@ package host
 
 import (
 	"fmt"
+	"runtime"
 	"unsafe"
 
 	"github.com/graft-onnx/graft/graph/kernel"
@@ -14,8 +15,13 @@ import (
 const Align = 64
 
 // Memory is a stretch of this process's memory. The garbage collector frees it
-// when neither it nor a slice of it is reachable.
-type Memory struct{ data []byte }
+// when neither it nor a slice of it (Slice) is reachable. The Go slices that
+// Bytes, Float32 and the like return do not keep it: who uses one keeps the
+// Memory as well.
+type Memory struct {
+	data []byte
+	from *mapping // nil for memory of Go's heap
+}
 
 var _ kernel.Buffer = (*Memory)(nil)
 
@@ -25,13 +31,27 @@ func Alloc(bytes int) *Memory {
 	if bytes == 0 {
 		return &Memory{}
 	}
+	if bytes >= leastMapped {
+		if m := newMapping(bytes); m != nil {
+			return &Memory{m.data[:bytes:bytes], m}
+		}
+	}
 	raw := make([]byte, bytes+Align)
 	advise(raw)
 	skip := 0
 	if r := int(uintptr(unsafe.Pointer(&raw[0])) % Align); r != 0 {
 		skip = Align - r
 	}
-	return &Memory{raw[skip : skip+bytes : skip+bytes]}
+	return &Memory{data: raw[skip : skip+bytes : skip+bytes]}
+}
+
+// Free gives the memory of a buffer that Alloc returned back at once. Neither
+// it nor a slice of it may be used any more.
+func Free(b kernel.Buffer) {
+	if m := b.(*Memory); m.from != nil {
+		m.from.free()
+		m.data = nil
+	}
 }
 
 // Size implements kernel.Buffer.
@@ -39,7 +59,7 @@ func (m *Memory) Size() int { return len(m.data) }
 
 // Slice implements kernel.Buffer.
 func (m *Memory) Slice(offset, size int) kernel.Buffer {
-	return &Memory{m.data[offset : offset+size : offset+size]}
+	return &Memory{m.data[offset : offset+size : offset+size], m.from}
 }
 
 // Bytes returns the memory itself.
@@ -87,6 +107,7 @@ func Upload(dst kernel.Buffer, src []byte) error {
 		return fmt.Errorf("host: upload of %d bytes into a buffer of %d", len(src), len(m.data))
 	}
 	copy(m.data, src)
+	runtime.KeepAlive(m)
 	return nil
 }
 
@@ -100,6 +121,7 @@ func Download(dst []byte, src kernel.Buffer) error {
 		return fmt.Errorf("host: download of a buffer of %d bytes into %d", len(m.data), len(dst))
 	}
 	copy(dst, m.data)
+	runtime.KeepAlive(m)
 	return nil
 }
 

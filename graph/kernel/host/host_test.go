@@ -1,14 +1,16 @@
 package host
 
 import (
+	"runtime"
 	"testing"
+	"time"
 	"unsafe"
 
 	"github.com/graft-onnx/graft/graph/kernel"
 )
 
 func TestAlloc(t *testing.T) {
-	for _, n := range []int{0, 1, 4, 63, 64, 65, 4096, 1 << 20} {
+	for _, n := range []int{0, 1, 4, 63, 64, 65, 4096, leastMapped - 1, leastMapped, 3<<20 + 5} {
 		m := Alloc(n)
 		if m.Size() != n || len(m.Bytes()) != n {
 			t.Errorf("Alloc(%d) has %d bytes", n, m.Size())
@@ -91,4 +93,41 @@ func TestCopies(t *testing.T) {
 	if _, err := Of(m); err != nil {
 		t.Error(err)
 	}
+}
+
+// Memory of the system's own lives as long as a slice of it, or until it is
+// freed.
+func TestMappedMemory(t *testing.T) {
+	m := Alloc(leastMapped)
+	if m.from == nil {
+		t.Skip("skipped: this system maps no memory")
+	}
+	freed := m.from.freed
+	slice := m.Slice(leastMapped-8, 8).Slice(4, 4)
+	m = nil
+	for range 3 {
+		runtime.GC()
+		time.Sleep(time.Millisecond)
+	}
+	if freed.Load() {
+		t.Fatal("freed although a slice is in use")
+	}
+	Float32(slice)[0] = 1
+	runtime.KeepAlive(slice)
+	slice = nil
+	for deadline := time.Now().Add(10 * time.Second); !freed.Load(); time.Sleep(time.Millisecond) {
+		runtime.GC()
+		if time.Now().After(deadline) {
+			t.Fatal("not freed although nothing refers to it")
+		}
+	}
+
+	m = Alloc(leastMapped)
+	freed = m.from.freed
+	Free(m)
+	if !freed.Load() || m.Size() != 0 {
+		t.Error("Free did not free")
+	}
+	Free(m)         // no harm
+	Free(Alloc(64)) // of Go's heap
 }

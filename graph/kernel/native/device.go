@@ -54,6 +54,9 @@ func (d *Device) Alloc(bytes int) (kernel.Buffer, error) {
 	return host.Alloc(bytes), nil
 }
 
+// Free implements kernel.Device.
+func (d *Device) Free(b kernel.Buffer) { host.Free(b) }
+
 // Upload implements kernel.Device.
 func (d *Device) Upload(dst kernel.Buffer, src []byte) error { return host.Upload(dst, src) }
 

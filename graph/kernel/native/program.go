@@ -2,6 +2,7 @@ package native
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 
 	"github.com/graft-onnx/graft/graph/kernel"
@@ -91,6 +92,7 @@ func (p *program) Run(args []kernel.Buffer) error {
 	if err := p.bind(args); err != nil {
 		return err
 	}
+	defer runtime.KeepAlive(args) // p holds views alone
 	for _, s := range p.stages {
 		if err := p.pool.run(s.parts, s.body); err != nil {
 			return fmt.Errorf("%T: %w", p.desc, err)

@@ -77,6 +77,9 @@ func (d *Device) FastBFloat16() bool { return d.native.FastBFloat16() }
 // Alloc implements kernel.Device.
 func (d *Device) Alloc(bytes int) (kernel.Buffer, error) { return d.native.Alloc(bytes) }
 
+// Free implements kernel.Device.
+func (d *Device) Free(b kernel.Buffer) { d.native.Free(b) }
+
 // Upload implements kernel.Device.
 func (d *Device) Upload(dst kernel.Buffer, src []byte) error { return host.Upload(dst, src) }
 
