@@ -16,8 +16,8 @@ const Align = 64
 
 // Memory is a stretch of this process's memory. The garbage collector frees it
 // when neither it nor a slice of it (Slice) is reachable. The Go slices that
-// Bytes, Float32 and the like return do not keep it: who uses one keeps the
-// Memory as well.
+// Bytes, Float32 and the like return do not keep what Map returned: who uses
+// one keeps the Memory as well.
 type Memory struct {
 	data []byte
 	from *mapping // nil for memory of Go's heap
@@ -25,16 +25,11 @@ type Memory struct {
 
 var _ kernel.Buffer = (*Memory)(nil)
 
-// Alloc returns zeroed memory whose first byte is aligned to Align. Negative
-// sizes panic, as in make.
+// Alloc returns zeroed memory of Go's heap whose first byte is aligned to Align.
+// Negative sizes panic, as in make.
 func Alloc(bytes int) *Memory {
 	if bytes == 0 {
 		return &Memory{}
-	}
-	if bytes >= leastMapped {
-		if m := newMapping(bytes); m != nil {
-			return &Memory{m.data[:bytes:bytes], m}
-		}
 	}
 	raw := make([]byte, bytes+Align)
 	advise(raw)
@@ -45,8 +40,19 @@ func Alloc(bytes int) *Memory {
 	return &Memory{data: raw[skip : skip+bytes : skip+bytes]}
 }
 
-// Free gives the memory of a buffer that Alloc returned back at once. Neither
-// it nor a slice of it may be used any more.
+// Map returns zeroed memory for a device: where it is large it comes from the
+// system and not from Go's heap.
+func Map(bytes int) *Memory {
+	if bytes >= leastMapped {
+		if m := newMapping(bytes); m != nil {
+			return &Memory{m.data[:bytes:bytes], m}
+		}
+	}
+	return Alloc(bytes)
+}
+
+// Free gives the memory of a buffer that Map returned back at once. Neither it
+// nor a slice of it may be used any more.
 func Free(b kernel.Buffer) {
 	if m := b.(*Memory); m.from != nil {
 		m.from.free()

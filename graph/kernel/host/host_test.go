@@ -11,19 +11,25 @@ import (
 
 func TestAlloc(t *testing.T) {
 	for _, n := range []int{0, 1, 4, 63, 64, 65, 4096, leastMapped - 1, leastMapped, 3<<20 + 5} {
-		m := Alloc(n)
-		if m.Size() != n || len(m.Bytes()) != n {
-			t.Errorf("Alloc(%d) has %d bytes", n, m.Size())
-		}
-		if uintptr(m.Pointer())%Align != 0 {
-			t.Errorf("Alloc(%d) at %p is not aligned", n, m.Pointer())
-		}
-		for i, b := range m.Bytes() {
-			if b != 0 {
-				t.Fatalf("Alloc(%d): byte %d is %d", n, i, b)
-			}
+		checkMemory(t, n, Alloc(n))
+		checkMemory(t, n, Map(n))
+	}
+}
+
+func checkMemory(t *testing.T, n int, m *Memory) {
+	t.Helper()
+	if m.Size() != n || len(m.Bytes()) != n {
+		t.Errorf("%d bytes wanted, it has %d", n, m.Size())
+	}
+	if uintptr(m.Pointer())%Align != 0 {
+		t.Errorf("%d bytes at %p are not aligned", n, m.Pointer())
+	}
+	for i, b := range m.Bytes() {
+		if b != 0 {
+			t.Fatalf("byte %d of %d is %d", i, n, b)
 		}
 	}
+	runtime.KeepAlive(m)
 }
 
 func TestSliceSharesMemory(t *testing.T) {
@@ -98,7 +104,7 @@ func TestCopies(t *testing.T) {
 // Memory of the system's own lives as long as a slice of it, or until it is
 // freed.
 func TestMappedMemory(t *testing.T) {
-	m := Alloc(leastMapped)
+	m := Map(leastMapped)
 	if m.from == nil {
 		t.Skip("skipped: this system maps no memory")
 	}
@@ -122,12 +128,12 @@ func TestMappedMemory(t *testing.T) {
 		}
 	}
 
-	m = Alloc(leastMapped)
+	m = Map(leastMapped)
 	freed = m.from.freed
 	Free(m)
 	if !freed.Load() || m.Size() != 0 {
 		t.Error("Free did not free")
 	}
 	Free(m)         // no harm
-	Free(Alloc(64)) // of Go's heap
+	Free(Map(64)) // of Go's heap
 }

@@ -51,7 +51,7 @@ func (d *Device) Alloc(bytes int) (kernel.Buffer, error) {
 	if bytes < 0 || bytes > math.MaxInt/4 || bits.Len(uint(bytes)) > 47 {
 		return nil, fmt.Errorf("native: cannot allocate %d bytes", bytes)
 	}
-	return host.Alloc(bytes), nil
+	return host.Map(bytes), nil
 }
 
 // Free implements kernel.Device.
