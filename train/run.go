@@ -131,7 +131,7 @@ func start(ctx context.Context, o Options) (*run, error) {
 	if line := balancedWeights(r.Config); line != "" {
 		fmt.Fprintln(o.Output, line)
 	}
-	if cfg.Dataset.ListVal != "" || cfg.Dataset.ValImages != "" {
+	if data.Has(cfg, data.Val) {
 		if r.val, err = data.Open(cfg, data.Val); err != nil {
 			return nil, err
 		}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"image/png"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,7 +12,6 @@ import (
 	"github.com/graft-onnx/graft/export"
 	"github.com/graft-onnx/graft/internal/testutil"
 	"github.com/graft-onnx/graft/onnx"
-	"github.com/graft-onnx/graft/train/data"
 	"github.com/graft-onnx/graft/train/metric"
 )
 
@@ -317,14 +315,6 @@ func TestData(t *testing.T) {
 	refused(t, exitUsage, []string{"--samples"}, "data", "--cfg", f.config, "--samples", "-1")
 	refused(t, exitUsage, []string{"--samples", "--split"}, "data", "--cfg", f.config, "--samples", "1", "--split", "val")
 	refused(t, exitFailure, []string{"DATASET.augment", "step 1", "degrees"}, "data", "--cfg", write(t, filepath.Join(t.TempDir(), "c.yaml"), "DATASET:\n  augment: [{name: rotate}]\n"))
-}
-
-// The weights of two classes of shares 0.8 and 0.2, one empty: median 0.5.
-func TestMedianFrequency(t *testing.T) {
-	w := medianFrequency([]data.ClassCount{{Share: 0.8}, {Share: 0.2}, {}})
-	if math.Abs(w[0]-0.625) > 1e-12 || math.Abs(w[1]-2.5) > 1e-12 || !math.IsNaN(w[2]) {
-		t.Errorf("weights %v", w)
-	}
 }
 
 func TestDemo(t *testing.T) {

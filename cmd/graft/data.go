@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"path/filepath"
 	"slices"
 	"text/tabwriter"
@@ -142,14 +141,9 @@ func (r *dataResult) write(w io.Writer) error {
 	classes := slices.Clone(r.Report.Classes)
 	slices.SortStableFunc(classes, func(a, b data.ClassCount) int { return cmp.Compare(b.Pixels, a.Pixels) })
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "class\tshare of labelled pixels\tpictures\tmedian-frequency weight\t")
-	weights := medianFrequency(classes)
-	for i, k := range classes {
-		weight := "n/a"
-		if !math.IsNaN(weights[i]) {
-			weight = fmt.Sprintf("%.3f", weights[i])
-		}
-		fmt.Fprintf(t, "%s\t%.3f %%\t%d\t%s\t\n", r.classes.Name(k.Class), 100*k.Share, k.Files, weight)
+	fmt.Fprintln(t, "class\tshare of labelled pixels\tpictures\t")
+	for _, k := range classes {
+		fmt.Fprintf(t, "%s\t%.3f %%\t%d\t\n", r.classes.Name(k.Class), 100*k.Share, k.Files)
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -159,25 +153,4 @@ func (r *dataResult) write(w io.Writer) error {
 		return err
 	}
 	return nil
-}
-
-// medianFrequency gives every class the median of all classes' shares over its
-// own (Eigen and Fergus, 2015, with shares of the whole set), a usual weight
-// for the loss; NaN for a class without pixels.
-func medianFrequency(classes []data.ClassCount) []float64 {
-	var shares []float64
-	for _, k := range classes {
-		if k.Share > 0 {
-			shares = append(shares, k.Share)
-		}
-	}
-	slices.Sort(shares)
-	weights := make([]float64, len(classes))
-	for i, k := range classes {
-		weights[i] = math.NaN()
-		if n := len(shares); k.Share > 0 {
-			weights[i] = (shares[(n-1)/2] + shares[n/2]) / 2 / k.Share
-		}
-	}
-	return weights
 }

@@ -95,7 +95,7 @@ func (c *doctorCommand) Run(ctx context.Context, s streams) error {
 			return err
 		}
 		for _, split := range []data.Split{data.Train, data.Val} {
-			if split == data.Val && cfg.Dataset.ListVal == "" && cfg.Dataset.ValImages == "" {
+			if split == data.Val && !data.Has(cfg, split) {
 				continue // training does without
 			}
 			if d.Data[string(split)], err = inspectSet(ctx, s.err, cfg, split); err != nil {
@@ -119,10 +119,11 @@ func (c *doctorCommand) Run(ctx context.Context, s streams) error {
 
 // dataClasses returns the classes of a configuration's data set.
 func dataClasses(cfg *config.Config) (models.Classes, error) {
-	if d := &cfg.Dataset; d.Classes != "" {
-		return models.LoadDataClasses(d.Classes, d.NumClass, d.LabelShift)
+	classes, err := data.Classes(cfg)
+	if classes == nil && err == nil {
+		classes = models.NumberedClasses(cfg.Dataset.NumClass, cfg.Dataset.LabelShift)
 	}
-	return models.NumberedClasses(cfg.Dataset.NumClass, cfg.Dataset.LabelShift), nil
+	return classes, err
 }
 
 // runtimeStatus tells whether ONNX Runtime is there.

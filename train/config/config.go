@@ -40,6 +40,15 @@ type Dataset struct {
 	TrainMasks  string `yaml:"train_masks"`
 	ValImages   string `yaml:"val_images"`
 	ValMasks    string `yaml:"val_masks"`
+	// Format is how the set lies in its folder; format.go has the names. All
+	// but the first three begin at root_dataset, and number classes from 0.
+	Format string `yaml:"format"`
+	// MaskColours is a table of the colours that masks are drawn in: CSV with
+	// the columns r, g, b, and label or name. Empty: masks hold numbers.
+	MaskColours string `yaml:"mask_colours"`
+	// Things says what the countable categories of COCO become: "keep", a class
+	// each; "merge", one class together, the first; "ignore".
+	Things string `yaml:"things"`
 	// Classes is a file of class names and colours: CSV (label,name,r,g,b)
 	// or one name per line.
 	Classes string `yaml:"classes"`
@@ -171,7 +180,7 @@ func Default() *Config {
 			PaddingConstant: 8, SegmDownsamplingRate: 8, RandomFlip: true,
 			LabelShift: 1, IgnoreIndex: -1, IgnoreLabels: []int{},
 			Mean: []float64{0.485, 0.456, 0.406}, Std: []float64{0.229, 0.224, 0.225},
-			MaxPixels: 100_000_000, CacheMB: 512, ExifOrientation: "refuse", Augment: []Step{},
+			MaxPixels: 100_000_000, CacheMB: 512, ExifOrientation: "refuse", Format: FormatAuto, Things: "keep", Augment: []Step{},
 		},
 		Model: Model{ArchEncoder: "resnet50dilated", ArchDecoder: "ppm_deepsup", FcDim: 2048, Frozen: []string{}, Width: 1},
 		Train: Train{

@@ -50,9 +50,7 @@ func Parse(data []byte, path string, overrides ...string) (*Config, error) {
 		// Values that could not be read would only cause a second error.
 		return nil, errs.asError()
 	}
-	if d := &c.Dataset; d.TrainImages != "" && c.lines["DATASET.list_val"] == 0 {
-		d.ListVal = "" // the default list belongs to the default training list
-	}
+	c.presets()
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}

@@ -75,8 +75,18 @@ func (c *Config) Validate() error {
 			bad("DATASET.augment", "step %d: %v", i+1, err)
 		}
 	}
+	oneOf("DATASET.format", d.Format, formatNames...)
+	oneOf("DATASET.things", d.Things, "keep", "merge", "ignore")
+	switch {
+	case d.MaskColours != "" && !slices.Contains(formatNames[:3], d.Format):
+		bad("DATASET.mask_colours", "format %s has masks of its own; use it with odgt or folders", d.Format)
+	case d.Format == FormatFolders && d.TrainImages == "":
+		bad("DATASET.format", "folders needs DATASET.train_images and DATASET.train_masks")
+	case d.Format == FormatVOC && d.TrainImages != "", d.Format == FormatCityscapes && d.TrainImages != "", d.Format == FormatODGT && d.TrainImages != "":
+		bad("DATASET.train_images", "format %s finds its pictures itself; leave it empty", d.Format)
+	}
 	together := func(key, v, otherKey, other string) {
-		if v != "" && other == "" {
+		if v != "" && other == "" && !d.COCO() {
 			bad(key, "set without %s; the two folders go together", otherKey)
 		}
 	}

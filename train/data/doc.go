@@ -2,7 +2,8 @@
 //
 // A Set is a list of Records: a picture, its mask, their size. It comes from
 // the reference project's .odgt lists, from a folder of pictures beside a
-// folder of masks, or from plain pictures for prediction. A Reader decodes
+// folder of masks, from VOC, Cityscapes or COCO (format.go), or from plain
+// pictures for prediction. A Reader decodes
 // records, with an optional bounded cache. Three loaders sit on top:
 //
 //	set, err := data.Open(cfg, data.Train)

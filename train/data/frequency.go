@@ -26,7 +26,7 @@ func Frequencies(ctx context.Context, set *Set, o Options) ([]float64, error) {
 			if rec.Mask == "" {
 				return fmt.Errorf("data: %s: %s has no mask to count classes in", set.Name, rec.Name)
 			}
-			m, err := decodeMask(rec.Mask, o.MaxPixels, o.Labels, table)
+			m, err := rec.classes(&o, table)
 			if err != nil {
 				return err
 			}

@@ -129,6 +129,7 @@ func (t *tally) problem(kind ProblemKind, at int, rec Record, text string) {
 func kindOf(err error) ProblemKind {
 	var size *SizeError
 	var label *LabelError
+	var code *CodeError
 	var turn *OrientationError
 	var read *DecodeError
 	var large *TooLargeError
@@ -137,7 +138,7 @@ func kindOf(err error) ProblemKind {
 		return Missing
 	case errors.As(err, &size):
 		return SizeMismatch
-	case errors.As(err, &label):
+	case errors.As(err, &label), errors.As(err, &code):
 		return OutOfRange
 	case errors.As(err, &turn):
 		return Turned
@@ -166,7 +167,7 @@ func (t *tally) record(at int, rec Record, o Options) {
 	if rec.Mask == "" {
 		return
 	}
-	m, err := rawMask(rec.Mask, o.MaxPixels)
+	m, err := rec.values(o.MaxPixels)
 	if err != nil {
 		fail(err)
 		return

@@ -24,9 +24,9 @@ func TestReadList(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []Record{
-		{"i/a.jpg", filepath.Join("root", "i", "a.jpg"), filepath.Join("root", "m", "a.png"), 480, 360, 1},
-		{"/abs/b.jpg", "/abs/b.jpg", "", 0, 0, 3},
-		{"c.jpg", filepath.Join("root", "c.jpg"), filepath.Join("root", "c.png"), 48, 36, 4},
+		{"i/a.jpg", filepath.Join("root", "i", "a.jpg"), filepath.Join("root", "m", "a.png"), 480, 360, 1, nil},
+		{"/abs/b.jpg", "/abs/b.jpg", "", 0, 0, 3, nil},
+		{"c.jpg", filepath.Join("root", "c.jpg"), filepath.Join("root", "c.png"), 48, 36, 4, nil},
 	}
 	if !reflect.DeepEqual(set.Records, want) {
 		t.Errorf("got %+v", set.Records)
@@ -72,8 +72,8 @@ func TestReadListErrors(t *testing.T) {
 
 func TestWriteListReadsBack(t *testing.T) {
 	root := t.TempDir()
-	records := []Record{{"a.jpg", filepath.Join(root, "a.jpg"), filepath.Join(root, "m", "a.png"), 4, 3, 1},
-		{"b \"q\".jpg", filepath.Join(root, "b \"q\".jpg"), "", 5, 6, 2}}
+	records := []Record{{"a.jpg", filepath.Join(root, "a.jpg"), filepath.Join(root, "m", "a.png"), 4, 3, 1, nil},
+		{"b \"q\".jpg", filepath.Join(root, "b \"q\".jpg"), "", 5, 6, 2, nil}}
 	var b bytes.Buffer
 	if err := WriteList(&b, records, root); err != nil {
 		t.Fatal(err)

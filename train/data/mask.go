@@ -11,22 +11,27 @@ import (
 // 1-bit file holds 0 and 1); 16-bit files hold up to 65,535. Colour files are
 // taken only where red, green and blue agree everywhere.
 func DecodeMask(path string, maxPixels int, labels Labels) (*Mask, error) {
-	return decodeMask(path, maxPixels, labels, labels.table())
-}
-
-func decodeMask(path string, maxPixels int, labels Labels, table []int32) (*Mask, error) {
 	m, err := rawMask(path, maxPixels)
+	if err == nil {
+		err = m.classify(path, labels, labels.table())
+	}
 	if err != nil {
 		return nil, err
 	}
+	return m, nil
+}
+
+// classify turns the values of a mask's file into classes; table is the
+// labels'.
+func (m *Mask) classify(path string, labels Labels, table []int32) error {
 	for i, v := range m.Pix {
 		c := table[v]
 		if c == outside {
-			return nil, &LabelError{path, int(v), i % m.Width, i / m.Width, labels}
+			return &LabelError{path, int(v), i % m.Width, i / m.Width, labels}
 		}
 		m.Pix[i] = uint16(c)
 	}
-	return m, nil
+	return nil
 }
 
 var (
@@ -35,7 +40,7 @@ var (
 )
 
 const (
-	remedyColour = "convert its colours to numbers, saved as grey or palette PNG"
+	remedyColour = "name its colours in DATASET.mask_colours, or convert them to numbers, saved as grey or palette PNG"
 	remedyLossy  = "save masks as PNG"
 )
 

@@ -44,7 +44,7 @@ func (r *Reader) decode(rec Record) (Sample, error) {
 	if rec.Mask == "" {
 		return Sample{p, nil}, nil
 	}
-	m, err := decodeMask(rec.Mask, r.opt.MaxPixels, r.opt.Labels, r.table)
+	m, err := rec.classes(&r.opt, r.table)
 	if err != nil {
 		return Sample{}, err
 	}

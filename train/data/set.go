@@ -2,9 +2,7 @@ package data
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"path/filepath"
 	"runtime"
 
@@ -20,6 +18,8 @@ type Record struct {
 	Mask          string // file; "" where there is none
 	Width, Height int    // of the picture, pixels; 0 when unknown until Set.Measure
 	Line          int    // in the list, 1-based; 0 without one
+	// Coding reads the mask; nil where its grey or palette values are meant.
+	Coding MaskCoding
 }
 
 // Set is a list of records.
@@ -37,8 +37,8 @@ const (
 	Val   Split = "val"
 )
 
-// Open reads the set a configuration names for split: folder pairs where they
-// are set, the .odgt list otherwise. Sizes missing from it are measured.
+// Open reads the set a configuration names for split, in the format of
+// DATASET.format. Sizes missing from it are measured.
 func Open(c *config.Config, split Split) (*Set, error) {
 	set, err := List(c, split)
 	if err != nil {
@@ -53,22 +53,18 @@ func Open(c *config.Config, split Split) (*Set, error) {
 // List is Open without measuring: no picture is read, so that Inspect can
 // tell of all unreadable ones at once.
 func List(c *config.Config, split Split) (*Set, error) {
-	d := &c.Dataset
-	images, masks, list := d.TrainImages, d.TrainMasks, d.ListTrain
-	if split == Val {
-		images, masks, list = d.ValImages, d.ValMasks, d.ListVal
+	set, err := formatOf(c).List(split)
+	if err != nil || c.Dataset.MaskColours == "" {
+		return set, err
 	}
-	if images != "" {
-		return OpenFolders(images, masks)
+	table, err := openColours(c.Dataset.MaskColours)
+	if err != nil {
+		return nil, err
 	}
-	if list == "" {
-		return nil, fmt.Errorf("data: no %s set: DATASET.list_%s is empty, and so is DATASET.%s_images", split, split, split)
+	for i := range set.Records {
+		set.Records[i].Coding = table
 	}
-	set, err := OpenList(list, d.RootDataset)
-	if errors.Is(err, fs.ErrNotExist) {
-		err = fmt.Errorf("%w; set DATASET.list_%s, or the folders DATASET.%s_images and DATASET.%s_masks", err, split, split, split)
-	}
-	return set, err
+	return set, nil
 }
 
 // Measure fills in sizes that the list did not give, from the files' headers.
