@@ -141,6 +141,7 @@ type Network struct {
 	byName map[string]*Parameter
 	arena  kernel.Buffer // shared by all Plans: one runs at a time
 	bound  int           // counts arenas, so that Plans notice a new one
+	border kernel.Buffer // for outputs on their way to the host
 	rng    kernel.Buffer
 	// staging holds an input or output of a Plan between the two layouts.
 	staging []float32

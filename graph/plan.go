@@ -215,7 +215,7 @@ func (p *Plan) OutputInto(name string, dst []float32) error {
 	if len(dst) != kernel.Len(s.shape) {
 		return fmt.Errorf("output %q: %w: room for %d values of shape %v", name, ErrShape, len(dst), s.shape)
 	}
-	return loadInto(p.network.dev, s.buffer(p.network.arena), s.shape, dst, p.network.stage(len(dst)))
+	return p.network.download(dst, s)
 }
 
 func (p *Plan) noOutput(name string) error {

@@ -49,6 +49,10 @@ func copyElements[T any](p *program, d kernel.Copy, args func() (x, y []T)) {
 	if k := len(axes) - 1; inner.s[1] != 1 && axes[k].s[1] == 1 {
 		tile, axes = axes[k], axes[:k]
 	}
+	if d.DType == kernel.Float32 && tile.n > 1 && tile.s[0] > 0 && inner.s[0] == 1 && inner.s[1] > 0 {
+		transposeBoxes(p, d.DstOffset, d.SrcOffset, axes, tile, inner)
+		return
+	}
 	const block = 16
 	tiles := (tile.n + block - 1) / block
 	p.split(points(axes)*tiles, 2*grain/(inner.n*min(tile.n, block))+1, func(lo, hi int) {
