@@ -10,6 +10,7 @@ import (
 	"gorgonia.org/tensor"
 
 	"github.com/graft-onnx/graft/graph/kernel"
+	"github.com/graft-onnx/graft/graph/kernel/native"
 	"github.com/graft-onnx/graft/graph/op"
 )
 
@@ -127,6 +128,62 @@ func TestLossGradients(t *testing.T) {
 				})
 			}
 		})
+	}
+}
+
+// TestCrossEntropyAgainstPyTorch compares with cross_entropy of PyTorch 2.6 in
+// float64, ignore_index -1: loss and the first elements of its gradient.
+func TestCrossEntropyAgainstPyTorch(t *testing.T) {
+	const tolerance = 1e-6
+	weights := []float32{0.5, 1, 2}
+	for _, c := range []struct {
+		loss     kernel.CrossEntropy
+		value    float64
+		gradient []float64
+	}{
+		{kernel.CrossEntropy{}, 1.9852536915356496,
+			[]float64{-0.160813495507, 0.110873492629, 0, 0.110873492629, 0.11756408545, 0.040788078509}},
+		{kernel.CrossEntropy{Weights: weights}, 1.767143872437089,
+			[]float64{-0.060305060815, 0.166310238944, 0, 0.083155119472, 0.044086532044, 0.061182117764}},
+		{kernel.CrossEntropy{Smoothing: 0.1}, 1.9463648026467608,
+			[]float64{-0.149702384396, 0.105317937074, 0, 0.105317937074, 0.112008529894, 0.035232522954}},
+		{kernel.CrossEntropy{Weights: weights, Smoothing: 0.1}, 1.7287225165360827,
+			[]float64{-0.05584573559, 0.157297312321, 0, 0.082457704796, 0.045798069649, 0.05446619619}},
+	} {
+		op.Oracle = native.New(2)
+		t.Cleanup(func() { op.Oracle = nil })
+		p := newProgram()
+		v := array{[]int{2, 3, 2, 2}, make([]float32, 24)}
+		for i := range v.data {
+			v.data[i] = float32((7*i+3)%16-8) / 4
+		}
+		scores := p.leaf("scores", v)
+		logSoftmax, _ := op.Lookup("", "LogSoftmax")
+		logprob, err := logSoftmax(&op.Source{Type: "LogSoftmax", Opset: 13, Attr: at{"axis": int64(1)}, Outputs: 1,
+			Inputs: []op.Input{{Name: "x", Node: scores}}, Env: &op.Env{Graph: p.graph}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := op.LossOf(c.loss, logprob[0], p.label("labels", []int{2, 2, 2}, []int32{0, 2, -1, 1, 2, 2, 0, -1}), -1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		grads, err := gradients(out, p.leaf("seed", array{[]int{3}, []float32{1, 0, 0}}), []*op.Node{scores})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := p.run(out, grads[scores])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if math.Abs(float64(got[0][0])-c.value) > tolerance {
+			t.Errorf("%+v: %v, want %v", c.loss, got[0][0], c.value)
+		}
+		for i, want := range c.gradient {
+			if math.Abs(float64(got[1][i])-want) > tolerance {
+				t.Errorf("%+v: gradient %d is %v, want %v", c.loss, i, got[1][i], want)
+			}
+		}
 	}
 }
 
