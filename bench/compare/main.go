@@ -41,7 +41,7 @@ func main() {
 // settings are the command line.
 type settings struct {
 	dir, peerDir              string
-	only                      string
+	only, results             string
 	threads, warmup, steps    int
 	rounds                    int
 	training, inference, bf16 bool
@@ -54,6 +54,7 @@ func parse(args []string) (*settings, error) {
 	flags.StringVar(&s.dir, "dir", "", "`folder` for models, batches and programs; kept. Without it a temporary one")
 	flags.StringVar(&s.peerDir, "peer-dir", "", "that `folder` as Python sees it")
 	flags.StringVar(&s.only, "only", "", "measure networks alone whose name contains this `text`")
+	flags.StringVar(&s.results, "results", "", "`file` that measurements are added to; tables are then of all in it")
 	flags.IntVar(&s.threads, "threads", 2, "threads of every side")
 	flags.IntVar(&s.rounds, "rounds", 2, "how often the sides take turns")
 	flags.IntVar(&s.warmup, "warmup", 1, "steps of a process that do not count")
@@ -106,6 +107,12 @@ func run(args []string, out, progress io.Writer) (err error) {
 		machine(), s.threads, s.rounds, s.steps, s.warmup); err != nil {
 		return err
 	}
+	known := record{}
+	if s.results != "" {
+		if known, err = readRecord(s.results); err != nil {
+			return fmt.Errorf("--results %s: %w", s.results, err)
+		}
+	}
 	for _, n := range chosen {
 		work, err := n.write(s.dir)
 		if err != nil {
@@ -122,8 +129,14 @@ func run(args []string, out, progress io.Writer) (err error) {
 			}
 		}
 		for _, t := range tables {
+			known.recall(t)
 			if err := s.fill(t, progress); err != nil {
 				return err
+			}
+			if known.add(t); s.results != "" {
+				if err := known.write(s.results); err != nil {
+					return err
+				}
 			}
 			if err := t.write(out); err != nil {
 				return err

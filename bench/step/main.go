@@ -71,6 +71,9 @@ func run(args []string, out, diagnostics io.Writer) (err error) {
 		return json.NewEncoder(out).Encode(bench.Result{Refused: reason})
 	}
 
+	if reason := trainer.Fallback(); reason != "" {
+		return json.NewEncoder(out).Encode(bench.Result{Refused: reason})
+	}
 	result := bench.Result{Program: trainer.Net.Device().String()}
 	for i := range *warmup + *steps {
 		if i == *warmup && *profile {
