@@ -31,7 +31,33 @@ func softmaxes(d kernel.Softmax, x []float64) (y, log []float64) {
 	return y, log
 }
 
+// testSoftmaxOfNaN checks that a NaN at any place of a row makes the whole row
+// NaN, and no other row.
+func testSoftmaxOfNaN(t *testing.T, dev kernel.Device) {
+	const axis = 37
+	for _, log := range []bool{false, true} {
+		d := kernel.Softmax{Outer: axis + 1, Axis: axis, Inner: 1, Log: log}
+		x := make([]float64, d.Outer*axis)
+		want := make([]float64, len(x))
+		mag := make([]float64, len(x))
+		for i := range x {
+			want[i], mag[i] = 1.0/axis, 1
+			if log {
+				want[i] = -math.Log(axis)
+			}
+			if i/axis < axis {
+				want[i] = math.NaN()
+			}
+		}
+		for row := range axis {
+			x[row*axis+row] = math.NaN()
+		}
+		(&spec{name: fmt.Sprintf("NaN log=%v", log), desc: d, in: [][]float64{x, nil}, want: []value{{want, mag}}, tol: funcTol}).test(t, dev)
+	}
+}
+
 func testSoftmax(t *testing.T, dev kernel.Device) {
+	testSoftmaxOfNaN(t, dev)
 	sizes := [][3]int{{1, 1, 1}, {5, 3, 1}, {70, 150, 1}, {3, 7, 11}, {2, 21, 40}, {4, 1, 5}, {900, 19, 1}}
 	for i, n := range sizes {
 		for _, spread := range []float64{1, 40} {

@@ -12,6 +12,12 @@ func dotsAVX2(s, q *float64, dy, x, mean *float32, n, rows, stride int)
 func dotsClipAVX2(s, q *float64, dy, x, mean, a, b *float32, n, rows, stride int, lo, hi float32)
 
 //go:noescape
+func maxRowAVX2(dst *float32, x *float32, n int)
+
+//go:noescape
+func sumRowAVX2(dst *float64, x *float32, n int)
+
+//go:noescape
 func dotRowsAVX2(dst, a, b *float32, c, n, sa, sb int)
 
 //go:noescape
@@ -28,6 +34,12 @@ func dotsAVX512(s, q *float64, dy, x, mean *float32, n, rows, stride int)
 
 //go:noescape
 func dotsClipAVX512(s, q *float64, dy, x, mean, a, b *float32, n, rows, stride int, lo, hi float32)
+
+//go:noescape
+func maxRowAVX512(dst *float32, x *float32, n int)
+
+//go:noescape
+func sumRowAVX512(dst *float64, x *float32, n int)
 
 //go:noescape
 func dotRowsAVX512(dst, a, b *float32, c, n, sa, sb int)

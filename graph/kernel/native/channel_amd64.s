@@ -359,6 +359,50 @@ done:
 	VZEROUPPER
 	RET
 
+// func maxRowAVX2(dst *float32, x *float32, n int)
+TEXT ·maxRowAVX2(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), DI
+	MOVQ x+8(FP), SI
+	MOVQ n+16(FP), CX
+	VMOVUPS (SI), Y0
+	LEAQ -32(SI)(CX*4), DX
+
+loop:
+	ADDQ $32, SI
+	CMPQ SI, DX
+	JAE last
+	VMOVUPS (SI), Y1
+	VMAXPS Y0, Y1, Y0
+	JMP loop
+
+last:
+	VMOVUPS (DX), Y1
+	VMAXPS Y0, Y1, Y0
+	VMOVUPS Y0, (DI)
+	VZEROUPPER
+	RET
+
+// func sumRowAVX2(dst *float64, x *float32, n int)
+TEXT ·sumRowAVX2(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), DI
+	MOVQ x+8(FP), SI
+	MOVQ n+16(FP), CX
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
+
+loop:
+	VCVTPS2PD 0(SI), Y2
+	VADDPD Y2, Y0, Y0
+	VCVTPS2PD 16(SI), Y3
+	VADDPD Y3, Y1, Y1
+	ADDQ $32, SI
+	SUBQ $8, CX
+	JNZ loop
+	VMOVUPD Y0, 0(DI)
+	VMOVUPD Y1, 32(DI)
+	VZEROUPPER
+	RET
+
 // func dotRowsAVX2(dst, a, b *float32, c, n, sa, sb int)
 TEXT ·dotRowsAVX2(SB), NOSPLIT, $0-56
 	MOVQ dst+0(FP), DI
@@ -1083,6 +1127,50 @@ rowMasked:
 	JMP column
 
 done:
+	VZEROUPPER
+	RET
+
+// func maxRowAVX512(dst *float32, x *float32, n int)
+TEXT ·maxRowAVX512(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), DI
+	MOVQ x+8(FP), SI
+	MOVQ n+16(FP), CX
+	VMOVUPS (SI), Z0
+	LEAQ -64(SI)(CX*4), DX
+
+loop:
+	ADDQ $64, SI
+	CMPQ SI, DX
+	JAE last
+	VMOVUPS (SI), Z1
+	VMAXPS Z0, Z1, Z0
+	JMP loop
+
+last:
+	VMOVUPS (DX), Z1
+	VMAXPS Z0, Z1, Z0
+	VMOVUPS Z0, (DI)
+	VZEROUPPER
+	RET
+
+// func sumRowAVX512(dst *float64, x *float32, n int)
+TEXT ·sumRowAVX512(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), DI
+	MOVQ x+8(FP), SI
+	MOVQ n+16(FP), CX
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
+
+loop:
+	VCVTPS2PD 0(SI), Z2
+	VADDPD Z2, Z0, Z0
+	VCVTPS2PD 32(SI), Z3
+	VADDPD Z3, Z1, Z1
+	ADDQ $64, SI
+	SUBQ $16, CX
+	JNZ loop
+	VMOVUPD Z0, 0(DI)
+	VMOVUPD Z1, 64(DI)
 	VZEROUPPER
 	RET
 

@@ -35,6 +35,26 @@ var avx512 = &isa{
 	add: vecAddAVX512, sub: vecSubAVX512, div: vecDivAVX512, mul: vecMulAVX512, max: vecMaxAVX512, mulAdd: vecMulAddAVX512,
 	scale: vecScaleAVX512, axpy: vecAxpyAVX512, affine: vecAffineAVX512,
 	exp: vecExpAVX512, gate: vecGateAVX512, clamp: vecClampAVX512, above: vecAboveAVX512, inside: vecInsideAVX512,
+	largest: func(x []float32) float32 {
+		var top [16]float32
+		if len(x) < len(top) {
+			return vecLargest(x)
+		}
+		maxRowAVX512(&top[0], &x[0], len(x))
+		return vecLargest(top[:])
+	},
+	sum: func(x []float32) float64 {
+		var sums [16]float64
+		whole := len(x) &^ (len(sums) - 1)
+		if whole > 0 {
+			sumRowAVX512(&sums[0], &x[0], whole)
+		}
+		s := vecSum(x[whole:])
+		for _, v := range sums {
+			s += v
+		}
+		return s
+	},
 	norm: vecNormAVX512, normAdd: vecNormAddAVX512, normBack: vecNormBackAVX512, normBackClip: vecNormBackClipAVX512, sgd: vecSGDAVX512,
 	moments: func(s, q []float64, x, shift []float32, n, rows, stride int) {
 		momentsAVX512(&s[0], &q[0], &x[0], &shift[0], n, rows, 4*stride)
@@ -118,6 +138,26 @@ var avx2 = &isa{
 	add: vecAddAVX2, sub: vecSubAVX2, div: vecDivAVX2, mul: vecMulAVX2, max: vecMaxAVX2, mulAdd: vecMulAddAVX2,
 	scale: vecScaleAVX2, axpy: vecAxpyAVX2, affine: vecAffineAVX2,
 	exp: vecExpAVX2, gate: vecGateAVX2, clamp: vecClampAVX2, above: vecAboveAVX2, inside: vecInsideAVX2,
+	largest: func(x []float32) float32 {
+		var top [8]float32
+		if len(x) < len(top) {
+			return vecLargest(x)
+		}
+		maxRowAVX2(&top[0], &x[0], len(x))
+		return vecLargest(top[:])
+	},
+	sum: func(x []float32) float64 {
+		var sums [8]float64
+		whole := len(x) &^ (len(sums) - 1)
+		if whole > 0 {
+			sumRowAVX2(&sums[0], &x[0], whole)
+		}
+		s := vecSum(x[whole:])
+		for _, v := range sums {
+			s += v
+		}
+		return s
+	},
 	norm: vecNormAVX2, normAdd: vecNormAddAVX2, normBack: vecNormBackAVX2, normBackClip: vecNormBackClipAVX2, sgd: vecSGDAVX2,
 	moments: func(s, q []float64, x, shift []float32, n, rows, stride int) {
 		momentsAVX2(&s[0], &q[0], &x[0], &shift[0], n, rows, 4*stride)

@@ -38,6 +38,10 @@ type isa struct {
 	// above is dy where x > lo, inside dy where lo < x < hi, else 0.
 	above  func(dst, dy, x []float32, lo float32)
 	inside func(dst, dy, x []float32, lo, hi float32)
+	// largest is the maximum of x, which may pass over a NaN, -Inf of nothing;
+	// sum adds in float64.
+	largest func(x []float32) float32
+	sum     func(x []float32) float64
 	// exp is e to the (x-shift), which is at most 80.
 	exp func(dst, x []float32, shift float32)
 	// norm is clamp((x-mean)*a + b, lo, hi).
@@ -89,7 +93,7 @@ const sumWidth = 16
 var portable = &isa{
 	name: "plain Go", lanes: 1, mr: 4, nr: 4, dense: 64 << 10, tile: tileGo, spread: spreadGo, maxBack: maxBackGo, interleave: interleaveGo,
 	add: vecAdd, sub: vecSub, div: vecDiv, mul: vecMul, max: vecMax, mulAdd: vecMulAdd, scale: vecScale, axpy: vecAxpy, affine: vecAffine,
-	clamp: vecClamp, exp: vecExp, gate: vecGate, above: vecAbove, inside: vecInside, norm: vecNorm, normAdd: vecNormAdd,
+	clamp: vecClamp, exp: vecExp, gate: vecGate, above: vecAbove, inside: vecInside, largest: vecLargest, sum: vecSum, norm: vecNorm, normAdd: vecNormAdd,
 	normBack: vecNormBack, normBackClip: vecNormBackClip, sgd: vecSGD, moments: vecMoments, dots: vecDots, dotsClip: vecDotsClip, dotRows: vecDotRows,
 	widen: vecWiden, narrow: vecNarrow,
 	columns:  func(to, from []float32, n, c, stride int) { copyColumns(to, from, n, c, 4, stride) },

@@ -39,40 +39,20 @@ func (p *program) softmaxRows(d kernel.Softmax, body func(lo, hi int, tmp []floa
 	})
 }
 
-// top is the largest element, or 0 if that is -Inf: then 0/0 below says NaN.
-// It may pass over a NaN, which the sum of exponentials brings back.
-func top(x []float32, n, stride int) float32 {
-	t := float32(math.Inf(-1))
-	for i := range n {
-		if v := x[i*stride]; v > t {
-			t = v
-		}
-	}
-	if math.IsInf(float64(t), -1) {
+// shiftOf is the largest element, which keeps exponentials in range, or 0 if
+// that is -Inf: then 0/0 below says NaN. It may pass over a NaN, which the sum of
+// exponentials brings back.
+func shiftOf(largest float32) float32 {
+	if math.IsInf(float64(largest), -1) {
 		return 0
 	}
-	return t
-}
-
-// sum64 adds in float64, four sums side by side.
-func sum64(x []float32) float64 {
-	var a, b, c, d float64
-	for ; len(x) >= 4; x = x[4:] {
-		a += float64(x[0])
-		b += float64(x[1])
-		c += float64(x[2])
-		d += float64(x[3])
-	}
-	for _, v := range x {
-		a += float64(v)
-	}
-	return (a + b) + (c + d)
+	return largest
 }
 
 func softmaxRow(v *isa, y, x, tmp []float32, log bool) {
-	t := top(x, len(x), 1)
+	t := shiftOf(v.largest(x))
 	v.exp(tmp, x, t)
-	sum := sum64(tmp)
+	sum := v.sum(tmp)
 	if log {
 		// Two steps: t alone cancels most of x without rounding.
 		v.affine(y, x, 1, -t)
@@ -84,7 +64,13 @@ func softmaxRow(v *isa, y, x, tmp []float32, log bool) {
 
 // softmaxColumn works on n elements, stride apart.
 func softmaxColumn(y, x []float32, n, stride int, log bool) {
-	t := top(x, n, stride)
+	t := float32(math.Inf(-1))
+	for i := range n {
+		if v := x[i*stride]; v > t {
+			t = v
+		}
+	}
+	t = shiftOf(t)
 	sum := 0.0
 	for i := range n {
 		e := math.Exp(float64(x[i*stride] - t))
@@ -122,7 +108,7 @@ func softmaxBackward(p *program, d kernel.SoftmaxBackward) {
 
 // logSoftmaxBackwardRow computes dx = dy - exp(y)*sum(dy).
 func logSoftmaxBackwardRow(v *isa, dx, dy, y, tmp []float32) {
-	s := float32(sum64(dy))
+	s := float32(v.sum(dy))
 	copy(dx, dy)
 	if s != 0 { // spares the exponentials of unlabelled pixels
 		v.exp(tmp, y, 0)

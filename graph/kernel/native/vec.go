@@ -242,3 +242,29 @@ func vecSigmoid(v *isa, dst, x, tmp []float32) {
 		dst[i] = top / (1 + e)
 	}
 }
+
+// vecLargest returns the maximum of x; it may pass over a NaN.
+func vecLargest(x []float32) float32 {
+	t := float32(math.Inf(-1))
+	for _, v := range x {
+		if v > t {
+			t = v
+		}
+	}
+	return t
+}
+
+// vecSum adds in float64, four sums side by side.
+func vecSum(x []float32) float64 {
+	var a, b, c, d float64
+	for ; len(x) >= 4; x = x[4:] {
+		a += float64(x[0])
+		b += float64(x[1])
+		c += float64(x[2])
+		d += float64(x[3])
+	}
+	for _, v := range x {
+		a += float64(v)
+	}
+	return (a + b) + (c + d)
+}

@@ -11,6 +11,7 @@ func channelwise(f *file, v vectors) {
 	} {
 		s.emit(f, v)
 	}
+	rows(f, v)
 	dotRows(f, v)
 	spread(f, v)
 	maxBack(f, v)
