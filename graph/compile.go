@@ -53,6 +53,7 @@ func (n *Network) compile(e *expression, spec Spec) (*Plan, error) {
 	if err := c.placeGradients(); err != nil {
 		return nil, err
 	}
+	c.filtersFirst()
 	c.recompute()
 	c.insertUpdates()
 	c.placeRest()
