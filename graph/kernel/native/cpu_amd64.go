@@ -108,10 +108,10 @@ var avx512Half = func() *isa {
 				dotRowsHalf(&dst[0], &a[0], &b[0], len(dst), n, 2*sa, 2*sb)
 			}
 		},
-		pairRows: func(dst []float32, x []uint16, n, step, second, c int) {
+		pairRows: func(dst []float32, x []uint16, n, dstStep, step, second, c int) {
 			if n > 0 {
-				_, _ = dst[32*n-1], x[(n-1)*step+second+c-1]
-				pairRowsAVX512(&dst[0], &x[0], n, 2*step, 2*second, c)
+				_, _ = dst[(n-1)*dstStep+c-1], x[(n-1)*step+second+c-1]
+				pairRowsAVX512(&dst[0], &x[0], n, 4*dstStep, 2*step, 2*second, c)
 			}
 		},
 	}

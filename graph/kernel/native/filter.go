@@ -28,6 +28,7 @@ type filterGrad struct {
 	// the taps of a row that are apart, to the next step.
 	pitch, shift, bStep int
 	taps                int
+	tiled               bool // dy lies tile by tile: (tile, pixel, row of the tile)
 	// load copies the source of a block of output pixels: whole rows if merged,
 	// else c channels from first on.
 	load func(buf []float32, n, i0, i1, j0, j1, first, c int)
@@ -128,60 +129,77 @@ func newFilterGrad(g kernel.Geometry, v *isa) *filterGrad {
 	return f
 }
 
-// sum adds the pixel blocks b0 to b1-1 into the tiles u0 to u1-1 of dw.
+// sum adds the pixel blocks b0 to b1-1 into the tiles u0 to u1-1 of dw. It
+// finishes one panel before the next, so that its part of dw stays in the cache;
+// merged taps, whose panels share a copy of the source, go together.
 func (f *filterGrad) sum(v *isa, w *tile, dy, dw, buf []float32, u0, u1, b0, b1 int) {
 	if b0 >= b1 {
 		clear(dw) // a share without pixels still has sums
 		return
 	}
-	mr, nr := v.mr, v.nr
-	colBlocks, rowBlocks := ceilDiv(f.OW, f.cols), ceilDiv(f.OH, f.rows)
 	all := w.runs
-	w.aRow, w.aStep = 1, f.O
+	w.aRow = 1
 	w.cRow = f.KH * f.KW * f.cg
 	w.bStep = f.bStep
-	for b := b0; b < b1; b++ {
-		j0, j1 := cut(f.OW, f.cols, b%colBlocks)
-		i0, i1 := cut(f.OH, f.rows, b/colBlocks%rowBlocks)
-		n := b / colBlocks / rowBlocks
-		w.accumulate = b > b0
-		w.steps = j1 - j0
-		w.runs = all[:i1-i0]
-		for i := range w.runs {
-			w.runs[i] = run{i * f.OW * f.O, i * f.KH * f.pitch}
+	for u := u0; u < u1; {
+		end := u1
+		if !f.merged {
+			end = min(end, (u/f.tiles+1)*f.tiles)
 		}
-		out := ((n*f.OH+i0)*f.OW + j0) * f.O
+		for b := b0; b < b1; b++ {
+			w.accumulate = b > b0
+			f.sumBlock(v, w, dy, dw, buf, u, end, b, all)
+		}
+		u = end
+	}
+	w.runs = all
+}
+
+// sumBlock adds one pixel block into the tiles u0 to u1-1 of dw; runs is memory
+// for a tile's.
+func (f *filterGrad) sumBlock(v *isa, w *tile, dy, dw, buf []float32, u0, u1, b int, runs []run) {
+	mr, nr := v.mr, v.nr
+	colBlocks, rowBlocks := ceilDiv(f.OW, f.cols), ceilDiv(f.OH, f.rows)
+	j0, j1 := cut(f.OW, f.cols, b%colBlocks)
+	i0, i1 := cut(f.OH, f.rows, b/colBlocks%rowBlocks)
+	n := b / colBlocks / rowBlocks
+	pixel := (n*f.OH+i0)*f.OW + j0
+	w.steps = j1 - j0
+	w.runs = runs[:i1-i0]
+	if !f.tiled {
 		for i := range i1 - i0 {
-			touch(dy[out+i*f.OW*f.O : out+(i*f.OW+j1-j0)*f.O])
+			row := dy[(pixel+i*f.OW)*f.O:]
+			touch(row[:(j1-j0)*f.O])
 		}
-		loaded := -1
-		for u := u0; u < u1; u++ {
-			panel, tile := u/f.tiles, u%f.tiles
-			group, column := panel/f.panels, panel%f.panels*nr
-			if panel != loaded {
-				if !f.merged || loaded < 0 {
-					f.load(buf, n, i0, i1, j0, j1, group*f.cg+column, min(nr, f.cg-column))
+	}
+	first := u0 / f.tiles % f.panels * nr
+	f.load(buf, n, i0, i1, j0, j1, u0/f.tiles/f.panels*f.cg+first, min(nr, f.cg-first))
+	for u := u0; u < u1; u++ {
+		panel, tile := u/f.tiles, u%f.tiles
+		group, column := panel/f.panels, panel%f.panels*nr
+		lo, hi := cut(f.og, mr, tile)
+		w.rows = hi - lo
+		o := group*f.og + lo
+		origin, step := o, f.O
+		if f.tiled {
+			origin, step = o*f.N*f.OH*f.OW, w.rows
+		}
+		w.a, w.aStep = dy[origin+pixel*step:], step
+		for i := range w.runs {
+			w.runs[i] = run{i * f.OW * step, i * f.KH * f.pitch}
+		}
+		w.cols = min(nr, f.columns-column)
+		for kh := range f.KH {
+			for kw := range f.taps {
+				w.b = buf[kh*f.pitch+kw*f.shift:]
+				if f.merged {
+					w.b = w.b[column:]
 				}
-				loaded = panel
-			}
-			lo, hi := cut(f.og, mr, tile)
-			w.rows = hi - lo
-			o := group*f.og + lo
-			w.a = dy[out+o:]
-			w.cols = min(nr, f.columns-column)
-			for kh := range f.KH {
-				for kw := range f.taps {
-					w.b = buf[kh*f.pitch+kw*f.shift:]
-					if f.merged {
-						w.b = w.b[column:]
-					}
-					w.c = dw[((o*f.KH+kh)*f.KW+kw)*f.cg+column:]
-					f.run(w)
-				}
+				w.c = dw[((o*f.KH+kh)*f.KW+kw)*f.cg+column:]
+				f.run(w)
 			}
 		}
 	}
-	w.runs = all
 }
 
 // touch reads every cache line once, in order: the tiles then find in the

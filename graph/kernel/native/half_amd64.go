@@ -117,7 +117,7 @@ func pairAVX512(dst *float32, a, b *uint16, n int)
 func narrowPairAVX512(dst, a, b *float32, n int)
 
 //go:noescape
-func pairRowsAVX512(dst *float32, x *uint16, n, step, second, c int)
+func pairRowsAVX512(dst *float32, x *uint16, n, dstStep, step, second, c int)
 
 //go:noescape
 func spreadHalf(t *spreadTile)

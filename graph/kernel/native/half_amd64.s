@@ -6416,14 +6416,15 @@ done:
 	VZEROUPPER
 	RET
 
-// func pairRowsAVX512(dst *float32, x *uint16, n, step, second, c int)
-TEXT ·pairRowsAVX512(SB), NOSPLIT, $0-48
+// func pairRowsAVX512(dst *float32, x *uint16, n, dstStep, step, second, c int)
+TEXT ·pairRowsAVX512(SB), NOSPLIT, $0-56
 	MOVQ dst+0(FP), DI
 	MOVQ x+8(FP), SI
 	MOVQ n+16(FP), DX
-	MOVQ step+24(FP), R8
-	MOVQ second+32(FP), R9
-	MOVQ c+40(FP), CX
+	MOVQ dstStep+24(FP), R10
+	MOVQ step+32(FP), R8
+	MOVQ second+40(FP), R9
+	MOVQ c+48(FP), CX
 	MOVQ $1, BX
 	SHLQ CX, BX
 	DECQ BX
@@ -6438,11 +6439,11 @@ loop:
 	VPMOVZXWD.Z 32(SI)(R9*1), K2, Z3
 	VPSLLD $16, Z2, Z2
 	VPORD Z2, Z0, Z0
-	VMOVUPS Z0, 0(DI)
+	VMOVUPS Z0, K1, 0(DI)
 	VPSLLD $16, Z3, Z3
 	VPORD Z3, Z1, Z1
-	VMOVUPS Z1, 64(DI)
-	ADDQ $128, DI
+	VMOVUPS Z1, K2, 64(DI)
+	ADDQ R10, DI
 	ADDQ R8, SI
 	DECQ DX
 	JNZ loop

@@ -48,7 +48,7 @@ func (d *Device) halfConvBackwardData(p *program, c kernel.ConvBackwardData) boo
 		return both
 	}
 	dy := p.rowWords(0, g.N*g.OH*g.OW, g.O)
-	w := p.columnWords(1, 1, g.O, g.KH*g.KW*g.C/g.Groups)
+	w := p.columnWords(1, g.O, g.KH*g.KW*g.C/g.Groups)
 	d.gathers(p, backwardGathers(g, ceilDiv(g.O/g.Groups, 2)), dy, w, -1, 2, kernel.Clip{}, true)
 	return true
 }
@@ -86,39 +86,26 @@ func (p *program) rowWords(i, n, c int) operand {
 	return func() []float32 { return p.s[at : at+n*wide/2] }
 }
 
-// columnWords returns argument i, blocks of n rows of c elements, as rows of
+// columnWords returns argument i, n rows of c elements in float32, as rows of
 // words of two neighbours in a column, with zeros below the last of an odd
 // number.
-func (p *program) columnWords(i, blocks, n, c int) operand {
+func (p *program) columnWords(i, n, c int) operand {
 	pairs := ceilDiv(n, 2)
-	at := p.reserve(blocks * pairs * c)
+	at := p.reserve(pairs * c)
 	below := p.reserve(c * (n % 2))
-	half := p.isHalf(i)
 	if n%2 == 1 {
 		p.stage(1, func(int) { clear(p.s[below : below+c]) })
 	}
-	p.split(blocks*pairs, grain/max(c, 1)+1, func(lo, hi int) {
+	p.split(pairs, grain/max(c, 1)+1, func(lo, hi int) {
 		for r := lo; r < hi; r++ {
-			to, first := p.s[at+r*c:at+(r+1)*c], (r/pairs*n+r%pairs*2)*c
-			odd := r%pairs*2+1 == n
-			if half {
-				a := p.h[i][first:]
-				b := halves(p.s[below:])
-				if !odd {
-					b = a[c:]
-				}
-				p.isa.half.pair(to, a, b)
-				continue
-			}
-			a := p.f[i][first:]
-			b := p.s[below:]
-			if !odd {
+			a, b := p.f[i][2*r*c:], p.s[below:]
+			if 2*r+1 < n {
 				b = a[c:]
 			}
-			p.isa.half.narrowPair(to, a, b)
+			p.isa.half.narrowPair(p.s[at+r*c:at+(r+1)*c], a, b)
 		}
 	})
-	return func() []float32 { return p.s[at : at+blocks*pairs*c] }
+	return func() []float32 { return p.s[at : at+pairs*c] }
 }
 
 // halfElements returns argument i as bfloat16, converted in scratch if need be.

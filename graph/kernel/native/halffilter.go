@@ -28,7 +28,7 @@ func (d *Device) halfConvBackwardFilter(p *program, c kernel.ConvBackwardFilter)
 	f.pitch, f.bStep = f.taps*f.shift, h.step
 	f.blocks = f.N * ceilDiv(f.OH, f.rows) * ceilDiv(f.OW, f.cols)
 	x := p.halfElements(0)
-	dy := p.columnWords(1, f.N*f.OH, h.last+1, f.O)
+	dy := h.tiles(p)
 	f.load = func(buf []float32, n, i0, i1, j0, j1, first, c int) {
 		if f.merged {
 			first, c = 0, f.columns
@@ -46,6 +46,39 @@ type halfFilter struct {
 	isa  *isa
 	last int // output pixel of a row
 	step int
+}
+
+// pairsAtATime is how many pairs of pixels are packed for one tile after the
+// other: few enough for their lines to stay in the cache for all.
+const pairsAtATime = 32
+
+// tiles packs argument 1, dy, tile by tile, with a zero beside the last pixel of
+// an odd row.
+func (h *halfFilter) tiles(p *program) operand {
+	h.tiled = true
+	dy := p.halfElements(1)
+	rows, pairs := h.N*h.OH, h.OW
+	at, below := p.reserve(rows*pairs*h.O), p.reserve(h.isa.mr)
+	chunks := ceilDiv(pairs, pairsAtATime)
+	p.stage(1, func(int) { clear(p.s[below : below+h.isa.mr]) })
+	p.split(rows*chunks, grain/(pairsAtATime*h.O)+1, func(lo, hi int) {
+		for q := lo; q < hi; q++ {
+			row := q / chunks
+			j0, j1 := cut(pairs, pairsAtATime, q%chunks)
+			src := dy()[row*(h.last+1)*h.O:]
+			for t := range h.Groups * h.filterGrad.tiles {
+				lo, hi := cut(h.og, h.isa.mr, t%h.filterGrad.tiles)
+				n, o := hi-lo, t/h.filterGrad.tiles*h.og+lo
+				to := p.s[at+o*rows*pairs+(row*pairs+j0)*n:]
+				whole := min(j1, (h.last+1)/2) - j0
+				h.isa.half.pairRows(to, src[2*j0*h.O+o:], whole, n, 2*h.O, h.O, n)
+				if j0+whole < j1 {
+					h.isa.half.pair(to[whole*n:(whole+1)*n], src[h.last*h.O+o:], halves(p.s[below:]))
+				}
+			}
+		}
+	})
+	return func() []float32 { return p.s[at : at+rows*pairs*h.O] }
 }
 
 // load packs the pairs j0 to j1-1 of the output rows i0 to i1-1: c elements from
@@ -90,12 +123,12 @@ func (h *halfFilter) pairs(to []float32, row []uint16, tap, j0, j1, first, c int
 		n := min(h.isa.nr, c-from)
 		if h.step == h.isa.nr {
 			if lo < hi {
-				h.isa.half.pairRows(to[(lo-j0)*h.step:], row[at(2*lo)*h.C+first+from:], hi-lo, 2*h.StrideW*h.C, h.StrideW*h.C, n)
+				h.isa.half.pairRows(to[(lo-j0)*h.step:], row[at(2*lo)*h.C+first+from:], hi-lo, h.step, 2*h.StrideW*h.C, h.StrideW*h.C, n)
 			}
 			continue
 		}
 		for j := lo; j < hi; j++ {
-			h.isa.half.pairRows(to[(j-j0)*h.step+from:], row[at(2*j)*h.C+first+from:], 1, 0, h.StrideW*h.C, n)
+			h.isa.half.pairRows(to[(j-j0)*h.step+from:], row[at(2*j)*h.C+first+from:], 1, 0, 0, h.StrideW*h.C, n)
 		}
 	}
 	for j := j0; j < j1; j++ {

@@ -78,12 +78,12 @@ type halfISA struct {
 	// pair and narrowPair put elements of a and b side by side into words.
 	pair       func(dst []float32, a, b []uint16)
 	narrowPair func(dst, a, b []float32)
-	// pairRows writes n rows of nr words: c elements of the pixels at x and
-	// second on, zeros after; the next row's pixels are step further.
-	// spread has bfloat16 at y and x; dotRows in a and b.
-	spread   func(t *spreadTile)
-	dotRows  func(dst []float32, a, b []uint16, n, sa, sb int)
-	pairRows func(dst []float32, x []uint16, n, step, second, c int)
+	// spread has bfloat16 at y and x, dotRows in a and b.
+	spread  func(t *spreadTile)
+	dotRows func(dst []float32, a, b []uint16, n, sa, sb int)
+	// pairRows writes n rows of words, dstStep apart: c elements, nr at most, of
+	// the pixels at x and second on; the next row's pixels are step further.
+	pairRows func(dst []float32, x []uint16, n, dstStep, step, second, c int)
 }
 
 // sumWidth is the most columns that a register of any isa holds.

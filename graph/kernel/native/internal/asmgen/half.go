@@ -132,14 +132,14 @@ func narrowing(f *file, suffix string) func(src, mem string) {
 }
 
 // pairRows emits the loop that packs pairs of pixels for the gradient by the
-// filter: n rows of 32 words, of c elements of two pixels that lie second bytes
-// apart and zeros after; the next row's pixels lie step bytes on.
+// filter: n rows of words, dstStep bytes apart, of c elements (32 at most) of two
+// pixels that lie second bytes apart; the next row's pixels lie step bytes on.
 func pairRows(f *file) {
-	const params = "dst *float32, x *uint16, n, step, second, c int"
+	const params = "dst *float32, x *uint16, n, dstStep, step, second, c int"
 	f.declare("pairRowsAVX512(%s)", params)
 	f.p("\n// func pairRowsAVX512(%s)", params)
-	f.p("TEXT ·pairRowsAVX512(SB), NOSPLIT, $0-48")
-	for i, s := range []struct{ p, r string }{{"dst", "DI"}, {"x", "SI"}, {"n", "DX"}, {"step", "R8"}, {"second", "R9"}, {"c", "CX"}} {
+	f.p("TEXT ·pairRowsAVX512(SB), NOSPLIT, $0-56")
+	for i, s := range []struct{ p, r string }{{"dst", "DI"}, {"x", "SI"}, {"n", "DX"}, {"dstStep", "R10"}, {"step", "R8"}, {"second", "R9"}, {"c", "CX"}} {
 		f.p("	MOVQ %s+%d(FP), %s", s.p, 8*i, s.r)
 	}
 	f.p("	MOVQ $1, BX")
@@ -155,9 +155,9 @@ func pairRows(f *file) {
 	for r := range 2 {
 		f.p("	VPSLLD $16, Z%d, Z%d", 2+r, 2+r)
 		f.p("	VPORD Z%d, Z%d, Z%d", 2+r, r, r)
-		f.p("	VMOVUPS Z%d, %d(DI)", r, 64*r)
+		f.p("	VMOVUPS Z%d, K%d, %d(DI)", r, 1+r, 64*r)
 	}
-	f.p("	ADDQ $128, DI")
+	f.p("	ADDQ R10, DI")
 	f.p("	ADDQ R8, SI")
 	f.p("	DECQ DX")
 	f.p("	JNZ loop")
