@@ -13,7 +13,7 @@ import (
 // callback that gets it returns.
 type Prediction struct {
 	Item          *data.EvalItem
-	Probabilities []float32 // (Classes,H,W)
+	Probabilities []float32 // (Classes,H,W); nil where windows were taken
 	Classes       []int32   // (H,W)
 }
 
@@ -35,9 +35,14 @@ func (p *Predictor) Predict(ctx context.Context, set *data.Set, opt data.Options
 		if err != nil {
 			return err
 		}
-		probabilities, err := p.Probabilities(item)
+		r := &Prediction{Item: item}
+		if p.Window.needed(item) {
+			r.Classes, err = p.windowed(item, opt.PaddingConstant)
+		} else if r.Probabilities, err = p.Probabilities(item); err == nil {
+			r.Classes = Classify(r.Probabilities, p.Classes)
+		}
 		if err == nil {
-			err = each(&Prediction{item, probabilities, Classify(probabilities, p.Classes)})
+			err = each(r)
 		}
 		item.Release()
 		if err != nil {

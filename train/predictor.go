@@ -15,6 +15,12 @@ import (
 type Predictor struct {
 	net     *graph.Network
 	Classes int
+	// Flip averages every result with that of the mirrored input.
+	Flip bool
+	// Window, unless zero, has larger inputs evaluated by parts.
+	Window Window
+
+	mirrored, one []float32 // scratch of add
 }
 
 // NewPredictor uploads a trained model or checkpoint, whose output is
@@ -53,35 +59,9 @@ func classCount(m *onnx.Model) (int, error) {
 func (p *Predictor) Probabilities(item *data.EvalItem) ([]float32, error) {
 	h, w := item.Picture.Height, item.Picture.Width
 	sum := make([]float32, p.Classes*h*w)
-	var one []float32
 	for i, in := range item.Inputs {
-		plan, err := p.net.Plan(graph.Spec{
-			Inputs:        map[string][]int{models.InputName: {1, 3, in.H, in.W}},
-			Probabilities: &graph.Probabilities{Output: models.OutputName, Height: h, Width: w},
-		})
-		if err != nil {
+		if err := p.add(sum, i == 0, in.Image, in.H, in.W, h, w); err != nil {
 			return nil, err
-		}
-		if err := plan.SetInput(models.InputName, in.Image); err != nil {
-			return nil, err
-		}
-		if err := plan.RunAll(); err != nil {
-			return nil, err
-		}
-		if i == 0 {
-			if err := plan.OutputInto(graph.OutputProbabilities, sum); err != nil {
-				return nil, err
-			}
-			continue
-		}
-		if one == nil {
-			one = make([]float32, len(sum))
-		}
-		if err := plan.OutputInto(graph.OutputProbabilities, one); err != nil {
-			return nil, err
-		}
-		for i, v := range one {
-			sum[i] += v
 		}
 	}
 	if n := float32(len(item.Inputs)); n > 1 {
@@ -93,10 +73,79 @@ func (p *Predictor) Probabilities(item *data.EvalItem) ([]float32, error) {
 	// first class would win.
 	for _, v := range sum[:h*w] {
 		if v != v {
-			return nil, fmt.Errorf("%s: the model's probabilities are not numbers; a weight is NaN or infinite", item.Record.Name)
+			return nil, notNumbers(item)
 		}
 	}
 	return sum, nil
+}
+
+// add adds the class probabilities (Classes,h,w) of one input (3,H,W) to sum,
+// or puts them there when they are the first. With Flip they are the mean of
+// the input's and the mirrored one's.
+func (p *Predictor) add(sum []float32, first bool, image []float32, H, W, h, w int) error {
+	plan, err := p.net.Plan(graph.Spec{
+		Inputs:        map[string][]int{models.InputName: {1, 3, H, W}},
+		Probabilities: &graph.Probabilities{Output: models.OutputName, Height: h, Width: w},
+	})
+	if err != nil {
+		return err
+	}
+	run := func(image, into []float32) error {
+		if err := plan.SetInput(models.InputName, image); err != nil {
+			return err
+		}
+		if err := plan.RunAll(); err != nil {
+			return err
+		}
+		return plan.OutputInto(graph.OutputProbabilities, into)
+	}
+	if first && !p.Flip {
+		return run(image, sum)
+	}
+	p.one = grown(p.one, len(sum))
+	if err := run(image, p.one); err != nil {
+		return err
+	}
+	share := float32(1)
+	if p.Flip {
+		share = 0.5
+	}
+	if first {
+		clear(sum)
+	}
+	for i, v := range p.one {
+		sum[i] += share * v
+	}
+	if !p.Flip {
+		return nil
+	}
+	p.mirrored = grown(p.mirrored, len(image))
+	mirror(p.mirrored, image, W)
+	if err := run(p.mirrored, p.one); err != nil {
+		return err
+	}
+	for at := 0; at < len(sum); at += w {
+		for i := range w {
+			sum[at+i] += share * p.one[at+w-1-i]
+		}
+	}
+	return nil
+}
+
+// mirror reverses rows of w elements.
+func mirror(dst, src []float32, w int) {
+	for at := 0; at < len(src); at += w {
+		for i, v := range src[at : at+w] {
+			dst[at+w-1-i] = v
+		}
+	}
+}
+
+func grown(s []float32, n int) []float32 {
+	if cap(s) < n {
+		return make([]float32, n)
+	}
+	return s[:n]
 }
 
 // Classify returns the most probable class of every pixel (H,W); the first of

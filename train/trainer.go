@@ -244,5 +244,5 @@ func (t *Trainer) Predictor() *Predictor {
 	if t.average != nil {
 		net = t.average.net
 	}
-	return &Predictor{net: net, Classes: t.cfg.Dataset.NumClass}
+	return &Predictor{net: net, Classes: t.cfg.Dataset.NumClass, Flip: t.cfg.Val.Flip, Window: WindowOf(&t.cfg.Val)}
 }

@@ -154,6 +154,35 @@ func TestEval(t *testing.T) {
 	ok(t, "eval", "--cfg", f.config, "--visualize", pictures, "--force")
 }
 
+func TestEvalTables(t *testing.T) {
+	f := fixtures(t)
+	dir := filepath.Join(t.TempDir(), "tables")
+	args := []string{"eval", "--cfg", f.config, "--tables", dir, "VAL.flip", "True", "VAL.window", "(32, 40)"}
+	got := asJSON[metric.Summary](t, args...)
+	matrix, classes := read(t, filepath.Join(dir, "confusion.csv")), read(t, filepath.Join(dir, "classes.csv"))
+	if rows := strings.Split(strings.TrimSpace(matrix), "\n"); len(rows) != 6 || !strings.HasPrefix(rows[1], "background,") {
+		t.Errorf("confusion matrix:\n%s", matrix)
+	}
+	total := 0
+	for _, row := range strings.Split(strings.TrimSpace(matrix), "\n")[1:] {
+		for _, cell := range strings.Split(row, ",")[1:] {
+			n, err := strconv.Atoi(cell)
+			if err != nil {
+				t.Fatal(err)
+			}
+			total += n
+		}
+	}
+	if int64(total) != got.Pixels || strings.Count(classes, "\n") != 6 || !strings.Contains(read(t, filepath.Join(dir, "confusion.svg")), "<svg") {
+		t.Errorf("%d pixels of %d; classes:\n%s", total, got.Pixels, classes)
+	}
+	refused(t, exitFailure, []string{"confusion.csv exists", "--force"}, args...)
+	plain := asJSON[metric.Summary](t, "eval", "--cfg", f.config)
+	if plain.Pixels != got.Pixels || plain.Correct == got.Correct {
+		t.Errorf("flip and windows change nothing: %d of %d pixels right with either", got.Correct, got.Pixels)
+	}
+}
+
 func TestPredict(t *testing.T) {
 	f := fixtures(t)
 	out := filepath.Join(t.TempDir(), "out")
@@ -184,6 +213,15 @@ func TestPredict(t *testing.T) {
 		t.Errorf("left over: %v", list)
 	}
 	refused(t, exitFailure, []string{got[0].Labels + " exists", "--force"}, args...)
+	// A list of one picture a line, in parts and mirrored.
+	list := write(t, filepath.Join(t.TempDir(), "list.txt"), f.picture+"\n\n")
+	parts := asJSON[[]predicted](t, "predict", f.checkpoint, list, "-o", t.TempDir(), "--sizes", "96", "--window", "48,64", "--flip")
+	if len(parts) != 1 || parts[0].Picture != f.picture || len(parts[0].Shares) == 0 {
+		t.Errorf("%+v", parts)
+	}
+	refused(t, exitUsage, []string{"--window"}, append(args, "--window", "0")...)
+	refused(t, exitUsage, []string{"--overlap"}, append(args, "--overlap", "1")...)
+	refused(t, exitFailure, []string{"list.txt:1", "picture"}, "predict", f.checkpoint, write(t, list, "what\n"), "-o", out)
 	text := ok(t, append(args, "--force")...).out
 	if !strings.Contains(text, f.picture) || !strings.Contains(text, " %  ") {
 		t.Errorf("no shares in\n%s", text)

@@ -67,7 +67,7 @@ func (c *demoCommand) Run(ctx context.Context, s streams, line commandLine) erro
 	say("predict %s %s -o %s --sizes %d", run.Checkpoint, pictures, at(demoPredictions), side)
 	predict := predictCommand{
 		deviceFlags: c.deviceFlags, Model: run.Checkpoint, Images: []string{pictures}, Out: at(demoPredictions),
-		Sizes: []int{side}, MaxSize: 1000, Stride: 8, Opacity: 0.5,
+		Sizes: []int{side}, MaxSize: 1000, Stride: 8, Opacity: 0.5, Overlap: 0.25,
 	}
 	if err := predict.Run(ctx, streams{io.Discard, s.err}); err != nil { // the shares of 24 pictures are no news here
 		return err

@@ -1,13 +1,17 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"path/filepath"
 
+	"github.com/graft-onnx/graft/internal/atomicfile"
+	"github.com/graft-onnx/graft/models"
 	"github.com/graft-onnx/graft/train"
 	"github.com/graft-onnx/graft/train/data"
+	"github.com/graft-onnx/graft/train/metric"
 	"github.com/graft-onnx/graft/train/progress"
 	"github.com/graft-onnx/graft/train/report"
 )
@@ -18,7 +22,8 @@ type evalCommand struct {
 	deviceFlags
 	Model     string `help:"Model or checkpoint to measure, instead of DIR's checkpoint." placeholder:"FILE" predictor:"onnx"`
 	Visualize string `help:"Folder for pictures beside truth and prediction." placeholder:"DIR" predictor:"folder"`
-	Force     bool   `help:"Replace existing pictures."`
+	Tables    string `help:"Folder for confusion.csv, confusion.svg and classes.csv." placeholder:"DIR" predictor:"folder"`
+	Force     bool   `help:"Replace existing pictures and tables."`
 	jsonFlag
 }
 
@@ -27,10 +32,12 @@ func (evalCommand) Help() string {
 	return `Examples:
   graft eval --cfg camvid.yaml
   graft eval --cfg camvid.yaml --model runs/camvid/checkpoint.onnx --visualize pictures
+  graft eval --cfg camvid.yaml --tables tables VAL.flip True VAL.window "(512, 512)"
   graft eval --cfg camvid.yaml --json DATASET.imgSizes "(240, 300)"
 
 Every picture is evaluated at each size of DATASET.imgSizes and the probabilities
-are averaged. mIoU is the reference project's: classes that occur nowhere count as
+are averaged; with VAL.flip those of the mirrored picture as well. VAL.window has larger
+pictures evaluated by parts that overlap by VAL.overlap. mIoU is the reference project's: classes that occur nowhere count as
 0; the mean over the classes present stands beside it.`
 }
 
@@ -64,6 +71,11 @@ func (c *evalCommand) Run(ctx context.Context, s streams) error {
 			return err
 		}
 	}
+	if c.Tables != "" {
+		if err := makeFolder(c.Tables, []string{""}, tableNames, c.Force); err != nil {
+			return err
+		}
+	}
 	dev, err := c.or(cfg).open(s.err)
 	if err != nil {
 		return err
@@ -76,6 +88,7 @@ func (c *evalCommand) Run(ctx context.Context, s streams) error {
 	if p.Classes != cfg.Dataset.NumClass {
 		return fmt.Errorf("%s has %d classes, DATASET.num_class says %d", file, p.Classes, cfg.Dataset.NumClass)
 	}
+	p.Flip, p.Window = cfg.Val.Flip, train.WindowOf(&cfg.Val)
 	meter := progress.New(s.err, progress.Options{Label: "eval", Total: len(set.Records)})
 	confusion, err := p.Evaluate(ctx, set, data.OptionsFrom(cfg), func(r *train.Prediction) error {
 		meter.Step(r.Item.Index+1, "")
@@ -93,5 +106,34 @@ func (c *evalCommand) Run(ctx context.Context, s streams) error {
 		return err
 	}
 	summary := confusion.Summary()
+	if c.Tables != "" {
+		if err := writeTables(c.Tables, confusion, &summary, classes); err != nil {
+			return err
+		}
+	}
 	return c.result(s.out, summary, func(w io.Writer) error { return report.WriteTable(w, &summary, classes) })
+}
+
+// tableNames are the files of --tables.
+var tableNames = []string{"confusion.csv", "confusion.svg", "classes.csv"}
+
+// writeTables writes an evaluation's confusion matrix and figures.
+func writeTables(dir string, c *metric.Confusion, s *metric.Summary, classes models.Classes) error {
+	names := make([]string, c.Classes)
+	for i := range names {
+		names[i] = classes.Name(i)
+	}
+	var matrix, figures bytes.Buffer
+	if err := c.WriteCSV(&matrix, names); err != nil {
+		return err
+	}
+	if err := s.WriteCSV(&figures, names); err != nil {
+		return err
+	}
+	for i, content := range [][]byte{matrix.Bytes(), report.Confusion(c, classes), figures.Bytes()} {
+		if err := atomicfile.WriteBytes(filepath.Join(dir, tableNames[i]), content); err != nil {
+			return err
+		}
+	}
+	return nil
 }

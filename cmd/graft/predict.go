@@ -23,12 +23,15 @@ import (
 type predictCommand struct {
 	deviceFlags
 	Model   string   `arg:"" help:"Model of graft new, or a checkpoint." predictor:"onnx"`
-	Images  []string `arg:"" name:"pictures" help:"Pictures, folders of pictures, or .odgt lists." predictor:"file"`
+	Images  []string `arg:"" name:"pictures" help:"Pictures, folders of pictures, .odgt lists, or .txt lists of one picture a line." predictor:"file"`
 	Out     string   `short:"o" help:"Folder for the results." default:"predictions" predictor:"folder"`
 	Force   bool     `help:"Replace existing results."`
 	Sizes   []int    `help:"Short sides to evaluate at; probabilities are averaged." default:"300"`
 	MaxSize int      `help:"Largest long side." default:"1000"`
 	Stride  int      `help:"Sides are rounded up to a multiple of it." default:"8"`
+	Flip    bool     `help:"Average with the mirrored picture's probabilities."`
+	Window  []int    `help:"Evaluate larger pictures by parts of this height and width, or side." placeholder:"H,W"`
+	Overlap float64  `help:"Share of a part that the next one repeats." default:"0.25"`
 	Opacity float64  `help:"Of the colours in the overlay, 0 to 1." default:"0.5"`
 	jsonFlag
 }
@@ -37,7 +40,8 @@ type predictCommand struct {
 func (predictCommand) Help() string {
 	return `Examples:
   graft predict runs/camvid/checkpoint.onnx street.jpg
-  graft predict runs/camvid/checkpoint.onnx pictures -o results --sizes 240,300
+  graft predict runs/camvid/checkpoint.onnx pictures -o results --sizes 240,300 --flip
+  graft predict runs/camvid/checkpoint.onnx aerial.tif --sizes 4000 --max-size 6000 --window 512,512
 
 For every picture: NAME_labels.png (class numbers), NAME_colours.png, NAME_overlay.png,
 and the share of each class on standard output.`
@@ -68,6 +72,13 @@ func (c *predictCommand) Run(ctx context.Context, s streams) error {
 	if least := slices.Min(append(c.Sizes, c.MaxSize, c.Stride)); least < 1 {
 		return usage("--sizes, --max-size and --stride are 1 or more, not %d", least)
 	}
+	val := config.Val{Flip: c.Flip, Window: c.Window, Overlap: c.Overlap}
+	if len(c.Window) > 2 || len(c.Window) > 0 && slices.Min(c.Window) < 1 {
+		return usage("--window is a height and a width, or a side, not %v", c.Window)
+	}
+	if c.Overlap < 0 || c.Overlap > 0.95 {
+		return usage("--overlap is %g; give 0 to 0.95", c.Overlap)
+	}
 	m, err := loadModel(c.Model)
 	if err != nil {
 		return err
@@ -86,6 +97,7 @@ func (c *predictCommand) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
+	p.Flip, p.Window = val.Flip, train.WindowOf(&val)
 	cfg := config.Default()
 	cfg.Dataset.ImgSizes, cfg.Dataset.ImgMaxSize, cfg.Dataset.PaddingConstant = c.Sizes, c.MaxSize, c.Stride
 	cfg.Dataset.SegmDownsamplingRate, cfg.Dataset.NumClass = 1, p.Classes

@@ -162,6 +162,14 @@ type Val struct {
 	BatchSize  int    `yaml:"batch_size"` // 1, as in the reference
 	Visualize  bool   `yaml:"visualize"`
 	Checkpoint string `yaml:"checkpoint"`
+
+	// Own keys.
+
+	Flip bool `yaml:"flip"` // average with the mirrored picture's probabilities
+	// Window is the height and width, or the side, of the parts that larger
+	// pictures are evaluated by, pixels at their evaluation size; none: whole.
+	Window  []int   `yaml:"window"`
+	Overlap float64 `yaml:"overlap"` // share of a window that the next one repeats
 }
 
 // Test says how prediction runs.
@@ -190,7 +198,7 @@ func Default() *Config {
 			Precision: "fp32", Device: "auto", BNMomentum: 0.001, EvalEpochs: 1, Prefetch: 4,
 			Losses: []Loss{}, Beta2: 0.999, Eps: 1e-8, Accumulate: 1, Schedule: "poly", Milestones: []int{}, LrGamma: 0.1, WarmupFactor: 0.001,
 		},
-		Val:  Val{BatchSize: 1, Checkpoint: "epoch_20.pth"},
+		Val:  Val{BatchSize: 1, Checkpoint: "epoch_20.pth", Window: []int{}, Overlap: 0.25},
 		Test: Test{BatchSize: 1, Checkpoint: "epoch_20.pth", Result: "./"},
 		Dir:  "ckpt/ade20k-resnet50dilated-ppm_deepsup",
 	}

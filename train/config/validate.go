@@ -155,6 +155,15 @@ func (c *Config) Validate() error {
 	}
 	alone("VAL.batch_size", c.Val.BatchSize)
 	alone("TEST.batch_size", c.Test.BatchSize)
+	if len(c.Val.Window) > 2 {
+		bad("VAL.window", "want height and width, found %d numbers", len(c.Val.Window))
+	}
+	for _, v := range c.Val.Window {
+		within("VAL.window", v, 1, 1<<16)
+	}
+	if !(c.Val.Overlap >= 0 && c.Val.Overlap <= 0.95) {
+		bad("VAL.overlap", "%g is outside 0..0.95", c.Val.Overlap)
+	}
 	if c.Dir == "" {
 		bad("DIR", "empty; name the run folder")
 	}

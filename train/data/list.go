@@ -243,8 +243,32 @@ func walk(dir string) ([]string, error) {
 	return out, nil
 }
 
-// OpenImages makes a set for prediction from pictures, folders of pictures
-// and .odgt lists (whose paths are relative to the list's folder).
+// pictureList reads a list of one picture a line, relative to its folder.
+func pictureList(path string) ([]Record, error) {
+	text, err := readFile(path)
+	if err != nil {
+		return nil, err
+	}
+	errs := &ListError{File: path}
+	var records []Record
+	for i, line := range strings.Split(strings.TrimPrefix(string(text), "\ufeff"), "\n") {
+		switch name := strings.TrimSpace(line); {
+		case name == "":
+		case strings.ContainsRune(name, 0) || len(name) > 4096 || !isPicture(filepath.Base(name)):
+			errs.add(i+1, "not the name of a picture; %s", formats)
+		default:
+			records = append(records, Record{Name: name, Image: join(filepath.Dir(path), name), Line: i + 1})
+		}
+	}
+	if err := errs.asError(); err != nil {
+		return nil, err
+	}
+	return records, nil
+}
+
+// OpenImages makes a set for prediction from pictures, folders of pictures,
+// and lists: .odgt, and .txt of one picture a line (paths are relative to the
+// list's folder).
 func OpenImages(paths ...string) (*Set, error) {
 	set := &Set{Name: strings.Join(paths, ", ")}
 	for _, path := range paths {
@@ -266,6 +290,12 @@ func OpenImages(paths ...string) (*Set, error) {
 				return nil, err
 			}
 			set.Records = append(set.Records, list.Records...)
+		case strings.EqualFold(filepath.Ext(path), ".txt"):
+			list, err := pictureList(path)
+			if err != nil {
+				return nil, err
+			}
+			set.Records = append(set.Records, list...)
 		default:
 			set.Records = append(set.Records, Record{Name: filepath.Base(path), Image: path})
 		}
