@@ -12,8 +12,8 @@
 //  4. A walk over SymDiff adds the gradient (gradient.go).
 //  5. The graph is lowered to kernel calls over one arena: activations join
 //     the kernel before them (fuse.go), buffers are shared by liveness
-//     (compile.go, arena.go). The result is a Plan (plan.go), which satisfies
-//     gorgonia.VM.
+//     (compile.go, arena.go), maps may be stored as bfloat16 (precision.go).
+//     The result is a Plan (plan.go), which satisfies gorgonia.VM.
 //
 // Plans of one Network share parameters, gradients and one arena, so any
 // number of input shapes can be trained in turn. A Network is used by one

@@ -38,12 +38,10 @@ func (c *compiler) storeHalf() {
 		for _, child := range op.Operands(node) {
 			activation[v] = activation[v] || activation[c.values[child.ID()]]
 		}
-		if s := node.Shape(); !activation[v] || v.alias != nil {
-			continue
-		} else if len(s) != 4 || s[2]*s[3] == 1 || isProbability(o.Spec) {
-			full[v] = true
+		s := node.Shape()
+		if activation[v] && v.alias == nil && len(s) == 4 && s[2]*s[3] > 1 && !isProbability(o.Spec) {
+			maps = append(maps, v)
 		}
-		maps = append(maps, v)
 	}
 	for _, v := range maps {
 		if !full[v] {

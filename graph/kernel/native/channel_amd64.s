@@ -3,7 +3,7 @@
 #include "go_asm.h"
 #include "textflag.h"
 
-// func momentsAVX2(s, q *float64, x, shift *float32, n, rows, stride int)
+// func momentsAVX2(s, q *float64, x *float32, shift *float32, n, rows, stride int)
 TEXT ·momentsAVX2(SB), NOSPLIT, $0-56
 	MOVQ s+0(FP), DI
 	MOVQ q+8(FP), SI
@@ -107,7 +107,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func dotsAVX2(s, q *float64, dy, x, mean *float32, n, rows, stride int)
+// func dotsAVX2(s, q *float64, dy, x *float32, mean *float32, n, rows, stride int)
 TEXT ·dotsAVX2(SB), NOSPLIT, $0-64
 	MOVQ s+0(FP), DI
 	MOVQ q+8(FP), SI
@@ -222,7 +222,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func dotsClipAVX2(s, q *float64, dy, x, mean, a, b *float32, n, rows, stride int, lo, hi float32)
+// func dotsClipAVX2(s, q *float64, dy, x *float32, mean, a, b *float32, n, rows, stride int, lo, hi float32)
 TEXT ·dotsClipAVX2(SB), NOSPLIT, $0-88
 	MOVQ s+0(FP), DI
 	MOVQ q+8(FP), SI
@@ -356,50 +356,6 @@ rowMasked:
 	JMP column
 
 done:
-	VZEROUPPER
-	RET
-
-// func maxRowAVX2(dst *float32, x *float32, n int)
-TEXT ·maxRowAVX2(SB), NOSPLIT, $0-24
-	MOVQ dst+0(FP), DI
-	MOVQ x+8(FP), SI
-	MOVQ n+16(FP), CX
-	VMOVUPS (SI), Y0
-	LEAQ -32(SI)(CX*4), DX
-
-loop:
-	ADDQ $32, SI
-	CMPQ SI, DX
-	JAE last
-	VMOVUPS (SI), Y1
-	VMAXPS Y0, Y1, Y0
-	JMP loop
-
-last:
-	VMOVUPS (DX), Y1
-	VMAXPS Y0, Y1, Y0
-	VMOVUPS Y0, (DI)
-	VZEROUPPER
-	RET
-
-// func sumRowAVX2(dst *float64, x *float32, n int)
-TEXT ·sumRowAVX2(SB), NOSPLIT, $0-24
-	MOVQ dst+0(FP), DI
-	MOVQ x+8(FP), SI
-	MOVQ n+16(FP), CX
-	VXORPS X0, X0, X0
-	VXORPS X1, X1, X1
-
-loop:
-	VCVTPS2PD 0(SI), Y2
-	VADDPD Y2, Y0, Y0
-	VCVTPS2PD 16(SI), Y3
-	VADDPD Y3, Y1, Y1
-	ADDQ $32, SI
-	SUBQ $8, CX
-	JNZ loop
-	VMOVUPD Y0, 0(DI)
-	VMOVUPD Y1, 32(DI)
 	VZEROUPPER
 	RET
 
@@ -661,6 +617,50 @@ through:
 	VZEROUPPER
 	RET
 
+// func maxRowAVX2(dst *float32, x *float32, n int)
+TEXT ·maxRowAVX2(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), DI
+	MOVQ x+8(FP), SI
+	MOVQ n+16(FP), CX
+	VMOVUPS (SI), Y0
+	LEAQ -32(SI)(CX*4), DX
+
+loop:
+	ADDQ $32, SI
+	CMPQ SI, DX
+	JAE last
+	VMOVUPS (SI), Y1
+	VMAXPS Y0, Y1, Y0
+	JMP loop
+
+last:
+	VMOVUPS (DX), Y1
+	VMAXPS Y0, Y1, Y0
+	VMOVUPS Y0, (DI)
+	VZEROUPPER
+	RET
+
+// func sumRowAVX2(dst *float64, x *float32, n int)
+TEXT ·sumRowAVX2(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), DI
+	MOVQ x+8(FP), SI
+	MOVQ n+16(FP), CX
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
+
+loop:
+	VCVTPS2PD 0(SI), Y2
+	VADDPD Y2, Y0, Y0
+	VCVTPS2PD 16(SI), Y3
+	VADDPD Y3, Y1, Y1
+	ADDQ $32, SI
+	SUBQ $8, CX
+	JNZ loop
+	VMOVUPD Y0, 0(DI)
+	VMOVUPD Y1, 32(DI)
+	VZEROUPPER
+	RET
+
 // func maxBackAVX2(t *windowTile)
 TEXT ·maxBackAVX2(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
@@ -777,7 +777,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func momentsAVX512(s, q *float64, x, shift *float32, n, rows, stride int)
+// func momentsAVX512(s, q *float64, x *float32, shift *float32, n, rows, stride int)
 TEXT ·momentsAVX512(SB), NOSPLIT, $0-56
 	MOVQ s+0(FP), DI
 	MOVQ q+8(FP), SI
@@ -880,7 +880,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func dotsAVX512(s, q *float64, dy, x, mean *float32, n, rows, stride int)
+// func dotsAVX512(s, q *float64, dy, x *float32, mean *float32, n, rows, stride int)
 TEXT ·dotsAVX512(SB), NOSPLIT, $0-64
 	MOVQ s+0(FP), DI
 	MOVQ q+8(FP), SI
@@ -994,7 +994,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func dotsClipAVX512(s, q *float64, dy, x, mean, a, b *float32, n, rows, stride int, lo, hi float32)
+// func dotsClipAVX512(s, q *float64, dy, x *float32, mean, a, b *float32, n, rows, stride int, lo, hi float32)
 TEXT ·dotsClipAVX512(SB), NOSPLIT, $0-88
 	MOVQ s+0(FP), DI
 	MOVQ q+8(FP), SI
@@ -1127,50 +1127,6 @@ rowMasked:
 	JMP column
 
 done:
-	VZEROUPPER
-	RET
-
-// func maxRowAVX512(dst *float32, x *float32, n int)
-TEXT ·maxRowAVX512(SB), NOSPLIT, $0-24
-	MOVQ dst+0(FP), DI
-	MOVQ x+8(FP), SI
-	MOVQ n+16(FP), CX
-	VMOVUPS (SI), Z0
-	LEAQ -64(SI)(CX*4), DX
-
-loop:
-	ADDQ $64, SI
-	CMPQ SI, DX
-	JAE last
-	VMOVUPS (SI), Z1
-	VMAXPS Z0, Z1, Z0
-	JMP loop
-
-last:
-	VMOVUPS (DX), Z1
-	VMAXPS Z0, Z1, Z0
-	VMOVUPS Z0, (DI)
-	VZEROUPPER
-	RET
-
-// func sumRowAVX512(dst *float64, x *float32, n int)
-TEXT ·sumRowAVX512(SB), NOSPLIT, $0-24
-	MOVQ dst+0(FP), DI
-	MOVQ x+8(FP), SI
-	MOVQ n+16(FP), CX
-	VXORPS X0, X0, X0
-	VXORPS X1, X1, X1
-
-loop:
-	VCVTPS2PD 0(SI), Z2
-	VADDPD Z2, Z0, Z0
-	VCVTPS2PD 32(SI), Z3
-	VADDPD Z3, Z1, Z1
-	ADDQ $64, SI
-	SUBQ $16, CX
-	JNZ loop
-	VMOVUPD Z0, 0(DI)
-	VMOVUPD Z1, 64(DI)
 	VZEROUPPER
 	RET
 
@@ -1427,6 +1383,50 @@ through:
 	ADDQ spreadTile_xStep(DI), R9
 	DECQ R15
 	JNZ pixel
+	VZEROUPPER
+	RET
+
+// func maxRowAVX512(dst *float32, x *float32, n int)
+TEXT ·maxRowAVX512(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), DI
+	MOVQ x+8(FP), SI
+	MOVQ n+16(FP), CX
+	VMOVUPS (SI), Z0
+	LEAQ -64(SI)(CX*4), DX
+
+loop:
+	ADDQ $64, SI
+	CMPQ SI, DX
+	JAE last
+	VMOVUPS (SI), Z1
+	VMAXPS Z0, Z1, Z0
+	JMP loop
+
+last:
+	VMOVUPS (DX), Z1
+	VMAXPS Z0, Z1, Z0
+	VMOVUPS Z0, (DI)
+	VZEROUPPER
+	RET
+
+// func sumRowAVX512(dst *float64, x *float32, n int)
+TEXT ·sumRowAVX512(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), DI
+	MOVQ x+8(FP), SI
+	MOVQ n+16(FP), CX
+	VXORPS X0, X0, X0
+	VXORPS X1, X1, X1
+
+loop:
+	VCVTPS2PD 0(SI), Z2
+	VADDPD Z2, Z0, Z0
+	VCVTPS2PD 32(SI), Z3
+	VADDPD Z3, Z1, Z1
+	ADDQ $64, SI
+	SUBQ $16, CX
+	JNZ loop
+	VMOVUPD Z0, 0(DI)
+	VMOVUPD Z1, 64(DI)
 	VZEROUPPER
 	RET
 

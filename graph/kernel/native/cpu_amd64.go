@@ -102,6 +102,16 @@ var avx512Half = func() *isa {
 				narrowPairAVX512(&dst[0], &a[:n][0], &b[:n][0], n)
 			}
 		},
+		norm: vecNormHalf, normAdd: vecNormAddHalf, normBack: vecNormBackHalf, normBackClip: vecNormBackClipHalf,
+		moments: func(s, q []float64, x []uint16, shift []float32, n, rows, stride int) {
+			momentsHalf(&s[0], &q[0], &x[0], &shift[0], n, rows, 2*stride)
+		},
+		dots: func(s, q []float64, dy, x []uint16, mean []float32, n, rows, stride int) {
+			dotsHalf(&s[0], &q[0], &dy[0], &x[0], &mean[0], n, rows, 2*stride)
+		},
+		dotsClip: func(s, q []float64, dy, x []uint16, mean, a, b []float32, n, rows, stride int, lo, hi float32) {
+			dotsClipHalf(&s[0], &q[0], &dy[0], &x[0], &mean[0], &a[0], &b[0], n, rows, 2*stride, lo, hi)
+		},
 		spread: spreadHalf,
 		dotRows: func(dst []float32, a, b []uint16, n, sa, sb int) {
 			if n > 0 && len(dst) > 0 {

@@ -81,6 +81,14 @@ type halfISA struct {
 	// spread has bfloat16 at y and x, dotRows in a and b.
 	spread  func(t *spreadTile)
 	dotRows func(dst []float32, a, b []uint16, n, sa, sb int)
+	// Of isa, with bfloat16 at y, x, r, dx and dy.
+	norm         func(y, x []uint16, mean, a, b []float32, lo, hi float32)
+	normAdd      func(y, x []uint16, mean, a, b []float32, r []uint16, lo, hi float32)
+	normBack     func(dx, dy, x []uint16, mean, k, m, q []float32)
+	normBackClip func(dx, dy, x []uint16, mean, k, m, q, b []float32, lo, hi float32)
+	moments      func(s, q []float64, x []uint16, shift []float32, n, rows, stride int)
+	dots         func(s, q []float64, dy, x []uint16, mean []float32, n, rows, stride int)
+	dotsClip     func(s, q []float64, dy, x []uint16, mean, a, b []float32, n, rows, stride int, lo, hi float32)
 	// pairRows writes n rows of words, dstStep apart: c elements, nr at most, of
 	// the pixels at x and second on; the next row's pixels are step further.
 	pairRows func(dst []float32, x []uint16, n, dstStep, step, second, c int)

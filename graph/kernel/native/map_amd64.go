@@ -3,63 +3,63 @@
 package native
 
 //go:noescape
-func mapAddAVX2(dst, a, b *float32, n int)
+func mapAddAVX2(dst *float32, a *float32, b *float32, n int)
 
 //go:noescape
-func mapMulAVX2(dst, a, b *float32, n int)
+func mapMulAVX2(dst *float32, a *float32, b *float32, n int)
 
 //go:noescape
-func mapSubAVX2(dst, a, b *float32, n int)
+func mapSubAVX2(dst *float32, a *float32, b *float32, n int)
 
 //go:noescape
-func mapDivAVX2(dst, a, b *float32, n int)
+func mapDivAVX2(dst *float32, a *float32, b *float32, n int)
 
 //go:noescape
-func mapMaxAVX2(dst, a, b *float32, n int)
+func mapMaxAVX2(dst *float32, a *float32, b *float32, n int)
 
 //go:noescape
-func mapMulAddAVX2(dst, a, b *float32, n int)
+func mapMulAddAVX2(dst *float32, a *float32, b *float32, n int)
 
 //go:noescape
-func mapScaleAVX2(dst, x *float32, n int, a float32)
+func mapScaleAVX2(dst *float32, x *float32, n int, a float32)
 
 //go:noescape
-func mapAxpyAVX2(dst, x *float32, n int, a float32)
+func mapAxpyAVX2(dst *float32, x *float32, n int, a float32)
 
 //go:noescape
-func mapAffineAVX2(dst, x *float32, n int, a, b float32)
+func mapAffineAVX2(dst *float32, x *float32, n int, a, b float32)
 
 //go:noescape
-func mapClampAVX2(dst, x *float32, n int, lo, hi float32)
+func mapClampAVX2(dst *float32, x *float32, n int, lo, hi float32)
 
 //go:noescape
-func mapAboveAVX2(dst, dy, x *float32, n int, lo float32)
+func mapAboveAVX2(dst *float32, dy *float32, x *float32, n int, lo float32)
 
 //go:noescape
-func mapInsideAVX2(dst, dy, x *float32, n int, lo, hi float32)
+func mapInsideAVX2(dst *float32, dy *float32, x *float32, n int, lo, hi float32)
 
 //go:noescape
-func mapNormAVX2(y, x, mean, a, b *float32, n int, lo, hi float32)
+func mapNormAVX2(y *float32, x *float32, mean *float32, a *float32, b *float32, n int, lo, hi float32)
 
 //go:noescape
-func mapNormAddAVX2(y, x, mean, a, b, r *float32, n int, lo, hi float32)
+func mapNormAddAVX2(y *float32, x *float32, mean *float32, a *float32, b *float32, r *float32, n int, lo, hi float32)
 
 //go:noescape
-func mapNormBackClipAVX2(dx, dy, x, mean, k, m, q, b *float32, n int, lo, hi float32)
+func mapNormBackClipAVX2(dx *float32, dy *float32, x *float32, mean *float32, k *float32, m *float32, q *float32, b *float32, n int, lo, hi float32)
 
 //go:noescape
-func mapNormBackAVX2(dx, dy, x, mean, k, m, q *float32, n int)
+func mapNormBackAVX2(dx *float32, dy *float32, x *float32, mean *float32, k *float32, m *float32, q *float32, n int)
 
 //go:noescape
-func mapGateAVX2(dst, x *float32, n int, a, b, lo, hi float32)
+func mapGateAVX2(dst *float32, x *float32, n int, a, b, lo, hi float32)
 
 //go:noescape
-func mapExpAVX2(dst, x *float32, n int, shift float32)
+func mapExpAVX2(dst *float32, x *float32, n int, shift float32)
 
 //go:noescape
-func mapSGDAVX2(param, velocity, grad *float32, n int, rate, momentum, decay float32)
+func mapSGDAVX2(param *float32, velocity *float32, grad *float32, n int, rate, momentum, decay float32)
 
-func vecAddAVX2(dst, a, b []float32) {
+func vecAddAVX2(dst []float32, a []float32, b []float32) {
 	if len(dst) == 0 {
 		return
 	}
@@ -67,7 +67,7 @@ func vecAddAVX2(dst, a, b []float32) {
 	mapAddAVX2(&dst[0], &a[0], &b[0], len(dst))
 }
 
-func vecMulAVX2(dst, a, b []float32) {
+func vecMulAVX2(dst []float32, a []float32, b []float32) {
 	if len(dst) == 0 {
 		return
 	}
@@ -75,7 +75,7 @@ func vecMulAVX2(dst, a, b []float32) {
 	mapMulAVX2(&dst[0], &a[0], &b[0], len(dst))
 }
 
-func vecSubAVX2(dst, a, b []float32) {
+func vecSubAVX2(dst []float32, a []float32, b []float32) {
 	if len(dst) == 0 {
 		return
 	}
@@ -83,7 +83,7 @@ func vecSubAVX2(dst, a, b []float32) {
 	mapSubAVX2(&dst[0], &a[0], &b[0], len(dst))
 }
 
-func vecDivAVX2(dst, a, b []float32) {
+func vecDivAVX2(dst []float32, a []float32, b []float32) {
 	if len(dst) == 0 {
 		return
 	}
@@ -91,7 +91,7 @@ func vecDivAVX2(dst, a, b []float32) {
 	mapDivAVX2(&dst[0], &a[0], &b[0], len(dst))
 }
 
-func vecMaxAVX2(dst, a, b []float32) {
+func vecMaxAVX2(dst []float32, a []float32, b []float32) {
 	if len(dst) == 0 {
 		return
 	}
@@ -99,7 +99,7 @@ func vecMaxAVX2(dst, a, b []float32) {
 	mapMaxAVX2(&dst[0], &a[0], &b[0], len(dst))
 }
 
-func vecMulAddAVX2(dst, a, b []float32) {
+func vecMulAddAVX2(dst []float32, a []float32, b []float32) {
 	if len(dst) == 0 {
 		return
 	}
@@ -107,7 +107,7 @@ func vecMulAddAVX2(dst, a, b []float32) {
 	mapMulAddAVX2(&dst[0], &a[0], &b[0], len(dst))
 }
 
-func vecScaleAVX2(dst, x []float32, a float32) {
+func vecScaleAVX2(dst []float32, x []float32, a float32) {
 	if len(dst) == 0 {
 		return
 	}
@@ -115,7 +115,7 @@ func vecScaleAVX2(dst, x []float32, a float32) {
 	mapScaleAVX2(&dst[0], &x[0], len(dst), a)
 }
 
-func vecAxpyAVX2(dst, x []float32, a float32) {
+func vecAxpyAVX2(dst []float32, x []float32, a float32) {
 	if len(dst) == 0 {
 		return
 	}
@@ -123,7 +123,7 @@ func vecAxpyAVX2(dst, x []float32, a float32) {
 	mapAxpyAVX2(&dst[0], &x[0], len(dst), a)
 }
 
-func vecAffineAVX2(dst, x []float32, a, b float32) {
+func vecAffineAVX2(dst []float32, x []float32, a, b float32) {
 	if len(dst) == 0 {
 		return
 	}
@@ -131,7 +131,7 @@ func vecAffineAVX2(dst, x []float32, a, b float32) {
 	mapAffineAVX2(&dst[0], &x[0], len(dst), a, b)
 }
 
-func vecClampAVX2(dst, x []float32, lo, hi float32) {
+func vecClampAVX2(dst []float32, x []float32, lo, hi float32) {
 	if len(dst) == 0 {
 		return
 	}
@@ -139,7 +139,7 @@ func vecClampAVX2(dst, x []float32, lo, hi float32) {
 	mapClampAVX2(&dst[0], &x[0], len(dst), lo, hi)
 }
 
-func vecAboveAVX2(dst, dy, x []float32, lo float32) {
+func vecAboveAVX2(dst []float32, dy []float32, x []float32, lo float32) {
 	if len(dst) == 0 {
 		return
 	}
@@ -147,7 +147,7 @@ func vecAboveAVX2(dst, dy, x []float32, lo float32) {
 	mapAboveAVX2(&dst[0], &dy[0], &x[0], len(dst), lo)
 }
 
-func vecInsideAVX2(dst, dy, x []float32, lo, hi float32) {
+func vecInsideAVX2(dst []float32, dy []float32, x []float32, lo, hi float32) {
 	if len(dst) == 0 {
 		return
 	}
@@ -155,7 +155,7 @@ func vecInsideAVX2(dst, dy, x []float32, lo, hi float32) {
 	mapInsideAVX2(&dst[0], &dy[0], &x[0], len(dst), lo, hi)
 }
 
-func vecNormAVX2(y, x, mean, a, b []float32, lo, hi float32) {
+func vecNormAVX2(y []float32, x []float32, mean []float32, a []float32, b []float32, lo, hi float32) {
 	if len(y) == 0 {
 		return
 	}
@@ -163,7 +163,7 @@ func vecNormAVX2(y, x, mean, a, b []float32, lo, hi float32) {
 	mapNormAVX2(&y[0], &x[0], &mean[0], &a[0], &b[0], len(y), lo, hi)
 }
 
-func vecNormAddAVX2(y, x, mean, a, b, r []float32, lo, hi float32) {
+func vecNormAddAVX2(y []float32, x []float32, mean []float32, a []float32, b []float32, r []float32, lo, hi float32) {
 	if len(y) == 0 {
 		return
 	}
@@ -171,7 +171,7 @@ func vecNormAddAVX2(y, x, mean, a, b, r []float32, lo, hi float32) {
 	mapNormAddAVX2(&y[0], &x[0], &mean[0], &a[0], &b[0], &r[0], len(y), lo, hi)
 }
 
-func vecNormBackClipAVX2(dx, dy, x, mean, k, m, q, b []float32, lo, hi float32) {
+func vecNormBackClipAVX2(dx []float32, dy []float32, x []float32, mean []float32, k []float32, m []float32, q []float32, b []float32, lo, hi float32) {
 	if len(dx) == 0 {
 		return
 	}
@@ -179,7 +179,7 @@ func vecNormBackClipAVX2(dx, dy, x, mean, k, m, q, b []float32, lo, hi float32) 
 	mapNormBackClipAVX2(&dx[0], &dy[0], &x[0], &mean[0], &k[0], &m[0], &q[0], &b[0], len(dx), lo, hi)
 }
 
-func vecNormBackAVX2(dx, dy, x, mean, k, m, q []float32) {
+func vecNormBackAVX2(dx []float32, dy []float32, x []float32, mean []float32, k []float32, m []float32, q []float32) {
 	if len(dx) == 0 {
 		return
 	}
@@ -187,7 +187,7 @@ func vecNormBackAVX2(dx, dy, x, mean, k, m, q []float32) {
 	mapNormBackAVX2(&dx[0], &dy[0], &x[0], &mean[0], &k[0], &m[0], &q[0], len(dx))
 }
 
-func vecGateAVX2(dst, x []float32, a, b, lo, hi float32) {
+func vecGateAVX2(dst []float32, x []float32, a, b, lo, hi float32) {
 	if len(dst) == 0 {
 		return
 	}
@@ -195,7 +195,7 @@ func vecGateAVX2(dst, x []float32, a, b, lo, hi float32) {
 	mapGateAVX2(&dst[0], &x[0], len(dst), a, b, lo, hi)
 }
 
-func vecExpAVX2(dst, x []float32, shift float32) {
+func vecExpAVX2(dst []float32, x []float32, shift float32) {
 	if len(dst) == 0 {
 		return
 	}
@@ -203,7 +203,7 @@ func vecExpAVX2(dst, x []float32, shift float32) {
 	mapExpAVX2(&dst[0], &x[0], len(dst), shift)
 }
 
-func vecSGDAVX2(param, velocity, grad []float32, rate, momentum, decay float32) {
+func vecSGDAVX2(param []float32, velocity []float32, grad []float32, rate, momentum, decay float32) {
 	if len(param) == 0 {
 		return
 	}
@@ -212,63 +212,63 @@ func vecSGDAVX2(param, velocity, grad []float32, rate, momentum, decay float32) 
 }
 
 //go:noescape
-func mapAddAVX512(dst, a, b *float32, n int)
+func mapAddAVX512(dst *float32, a *float32, b *float32, n int)
 
 //go:noescape
-func mapMulAVX512(dst, a, b *float32, n int)
+func mapMulAVX512(dst *float32, a *float32, b *float32, n int)
 
 //go:noescape
-func mapSubAVX512(dst, a, b *float32, n int)
+func mapSubAVX512(dst *float32, a *float32, b *float32, n int)
 
 //go:noescape
-func mapDivAVX512(dst, a, b *float32, n int)
+func mapDivAVX512(dst *float32, a *float32, b *float32, n int)
 
 //go:noescape
-func mapMaxAVX512(dst, a, b *float32, n int)
+func mapMaxAVX512(dst *float32, a *float32, b *float32, n int)
 
 //go:noescape
-func mapMulAddAVX512(dst, a, b *float32, n int)
+func mapMulAddAVX512(dst *float32, a *float32, b *float32, n int)
 
 //go:noescape
-func mapScaleAVX512(dst, x *float32, n int, a float32)
+func mapScaleAVX512(dst *float32, x *float32, n int, a float32)
 
 //go:noescape
-func mapAxpyAVX512(dst, x *float32, n int, a float32)
+func mapAxpyAVX512(dst *float32, x *float32, n int, a float32)
 
 //go:noescape
-func mapAffineAVX512(dst, x *float32, n int, a, b float32)
+func mapAffineAVX512(dst *float32, x *float32, n int, a, b float32)
 
 //go:noescape
-func mapClampAVX512(dst, x *float32, n int, lo, hi float32)
+func mapClampAVX512(dst *float32, x *float32, n int, lo, hi float32)
 
 //go:noescape
-func mapAboveAVX512(dst, dy, x *float32, n int, lo float32)
+func mapAboveAVX512(dst *float32, dy *float32, x *float32, n int, lo float32)
 
 //go:noescape
-func mapInsideAVX512(dst, dy, x *float32, n int, lo, hi float32)
+func mapInsideAVX512(dst *float32, dy *float32, x *float32, n int, lo, hi float32)
 
 //go:noescape
-func mapNormAVX512(y, x, mean, a, b *float32, n int, lo, hi float32)
+func mapNormAVX512(y *float32, x *float32, mean *float32, a *float32, b *float32, n int, lo, hi float32)
 
 //go:noescape
-func mapNormAddAVX512(y, x, mean, a, b, r *float32, n int, lo, hi float32)
+func mapNormAddAVX512(y *float32, x *float32, mean *float32, a *float32, b *float32, r *float32, n int, lo, hi float32)
 
 //go:noescape
-func mapNormBackClipAVX512(dx, dy, x, mean, k, m, q, b *float32, n int, lo, hi float32)
+func mapNormBackClipAVX512(dx *float32, dy *float32, x *float32, mean *float32, k *float32, m *float32, q *float32, b *float32, n int, lo, hi float32)
 
 //go:noescape
-func mapNormBackAVX512(dx, dy, x, mean, k, m, q *float32, n int)
+func mapNormBackAVX512(dx *float32, dy *float32, x *float32, mean *float32, k *float32, m *float32, q *float32, n int)
 
 //go:noescape
-func mapGateAVX512(dst, x *float32, n int, a, b, lo, hi float32)
+func mapGateAVX512(dst *float32, x *float32, n int, a, b, lo, hi float32)
 
 //go:noescape
-func mapExpAVX512(dst, x *float32, n int, shift float32)
+func mapExpAVX512(dst *float32, x *float32, n int, shift float32)
 
 //go:noescape
-func mapSGDAVX512(param, velocity, grad *float32, n int, rate, momentum, decay float32)
+func mapSGDAVX512(param *float32, velocity *float32, grad *float32, n int, rate, momentum, decay float32)
 
-func vecAddAVX512(dst, a, b []float32) {
+func vecAddAVX512(dst []float32, a []float32, b []float32) {
 	if len(dst) == 0 {
 		return
 	}
@@ -276,7 +276,7 @@ func vecAddAVX512(dst, a, b []float32) {
 	mapAddAVX512(&dst[0], &a[0], &b[0], len(dst))
 }
 
-func vecMulAVX512(dst, a, b []float32) {
+func vecMulAVX512(dst []float32, a []float32, b []float32) {
 	if len(dst) == 0 {
 		return
 	}
@@ -284,7 +284,7 @@ func vecMulAVX512(dst, a, b []float32) {
 	mapMulAVX512(&dst[0], &a[0], &b[0], len(dst))
 }
 
-func vecSubAVX512(dst, a, b []float32) {
+func vecSubAVX512(dst []float32, a []float32, b []float32) {
 	if len(dst) == 0 {
 		return
 	}
@@ -292,7 +292,7 @@ func vecSubAVX512(dst, a, b []float32) {
 	mapSubAVX512(&dst[0], &a[0], &b[0], len(dst))
 }
 
-func vecDivAVX512(dst, a, b []float32) {
+func vecDivAVX512(dst []float32, a []float32, b []float32) {
 	if len(dst) == 0 {
 		return
 	}
@@ -300,7 +300,7 @@ func vecDivAVX512(dst, a, b []float32) {
 	mapDivAVX512(&dst[0], &a[0], &b[0], len(dst))
 }
 
-func vecMaxAVX512(dst, a, b []float32) {
+func vecMaxAVX512(dst []float32, a []float32, b []float32) {
 	if len(dst) == 0 {
 		return
 	}
@@ -308,7 +308,7 @@ func vecMaxAVX512(dst, a, b []float32) {
 	mapMaxAVX512(&dst[0], &a[0], &b[0], len(dst))
 }
 
-func vecMulAddAVX512(dst, a, b []float32) {
+func vecMulAddAVX512(dst []float32, a []float32, b []float32) {
 	if len(dst) == 0 {
 		return
 	}
@@ -316,7 +316,7 @@ func vecMulAddAVX512(dst, a, b []float32) {
 	mapMulAddAVX512(&dst[0], &a[0], &b[0], len(dst))
 }
 
-func vecScaleAVX512(dst, x []float32, a float32) {
+func vecScaleAVX512(dst []float32, x []float32, a float32) {
 	if len(dst) == 0 {
 		return
 	}
@@ -324,7 +324,7 @@ func vecScaleAVX512(dst, x []float32, a float32) {
 	mapScaleAVX512(&dst[0], &x[0], len(dst), a)
 }
 
-func vecAxpyAVX512(dst, x []float32, a float32) {
+func vecAxpyAVX512(dst []float32, x []float32, a float32) {
 	if len(dst) == 0 {
 		return
 	}
@@ -332,7 +332,7 @@ func vecAxpyAVX512(dst, x []float32, a float32) {
 	mapAxpyAVX512(&dst[0], &x[0], len(dst), a)
 }
 
-func vecAffineAVX512(dst, x []float32, a, b float32) {
+func vecAffineAVX512(dst []float32, x []float32, a, b float32) {
 	if len(dst) == 0 {
 		return
 	}
@@ -340,7 +340,7 @@ func vecAffineAVX512(dst, x []float32, a, b float32) {
 	mapAffineAVX512(&dst[0], &x[0], len(dst), a, b)
 }
 
-func vecClampAVX512(dst, x []float32, lo, hi float32) {
+func vecClampAVX512(dst []float32, x []float32, lo, hi float32) {
 	if len(dst) == 0 {
 		return
 	}
@@ -348,7 +348,7 @@ func vecClampAVX512(dst, x []float32, lo, hi float32) {
 	mapClampAVX512(&dst[0], &x[0], len(dst), lo, hi)
 }
 
-func vecAboveAVX512(dst, dy, x []float32, lo float32) {
+func vecAboveAVX512(dst []float32, dy []float32, x []float32, lo float32) {
 	if len(dst) == 0 {
 		return
 	}
@@ -356,7 +356,7 @@ func vecAboveAVX512(dst, dy, x []float32, lo float32) {
 	mapAboveAVX512(&dst[0], &dy[0], &x[0], len(dst), lo)
 }
 
-func vecInsideAVX512(dst, dy, x []float32, lo, hi float32) {
+func vecInsideAVX512(dst []float32, dy []float32, x []float32, lo, hi float32) {
 	if len(dst) == 0 {
 		return
 	}
@@ -364,7 +364,7 @@ func vecInsideAVX512(dst, dy, x []float32, lo, hi float32) {
 	mapInsideAVX512(&dst[0], &dy[0], &x[0], len(dst), lo, hi)
 }
 
-func vecNormAVX512(y, x, mean, a, b []float32, lo, hi float32) {
+func vecNormAVX512(y []float32, x []float32, mean []float32, a []float32, b []float32, lo, hi float32) {
 	if len(y) == 0 {
 		return
 	}
@@ -372,7 +372,7 @@ func vecNormAVX512(y, x, mean, a, b []float32, lo, hi float32) {
 	mapNormAVX512(&y[0], &x[0], &mean[0], &a[0], &b[0], len(y), lo, hi)
 }
 
-func vecNormAddAVX512(y, x, mean, a, b, r []float32, lo, hi float32) {
+func vecNormAddAVX512(y []float32, x []float32, mean []float32, a []float32, b []float32, r []float32, lo, hi float32) {
 	if len(y) == 0 {
 		return
 	}
@@ -380,7 +380,7 @@ func vecNormAddAVX512(y, x, mean, a, b, r []float32, lo, hi float32) {
 	mapNormAddAVX512(&y[0], &x[0], &mean[0], &a[0], &b[0], &r[0], len(y), lo, hi)
 }
 
-func vecNormBackClipAVX512(dx, dy, x, mean, k, m, q, b []float32, lo, hi float32) {
+func vecNormBackClipAVX512(dx []float32, dy []float32, x []float32, mean []float32, k []float32, m []float32, q []float32, b []float32, lo, hi float32) {
 	if len(dx) == 0 {
 		return
 	}
@@ -388,7 +388,7 @@ func vecNormBackClipAVX512(dx, dy, x, mean, k, m, q, b []float32, lo, hi float32
 	mapNormBackClipAVX512(&dx[0], &dy[0], &x[0], &mean[0], &k[0], &m[0], &q[0], &b[0], len(dx), lo, hi)
 }
 
-func vecNormBackAVX512(dx, dy, x, mean, k, m, q []float32) {
+func vecNormBackAVX512(dx []float32, dy []float32, x []float32, mean []float32, k []float32, m []float32, q []float32) {
 	if len(dx) == 0 {
 		return
 	}
@@ -396,7 +396,7 @@ func vecNormBackAVX512(dx, dy, x, mean, k, m, q []float32) {
 	mapNormBackAVX512(&dx[0], &dy[0], &x[0], &mean[0], &k[0], &m[0], &q[0], len(dx))
 }
 
-func vecGateAVX512(dst, x []float32, a, b, lo, hi float32) {
+func vecGateAVX512(dst []float32, x []float32, a, b, lo, hi float32) {
 	if len(dst) == 0 {
 		return
 	}
@@ -404,7 +404,7 @@ func vecGateAVX512(dst, x []float32, a, b, lo, hi float32) {
 	mapGateAVX512(&dst[0], &x[0], len(dst), a, b, lo, hi)
 }
 
-func vecExpAVX512(dst, x []float32, shift float32) {
+func vecExpAVX512(dst []float32, x []float32, shift float32) {
 	if len(dst) == 0 {
 		return
 	}
@@ -412,7 +412,7 @@ func vecExpAVX512(dst, x []float32, shift float32) {
 	mapExpAVX512(&dst[0], &x[0], len(dst), shift)
 }
 
-func vecSGDAVX512(param, velocity, grad []float32, rate, momentum, decay float32) {
+func vecSGDAVX512(param []float32, velocity []float32, grad []float32, rate, momentum, decay float32) {
 	if len(param) == 0 {
 		return
 	}

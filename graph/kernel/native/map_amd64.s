@@ -3,7 +3,7 @@
 #include "go_asm.h"
 #include "textflag.h"
 
-// func mapAddAVX2(dst, a, b *float32, n int)
+// func mapAddAVX2(dst *float32, a *float32, b *float32, n int)
 TEXT ·mapAddAVX2(SB), NOSPLIT, $0-32
 	MOVQ dst+0(FP), DI
 	MOVQ a+8(FP), SI
@@ -39,7 +39,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func mapMulAVX2(dst, a, b *float32, n int)
+// func mapMulAVX2(dst *float32, a *float32, b *float32, n int)
 TEXT ·mapMulAVX2(SB), NOSPLIT, $0-32
 	MOVQ dst+0(FP), DI
 	MOVQ a+8(FP), SI
@@ -75,7 +75,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func mapSubAVX2(dst, a, b *float32, n int)
+// func mapSubAVX2(dst *float32, a *float32, b *float32, n int)
 TEXT ·mapSubAVX2(SB), NOSPLIT, $0-32
 	MOVQ dst+0(FP), DI
 	MOVQ a+8(FP), SI
@@ -111,7 +111,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func mapDivAVX2(dst, a, b *float32, n int)
+// func mapDivAVX2(dst *float32, a *float32, b *float32, n int)
 TEXT ·mapDivAVX2(SB), NOSPLIT, $0-32
 	MOVQ dst+0(FP), DI
 	MOVQ a+8(FP), SI
@@ -147,7 +147,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func mapMaxAVX2(dst, a, b *float32, n int)
+// func mapMaxAVX2(dst *float32, a *float32, b *float32, n int)
 TEXT ·mapMaxAVX2(SB), NOSPLIT, $0-32
 	MOVQ dst+0(FP), DI
 	MOVQ a+8(FP), SI
@@ -187,7 +187,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func mapMulAddAVX2(dst, a, b *float32, n int)
+// func mapMulAddAVX2(dst *float32, a *float32, b *float32, n int)
 TEXT ·mapMulAddAVX2(SB), NOSPLIT, $0-32
 	MOVQ dst+0(FP), DI
 	MOVQ a+8(FP), SI
@@ -225,7 +225,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func mapScaleAVX2(dst, x *float32, n int, a float32)
+// func mapScaleAVX2(dst *float32, x *float32, n int, a float32)
 TEXT ·mapScaleAVX2(SB), NOSPLIT, $0-28
 	MOVQ dst+0(FP), DI
 	MOVQ x+8(FP), SI
@@ -259,7 +259,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func mapAxpyAVX2(dst, x *float32, n int, a float32)
+// func mapAxpyAVX2(dst *float32, x *float32, n int, a float32)
 TEXT ·mapAxpyAVX2(SB), NOSPLIT, $0-28
 	MOVQ dst+0(FP), DI
 	MOVQ x+8(FP), SI
@@ -295,7 +295,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func mapAffineAVX2(dst, x *float32, n int, a, b float32)
+// func mapAffineAVX2(dst *float32, x *float32, n int, a, b float32)
 TEXT ·mapAffineAVX2(SB), NOSPLIT, $0-32
 	MOVQ dst+0(FP), DI
 	MOVQ x+8(FP), SI
@@ -332,7 +332,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func mapClampAVX2(dst, x *float32, n int, lo, hi float32)
+// func mapClampAVX2(dst *float32, x *float32, n int, lo, hi float32)
 TEXT ·mapClampAVX2(SB), NOSPLIT, $0-32
 	MOVQ dst+0(FP), DI
 	MOVQ x+8(FP), SI
@@ -369,7 +369,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func mapAboveAVX2(dst, dy, x *float32, n int, lo float32)
+// func mapAboveAVX2(dst *float32, dy *float32, x *float32, n int, lo float32)
 TEXT ·mapAboveAVX2(SB), NOSPLIT, $0-36
 	MOVQ dst+0(FP), DI
 	MOVQ dy+8(FP), SI
@@ -408,7 +408,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func mapInsideAVX2(dst, dy, x *float32, n int, lo, hi float32)
+// func mapInsideAVX2(dst *float32, dy *float32, x *float32, n int, lo, hi float32)
 TEXT ·mapInsideAVX2(SB), NOSPLIT, $0-40
 	MOVQ dst+0(FP), DI
 	MOVQ dy+8(FP), SI
@@ -452,7 +452,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func mapNormAVX2(y, x, mean, a, b *float32, n int, lo, hi float32)
+// func mapNormAVX2(y *float32, x *float32, mean *float32, a *float32, b *float32, n int, lo, hi float32)
 TEXT ·mapNormAVX2(SB), NOSPLIT, $0-56
 	MOVQ y+0(FP), DI
 	MOVQ x+8(FP), SI
@@ -502,7 +502,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func mapNormAddAVX2(y, x, mean, a, b, r *float32, n int, lo, hi float32)
+// func mapNormAddAVX2(y *float32, x *float32, mean *float32, a *float32, b *float32, r *float32, n int, lo, hi float32)
 TEXT ·mapNormAddAVX2(SB), NOSPLIT, $0-64
 	MOVQ y+0(FP), DI
 	MOVQ x+8(FP), SI
@@ -557,7 +557,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func mapNormBackClipAVX2(dx, dy, x, mean, k, m, q, b *float32, n int, lo, hi float32)
+// func mapNormBackClipAVX2(dx *float32, dy *float32, x *float32, mean *float32, k *float32, m *float32, q *float32, b *float32, n int, lo, hi float32)
 TEXT ·mapNormBackClipAVX2(SB), NOSPLIT, $0-80
 	MOVQ dx+0(FP), DI
 	MOVQ dy+8(FP), SI
@@ -626,7 +626,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func mapNormBackAVX2(dx, dy, x, mean, k, m, q *float32, n int)
+// func mapNormBackAVX2(dx *float32, dy *float32, x *float32, mean *float32, k *float32, m *float32, q *float32, n int)
 TEXT ·mapNormBackAVX2(SB), NOSPLIT, $0-64
 	MOVQ dx+0(FP), DI
 	MOVQ dy+8(FP), SI
@@ -680,7 +680,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func mapGateAVX2(dst, x *float32, n int, a, b, lo, hi float32)
+// func mapGateAVX2(dst *float32, x *float32, n int, a, b, lo, hi float32)
 TEXT ·mapGateAVX2(SB), NOSPLIT, $0-40
 	MOVQ dst+0(FP), DI
 	MOVQ x+8(FP), SI
@@ -725,7 +725,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func mapExpAVX2(dst, x *float32, n int, shift float32)
+// func mapExpAVX2(dst *float32, x *float32, n int, shift float32)
 TEXT ·mapExpAVX2(SB), NOSPLIT, $0-28
 	MOVQ dst+0(FP), DI
 	MOVQ x+8(FP), SI
@@ -799,7 +799,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func mapSGDAVX2(param, velocity, grad *float32, n int, rate, momentum, decay float32)
+// func mapSGDAVX2(param *float32, velocity *float32, grad *float32, n int, rate, momentum, decay float32)
 TEXT ·mapSGDAVX2(SB), NOSPLIT, $0-44
 	MOVQ param+0(FP), DI
 	MOVQ velocity+8(FP), SI
@@ -846,7 +846,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func mapAddAVX512(dst, a, b *float32, n int)
+// func mapAddAVX512(dst *float32, a *float32, b *float32, n int)
 TEXT ·mapAddAVX512(SB), NOSPLIT, $0-32
 	MOVQ dst+0(FP), DI
 	MOVQ a+8(FP), SI
@@ -882,7 +882,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func mapMulAVX512(dst, a, b *float32, n int)
+// func mapMulAVX512(dst *float32, a *float32, b *float32, n int)
 TEXT ·mapMulAVX512(SB), NOSPLIT, $0-32
 	MOVQ dst+0(FP), DI
 	MOVQ a+8(FP), SI
@@ -918,7 +918,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func mapSubAVX512(dst, a, b *float32, n int)
+// func mapSubAVX512(dst *float32, a *float32, b *float32, n int)
 TEXT ·mapSubAVX512(SB), NOSPLIT, $0-32
 	MOVQ dst+0(FP), DI
 	MOVQ a+8(FP), SI
@@ -954,7 +954,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func mapDivAVX512(dst, a, b *float32, n int)
+// func mapDivAVX512(dst *float32, a *float32, b *float32, n int)
 TEXT ·mapDivAVX512(SB), NOSPLIT, $0-32
 	MOVQ dst+0(FP), DI
 	MOVQ a+8(FP), SI
@@ -990,7 +990,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func mapMaxAVX512(dst, a, b *float32, n int)
+// func mapMaxAVX512(dst *float32, a *float32, b *float32, n int)
 TEXT ·mapMaxAVX512(SB), NOSPLIT, $0-32
 	MOVQ dst+0(FP), DI
 	MOVQ a+8(FP), SI
@@ -1030,7 +1030,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func mapMulAddAVX512(dst, a, b *float32, n int)
+// func mapMulAddAVX512(dst *float32, a *float32, b *float32, n int)
 TEXT ·mapMulAddAVX512(SB), NOSPLIT, $0-32
 	MOVQ dst+0(FP), DI
 	MOVQ a+8(FP), SI
@@ -1068,7 +1068,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func mapScaleAVX512(dst, x *float32, n int, a float32)
+// func mapScaleAVX512(dst *float32, x *float32, n int, a float32)
 TEXT ·mapScaleAVX512(SB), NOSPLIT, $0-28
 	MOVQ dst+0(FP), DI
 	MOVQ x+8(FP), SI
@@ -1102,7 +1102,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func mapAxpyAVX512(dst, x *float32, n int, a float32)
+// func mapAxpyAVX512(dst *float32, x *float32, n int, a float32)
 TEXT ·mapAxpyAVX512(SB), NOSPLIT, $0-28
 	MOVQ dst+0(FP), DI
 	MOVQ x+8(FP), SI
@@ -1138,7 +1138,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func mapAffineAVX512(dst, x *float32, n int, a, b float32)
+// func mapAffineAVX512(dst *float32, x *float32, n int, a, b float32)
 TEXT ·mapAffineAVX512(SB), NOSPLIT, $0-32
 	MOVQ dst+0(FP), DI
 	MOVQ x+8(FP), SI
@@ -1175,7 +1175,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func mapClampAVX512(dst, x *float32, n int, lo, hi float32)
+// func mapClampAVX512(dst *float32, x *float32, n int, lo, hi float32)
 TEXT ·mapClampAVX512(SB), NOSPLIT, $0-32
 	MOVQ dst+0(FP), DI
 	MOVQ x+8(FP), SI
@@ -1212,7 +1212,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func mapAboveAVX512(dst, dy, x *float32, n int, lo float32)
+// func mapAboveAVX512(dst *float32, dy *float32, x *float32, n int, lo float32)
 TEXT ·mapAboveAVX512(SB), NOSPLIT, $0-36
 	MOVQ dst+0(FP), DI
 	MOVQ dy+8(FP), SI
@@ -1251,7 +1251,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func mapInsideAVX512(dst, dy, x *float32, n int, lo, hi float32)
+// func mapInsideAVX512(dst *float32, dy *float32, x *float32, n int, lo, hi float32)
 TEXT ·mapInsideAVX512(SB), NOSPLIT, $0-40
 	MOVQ dst+0(FP), DI
 	MOVQ dy+8(FP), SI
@@ -1295,7 +1295,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func mapNormAVX512(y, x, mean, a, b *float32, n int, lo, hi float32)
+// func mapNormAVX512(y *float32, x *float32, mean *float32, a *float32, b *float32, n int, lo, hi float32)
 TEXT ·mapNormAVX512(SB), NOSPLIT, $0-56
 	MOVQ y+0(FP), DI
 	MOVQ x+8(FP), SI
@@ -1345,7 +1345,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func mapNormAddAVX512(y, x, mean, a, b, r *float32, n int, lo, hi float32)
+// func mapNormAddAVX512(y *float32, x *float32, mean *float32, a *float32, b *float32, r *float32, n int, lo, hi float32)
 TEXT ·mapNormAddAVX512(SB), NOSPLIT, $0-64
 	MOVQ y+0(FP), DI
 	MOVQ x+8(FP), SI
@@ -1400,7 +1400,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func mapNormBackClipAVX512(dx, dy, x, mean, k, m, q, b *float32, n int, lo, hi float32)
+// func mapNormBackClipAVX512(dx *float32, dy *float32, x *float32, mean *float32, k *float32, m *float32, q *float32, b *float32, n int, lo, hi float32)
 TEXT ·mapNormBackClipAVX512(SB), NOSPLIT, $0-80
 	MOVQ dx+0(FP), DI
 	MOVQ dy+8(FP), SI
@@ -1469,7 +1469,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func mapNormBackAVX512(dx, dy, x, mean, k, m, q *float32, n int)
+// func mapNormBackAVX512(dx *float32, dy *float32, x *float32, mean *float32, k *float32, m *float32, q *float32, n int)
 TEXT ·mapNormBackAVX512(SB), NOSPLIT, $0-64
 	MOVQ dx+0(FP), DI
 	MOVQ dy+8(FP), SI
@@ -1523,7 +1523,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func mapGateAVX512(dst, x *float32, n int, a, b, lo, hi float32)
+// func mapGateAVX512(dst *float32, x *float32, n int, a, b, lo, hi float32)
 TEXT ·mapGateAVX512(SB), NOSPLIT, $0-40
 	MOVQ dst+0(FP), DI
 	MOVQ x+8(FP), SI
@@ -1568,7 +1568,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func mapExpAVX512(dst, x *float32, n int, shift float32)
+// func mapExpAVX512(dst *float32, x *float32, n int, shift float32)
 TEXT ·mapExpAVX512(SB), NOSPLIT, $0-28
 	MOVQ dst+0(FP), DI
 	MOVQ x+8(FP), SI
@@ -1634,7 +1634,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func mapSGDAVX512(param, velocity, grad *float32, n int, rate, momentum, decay float32)
+// func mapSGDAVX512(param *float32, velocity *float32, grad *float32, n int, rate, momentum, decay float32)
 TEXT ·mapSGDAVX512(SB), NOSPLIT, $0-44
 	MOVQ param+0(FP), DI
 	MOVQ velocity+8(FP), SI

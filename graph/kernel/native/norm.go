@@ -34,7 +34,7 @@ const columnStretch = 2048
 // columns is a stretch of rows for the column sums: of every argument n columns,
 // and rows that lie stride elements apart.
 type columns struct {
-	args            [][]float32
+	stretch
 	n, rows, stride int
 }
 
@@ -51,7 +51,7 @@ func rowSums(p *program, rows, c, vectors int, prepare func(v [][]float32), add 
 	padded := ceilDiv(width, sumWidth) * sumWidth
 	parts := p.parts(rows*c, grain)
 	several := max(columnStretch/width, 4)
-	stream := p.stream(rows*c, parts, several*width)
+	stream := p.stream(rows*c, parts, several*width, p.allHalf(rows*c))
 	at := p.reserve(4 * padded * parts)
 	shared := p.reserve(vectors * padded)
 	views, first := make([][]float32, vectors), make([][]float32, vectors)
@@ -72,8 +72,7 @@ func rowSums(p *program, rows, c, vectors int, prepare func(v [][]float32), add 
 		lo := from * c
 		for left := (to - from) / group; left > 0; left -= several {
 			n := min(left, several)
-			args := stream.open(part, lo, lo+n*width)
-			add(columns{args, width, n, width}, sums[:padded], sums[padded:], views)
+			add(columns{stream.open(part, lo, lo+n*width), width, n, width}, sums[:padded], sums[padded:], views)
 			lo += n * width
 		}
 		if n := to*c - lo; n > 0 {
@@ -109,7 +108,11 @@ func batchNormStats(p *program, d kernel.BatchNormStats) {
 			shift = v[0]
 		},
 		func(at columns, s, q []float64, v [][]float32) {
-			p.isa.moments(s, q, at.args[0], v[0], at.n, at.rows, at.stride)
+			if x := at.half[0]; x != nil {
+				p.isa.half.moments(s, q, x, v[0], at.n, at.rows, at.stride)
+			} else {
+				p.isa.moments(s, q, at.full[0], v[0], at.n, at.rows, at.stride)
+			}
 		},
 		func(c int, s, q float64) {
 			stats := p.f[1]
@@ -138,14 +141,14 @@ func batchNormFrozen(p *program, d kernel.BatchNormFrozen) {
 // perRow runs body over super-rows of the arguments of shape (rows, c). prepare
 // fills the c first values of each of n vectors, which body is given at the
 // row's length.
-func perRow(p *program, rows, c, n int, prepare func(v [][]float32), body func(args, v [][]float32)) {
+func perRow(p *program, rows, c, n int, prepare func(v [][]float32), body func(a stretch, v [][]float32)) {
 	if rows*c == 0 {
 		return
 	}
 	width := together(c) * c
 	at := p.reserve(n * width)
 	parts := p.parts(rows, grain/c+1)
-	stream := p.stream(rows*c, parts, width)
+	stream := p.stream(rows*c, parts, width, p.allHalf(rows*c))
 	views := make([][]float32, n*(parts+1))
 	vectors := func(part, length int) [][]float32 {
 		v := views[part*n : (part+1)*n]
@@ -185,11 +188,15 @@ func batchNorm(p *program, d kernel.BatchNorm) {
 			p.isa.mul(v[1], scale, stats[2*d.C:])
 			copy(v[2], bias)
 		},
-		func(a, v [][]float32) {
-			y, x := a[out], a[0]
-			if d.Residual {
-				p.isa.normAdd(y, x, v[0], v[1], v[2], a[4], lo, hi)
-			} else {
+		func(a stretch, v [][]float32) {
+			switch y, x := a.full[out], a.full[0]; {
+			case a.half[0] != nil && d.Residual:
+				p.isa.half.normAdd(a.half[out], a.half[0], v[0], v[1], v[2], a.half[4], lo, hi)
+			case a.half[0] != nil:
+				p.isa.half.norm(a.half[out], a.half[0], v[0], v[1], v[2], lo, hi)
+			case d.Residual:
+				p.isa.normAdd(y, x, v[0], v[1], v[2], a.full[4], lo, hi)
+			default:
 				p.isa.norm(y, x, v[0], v[1], v[2], lo, hi)
 			}
 		})
@@ -223,10 +230,15 @@ func batchNormReduce(p *program, d kernel.BatchNormReduce) {
 			}
 		},
 		func(at columns, s, q []float64, v [][]float32) {
-			x, dy := at.args[0], at.args[1]
-			if d.Act.On {
+			x, dy := at.full[0], at.full[1]
+			switch {
+			case at.half[0] != nil && d.Act.On:
+				p.isa.half.dotsClip(s, q, at.half[1], at.half[0], v[0], v[1], v[2], at.n, at.rows, at.stride, lo, hi)
+			case at.half[0] != nil:
+				p.isa.half.dots(s, q, at.half[1], at.half[0], v[0], at.n, at.rows, at.stride)
+			case d.Act.On:
 				p.isa.dotsClip(s, q, dy, x, v[0], v[1], v[2], at.n, at.rows, at.stride, lo, hi)
-			} else {
+			default:
 				p.isa.dots(s, q, dy, x, v[0], at.n, at.rows, at.stride)
 			}
 		},
@@ -260,9 +272,13 @@ func batchNormBackward(p *program, d kernel.BatchNormBackward) {
 				copy(v[4], p.f[3])
 			}
 		},
-		func(a, v [][]float32) {
-			dx, dy, x := a[last], a[1], a[0]
+		func(a stretch, v [][]float32) {
+			dx, dy, x := a.full[last], a.full[1], a.full[0]
 			switch {
+			case a.half[0] != nil && d.Act.On:
+				p.isa.half.normBackClip(a.half[last], a.half[1], a.half[0], v[0], v[1], v[2], v[3], v[4], lo, hi)
+			case a.half[0] != nil: // with Frozen the vectors of the statistics are zero
+				p.isa.half.normBack(a.half[last], a.half[1], a.half[0], v[0], v[1], v[2], v[3])
 			case d.Act.On:
 				p.isa.normBackClip(dx, dy, x, v[0], v[1], v[2], v[3], v[4], lo, hi)
 			case d.Frozen:

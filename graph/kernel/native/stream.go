@@ -1,51 +1,78 @@
 package native
 
-import "github.com/graft-onnx/graft/graph/kernel"
+import (
+	"slices"
+
+	"github.com/graft-onnx/graft/graph/kernel"
+)
 
 // streamed is how many elements of an argument are widened at a time: enough to
 // pay for the calls, few enough for several to stay in the first-level cache.
 const streamed = 1024
 
-// stream gives the shares of a stage stretches of the arguments as float32: as
-// they lie in memory or, those in bfloat16, in scratch.
+// stretch is a part of every argument, by position: those in bfloat16 and as
+// they lie in memory in half, the others in full.
+type stretch struct {
+	full [][]float32
+	half [][]uint16
+}
+
+// stream gives the shares of a stage stretches of the arguments: as they lie in
+// memory, or those in bfloat16 widened in scratch.
 type stream struct {
 	p     *program
-	half  []int         // the bfloat16 arguments
-	at    int           // in scratch
-	size  int           // elements of a stretch in scratch, at most
-	views [][][]float32 // of every share and argument
+	plain bool      // nothing is widened
+	half  []int     // the bfloat16 arguments
+	at    int       // in scratch
+	size  int       // elements of a stretch in scratch, at most
+	views []stretch // of every share
 }
 
 // stream prepares stretches of at most size elements (as long as one likes if
-// nothing is bfloat16) of the arguments that have n elements.
-func (p *program) stream(n, parts, size int) *stream {
-	s := &stream{p: p, size: ceilDiv(size, 16) * 16}
+// nothing is widened) of the arguments that have n elements. With plain it
+// leaves bfloat16 as it is.
+func (p *program) stream(n, parts, size int, plain bool) *stream {
+	s := &stream{p: p, plain: plain, size: ceilDiv(size, 16) * 16}
 	for i, a := range p.args {
 		if a.DType == kernel.BFloat16 && kernel.Len(a.Shape) == n {
 			s.half = append(s.half, i)
 		}
 	}
-	s.at = p.reserve(parts * len(s.half) * s.size)
+	if !plain {
+		s.at = p.reserve(parts * len(s.half) * s.size)
+	}
 	for range parts {
-		s.views = append(s.views, make([][]float32, len(p.args)))
+		s.views = append(s.views, stretch{make([][]float32, len(p.args)), make([][]uint16, len(p.args))})
 	}
 	return s
 }
 
+// allHalf reports whether the arguments of n elements are all bfloat16, and
+// there are instructions for it.
+func (p *program) allHalf(n int) bool {
+	return p.isa.half != nil && !slices.ContainsFunc(p.args, func(a kernel.Arg) bool {
+		return kernel.Len(a.Shape) == n && a.DType != kernel.BFloat16
+	})
+}
+
 // open returns elements lo to hi-1 of every argument, those of other lengths
 // empty; what is only written holds anything.
-func (s *stream) open(part, lo, hi int) [][]float32 {
+func (s *stream) open(part, lo, hi int) stretch {
 	v := s.views[part]
 	for i, f := range s.p.f {
-		if v[i] = nil; len(f) >= hi {
-			v[i] = f[lo:hi]
+		if v.full[i] = nil; len(f) >= hi {
+			v.full[i] = f[lo:hi]
 		}
 	}
 	for k, i := range s.half {
+		if s.plain {
+			v.half[i] = s.p.h[i][lo:hi]
+			continue
+		}
 		at := s.at + (part*len(s.half)+k)*s.size
-		v[i] = s.p.s[at : at+hi-lo]
+		v.full[i] = s.p.s[at : at+hi-lo]
 		if s.p.args[i].Dir != kernel.Out {
-			s.p.isa.widen(v[i], s.p.h[i][lo:hi])
+			s.p.isa.widen(v.full[i], s.p.h[i][lo:hi])
 		}
 	}
 	return v
@@ -54,8 +81,8 @@ func (s *stream) open(part, lo, hi int) [][]float32 {
 // close stores what was written to the stretches that open returned.
 func (s *stream) close(part, lo, hi int) {
 	for _, i := range s.half {
-		if s.p.args[i].Dir != kernel.In {
-			s.p.isa.narrow(s.p.h[i][lo:hi], s.views[part][i])
+		if !s.plain && s.p.args[i].Dir != kernel.In {
+			s.p.isa.narrow(s.p.h[i][lo:hi], s.views[part].full[i])
 		}
 	}
 }
@@ -76,7 +103,7 @@ func (p *program) elements(n, grain int, body func(f [][]float32)) {
 		return
 	}
 	parts := p.parts(n, grain)
-	s := p.stream(n, parts, streamed)
+	s := p.stream(n, parts, streamed, false)
 	p.stage(parts, func(part int) {
 		from, to := span(n, part, parts, 32)
 		step := to - from
@@ -85,7 +112,7 @@ func (p *program) elements(n, grain int, body func(f [][]float32)) {
 		}
 		for lo := from; lo < to; lo += step {
 			hi := min(lo+step, to)
-			body(s.open(part, lo, hi))
+			body(s.open(part, lo, hi).full)
 			s.close(part, lo, hi)
 		}
 	})

@@ -129,12 +129,12 @@ func chunked(p *program, n int, f func(y, x, tmp []float32)) error {
 	const chunk = streamed
 	parts := p.parts(n, grain/4)
 	at := p.reserve(parts * chunk)
-	s := p.stream(n, parts, chunk)
+	s := p.stream(n, parts, chunk, false)
 	p.stage(parts, func(part int) {
 		from, to := span(n, part, parts, 32)
 		for lo := from; lo < to; lo += chunk {
 			hi := min(lo+chunk, to)
-			a := s.open(part, lo, hi)
+			a := s.open(part, lo, hi).full
 			f(a[1], a[0], p.s[at+part*chunk:at+part*chunk+hi-lo])
 			s.close(part, lo, hi)
 		}

@@ -4,17 +4,15 @@ import "fmt"
 
 // channelwise emits the kernels that run along channels and over pixels.
 func channelwise(f *file, v vectors) {
-	for _, s := range []columnSums{
-		{name: "moments", streams: []string{"x"}, vectors: []string{"shift"}},
-		{name: "dots", streams: []string{"dy", "x"}, vectors: []string{"mean"}},
-		{name: "dotsClip", streams: []string{"dy", "x"}, vectors: []string{"mean", "a", "b"}, clip: true},
-	} {
+	for _, s := range columnKernels {
 		s.emit(f, v)
 	}
-	rows(f, v)
 	dotRows(f, v)
 	spread(f, v)
-	maxBack(f, v)
+	if !v.half {
+		rows(f, v)
+		maxBack(f, v)
+	}
 }
 
 // laneMask sets the mask of the first CX lanes, fewer than a vector has; it

@@ -16,11 +16,21 @@ type columnSums struct {
 	clip             bool
 }
 
+var columnKernels = []columnSums{
+	{name: "moments", streams: []string{"x"}, vectors: []string{"shift"}},
+	{name: "dots", streams: []string{"dy", "x"}, vectors: []string{"mean"}},
+	{name: "dotsClip", streams: []string{"dy", "x"}, vectors: []string{"mean", "a", "b"}, clip: true},
+}
+
 // emit writes the kernel: s, q and the vectors hold whole vector registers,
 // the last columns of the streams are masked.
 func (k columnSums) emit(f *file, v vectors) {
 	name := k.name + v.name
-	params := "s, q *float64, " + strings.Join(append(append([]string{}, k.streams...), k.vectors...), ", ") + " *float32, n, rows, stride int"
+	element := "float32"
+	if v.half {
+		element = "uint16"
+	}
+	params := "s, q *float64, " + strings.Join(k.streams, ", ") + " *" + element + ", " + strings.Join(k.vectors, ", ") + " *float32, n, rows, stride int"
 	if k.clip {
 		params += ", lo, hi float32"
 	}
@@ -92,7 +102,13 @@ func (k columnSums) column(f *file, v vectors, suffix string, load func(mem, dst
 		}
 	}
 	// The next call's rows follow these: R14 is so far ahead of BX.
-	f.p("	LEAQ (AX*4), BX")
+	stream := load
+	if v.half {
+		stream = widening(f, suffix)
+		f.p("	LEAQ (AX*2), BX")
+	} else {
+		f.p("	LEAQ (AX*4), BX")
+	}
 	f.p("	MOVQ R13, R14")
 	f.p("	IMULQ DX, R14")
 	f.p("	ADDQ BX, R14")
@@ -100,11 +116,11 @@ func (k columnSums) column(f *file, v vectors, suffix string, load func(mem, dst
 	f.p("\n	PCALIGN $32")
 	f.p("row%s:", suffix)
 	f.p("	PREFETCHT0 (R8)(R14*1)")
-	load("(R8)(BX*1)", r(11))
+	stream("(R8)(BX*1)", r(11))
 	u, w := 11, 11
 	if len(k.streams) == 2 {
 		f.p("	PREFETCHT0 (R9)(R14*1)")
-		load("(R9)(BX*1)", r(12))
+		stream("(R9)(BX*1)", r(12))
 		w = 12
 	}
 	if k.clip {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -12,6 +13,17 @@ type mapKernel struct {
 	ptrs    []string // arguments in order
 	scalars []string
 	body    func(m *mapper)
+}
+
+// of reports whether the instruction set has the kernel.
+func (k mapKernel) of(v vectors) bool { return !v.half || halfArguments[k.name] != nil }
+
+// element is the Go type of an argument's elements.
+func (k mapKernel) element(v vectors, ptr string) string {
+	if v.half && slices.Contains(halfArguments[k.name], ptr) {
+		return "uint16"
+	}
+	return "float32"
 }
 
 // mapper emits the body of a mapKernel for full or for masked vectors.
@@ -35,7 +47,11 @@ func (m *mapper) reg() string {
 func (m *mapper) mem(ptr string) string {
 	for i, p := range m.k.ptrs {
 		if p == ptr {
-			return fmt.Sprintf("(%s)(AX*4)", pointers[i])
+			size := 4
+			if m.half(ptr) {
+				size = 2
+			}
+			return fmt.Sprintf("(%s)(AX*%d)", pointers[i], size)
 		}
 	}
 	panic("asmgen: no pointer " + ptr)
@@ -44,9 +60,20 @@ func (m *mapper) mem(ptr string) string {
 // mask is the register that masks the tail on AVX2.
 const mask = "Y15"
 
+func (m *mapper) half(ptr string) bool { return m.k.element(m.v, ptr) == "uint16" }
+
+func (m *mapper) suffix() string {
+	if m.tail {
+		return "Masked"
+	}
+	return ""
+}
+
 func (m *mapper) load(ptr string) string {
 	r := m.reg()
 	switch {
+	case m.half(ptr):
+		widening(m.f, m.suffix())(m.mem(ptr), r)
 	case !m.tail:
 		m.f.p("	VMOVUPS %s, %s", m.mem(ptr), r)
 	case m.v.masked:
@@ -59,6 +86,8 @@ func (m *mapper) load(ptr string) string {
 
 func (m *mapper) store(ptr, r string) {
 	switch {
+	case m.half(ptr):
+		narrowing(m.f, m.suffix())(r, m.mem(ptr))
 	case !m.tail:
 		m.f.p("	VMOVUPS %s, %s", r, m.mem(ptr))
 	case m.v.masked:
@@ -128,6 +157,12 @@ func (m *mapper) where(x, a string, predicate int, b string) string {
 	m.f.p("	VCMPPS $%d, %s, %s, %s", predicate, b, a, r)
 	m.f.p("	VANDPS %s, %s, %s", x, r, r)
 	return r
+}
+
+// halfArguments are the arguments in bfloat16 of the half set, which has these
+// kernels only.
+var halfArguments = map[string][]string{
+	"mapNorm": {"y", "x"}, "mapNormAdd": {"y", "x", "r"}, "mapNormBack": {"dx", "dy", "x"}, "mapNormBackClip": {"dx", "dy", "x"},
 }
 
 var mapKernels = []mapKernel{
@@ -204,9 +239,15 @@ var mapKernels = []mapKernel{
 
 func elementwise(f *file, v vectors) {
 	for _, k := range mapKernels {
+		if !k.of(v) {
+			continue
+		}
 		name := k.name + v.name
 		var params []string
-		params = append(params, strings.Join(k.ptrs, ", ")+" *float32, n int")
+		for _, p := range k.ptrs {
+			params = append(params, p+" *"+k.element(v, p))
+		}
+		params = append(params, "n int")
 		if len(k.scalars) > 0 {
 			params = append(params, strings.Join(k.scalars, ", ")+" float32")
 		}

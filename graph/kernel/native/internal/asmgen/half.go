@@ -93,8 +93,9 @@ func half(f *file) {
 		join(tail)
 	})
 	pairRows(f)
-	spread(f, halfSet)
-	dotRows(f, halfSet)
+	channelwise(f, halfSet)
+	elementwise(f, halfSet)
+	wrappers(f, halfSet)
 }
 
 // widenHalf loads a vector of bfloat16 as float32.

@@ -9,8 +9,15 @@ import (
 // slices that package native calls.
 func wrappers(f *file, v vectors) {
 	for _, k := range mapKernels {
+		if !k.of(v) {
+			continue
+		}
 		name := "vec" + strings.TrimPrefix(k.name, "map") + v.name
-		params := strings.Join(k.ptrs, ", ") + " []float32"
+		typed := make([]string, len(k.ptrs))
+		for i, p := range k.ptrs {
+			typed[i] = p + " []" + k.element(v, p)
+		}
+		params := strings.Join(typed, ", ")
 		if len(k.scalars) > 0 {
 			params += ", " + strings.Join(k.scalars, ", ") + " float32"
 		}
