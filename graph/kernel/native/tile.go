@@ -9,7 +9,8 @@ import "github.com/graft-onnx/graft/graph/kernel"
 //	    a[runs[r].a + i*aRow + k*aStep] * b[runs[r].b + k*bStep + j])
 //
 // for k in [0, steps). All distances are in elements. init is the old c if
-// accumulate is set, else bias[j], else 0. Assembly reads the fields by name
+// accumulate is set, else bias[j], else 0. The old c is added last: that gives
+// it time to come from memory, and sums by blocks lose less to rounding. Assembly reads the fields by name
 // and trusts them: whoever fills a tile answers for its bounds. The micro-kernel
 // for bfloat16 has words in a and b (half.go); it alone knows half.
 type tile struct {
@@ -44,11 +45,8 @@ func tileGo(t *tile) {
 			second = i + 1
 		}
 		var s [2][4]float32
-		for r, row := range [2]int{i, second} {
-			switch {
-			case t.accumulate:
-				copy(s[r][:t.cols], t.c[row*t.cRow:])
-			case t.bias != nil:
+		for r := range s {
+			if t.bias != nil && !t.accumulate {
 				copy(s[r][:t.cols], t.bias)
 			}
 		}
@@ -72,8 +70,14 @@ func tileGo(t *tile) {
 		}
 		s = [2][4]float32{{s00, s01, s02, s03}, {s10, s11, s12, s13}}
 		for r, row := range [2]int{i, second} {
+			if r == 1 && !pair {
+				break
+			}
 			c := t.c[row*t.cRow : row*t.cRow+t.cols]
 			for j, v := range s[r][:t.cols] {
+				if t.accumulate {
+					v += c[j]
+				}
 				if t.clip {
 					v = clamp32(v, t.lo, t.hi)
 				}

@@ -11,22 +11,19 @@ TEXT ·tile1x1AVX2(SB), NOSPLIT, $0-8
 	MOVQ tile_c(DI), R12
 	MOVQ tile_cRow(DI), R13
 	SHLQ $2, R13
-	CMPB tile_accumulate(DI), $0
-	JNE old
 	MOVQ R12, AX
 	PREFETCHT0 0(AX)
+	CMPB tile_accumulate(DI), $0
+	JNE zero
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JNZ bias
+
+zero:
 	VXORPS Y0, Y0, Y0
 	JMP start
 
 bias:
-	VMASKMOVPS 0(AX), Y1, Y0
-	JMP start
-
-old:
-	MOVQ R12, AX
 	VMASKMOVPS 0(AX), Y1, Y0
 
 start:
@@ -66,6 +63,15 @@ loop:
 	JNZ next
 
 done:
+	CMPB tile_accumulate(DI), $0
+	JE clip
+	MOVQ tile_mask(DI), AX
+	VMOVDQU (AX), Y1
+	MOVQ R12, AX
+	VMASKMOVPS 0(AX), Y1, Y2
+	VADDPS Y2, Y0, Y0
+
+clip:
 	CMPB tile_clip(DI), $0
 	JE write
 	VBROADCASTSS tile_lo(DI), Y2
@@ -95,24 +101,20 @@ TEXT ·tile1x2AVX2(SB), NOSPLIT, $0-8
 	MOVQ tile_c(DI), R12
 	MOVQ tile_cRow(DI), R13
 	SHLQ $2, R13
-	CMPB tile_accumulate(DI), $0
-	JNE old
 	MOVQ R12, AX
 	PREFETCHT0 0(AX)
+	CMPB tile_accumulate(DI), $0
+	JNE zero
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JNZ bias
+
+zero:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	JMP start
 
 bias:
-	VMOVUPS 0(AX), Y0
-	VMASKMOVPS 32(AX), Y2, Y1
-	JMP start
-
-old:
-	MOVQ R12, AX
 	VMOVUPS 0(AX), Y0
 	VMASKMOVPS 32(AX), Y2, Y1
 
@@ -155,6 +157,16 @@ loop:
 	JNZ next
 
 done:
+	CMPB tile_accumulate(DI), $0
+	JE clip
+	MOVQ tile_mask(DI), AX
+	VMOVDQU (AX), Y2
+	MOVQ R12, AX
+	VADDPS 0(AX), Y0, Y0
+	VMASKMOVPS 32(AX), Y2, Y4
+	VADDPS Y4, Y1, Y1
+
+clip:
 	CMPB tile_clip(DI), $0
 	JE write
 	VBROADCASTSS tile_lo(DI), Y4
@@ -188,15 +200,17 @@ TEXT ·tile2x1AVX2(SB), NOSPLIT, $0-8
 	MOVQ tile_c(DI), R12
 	MOVQ tile_cRow(DI), R13
 	SHLQ $2, R13
-	CMPB tile_accumulate(DI), $0
-	JNE old
 	MOVQ R12, AX
 	PREFETCHT0 0(AX)
 	ADDQ R13, AX
 	PREFETCHT0 0(AX)
+	CMPB tile_accumulate(DI), $0
+	JNE zero
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JNZ bias
+
+zero:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	JMP start
@@ -204,13 +218,6 @@ TEXT ·tile2x1AVX2(SB), NOSPLIT, $0-8
 bias:
 	VMASKMOVPS 0(AX), Y2, Y0
 	VMOVAPS Y0, Y1
-	JMP start
-
-old:
-	MOVQ R12, AX
-	VMASKMOVPS 0(AX), Y2, Y0
-	ADDQ R13, AX
-	VMASKMOVPS 0(AX), Y2, Y1
 
 start:
 	MOVQ tile_runs(DI), R11
@@ -251,6 +258,18 @@ loop:
 	JNZ next
 
 done:
+	CMPB tile_accumulate(DI), $0
+	JE clip
+	MOVQ tile_mask(DI), AX
+	VMOVDQU (AX), Y2
+	MOVQ R12, AX
+	VMASKMOVPS 0(AX), Y2, Y3
+	VADDPS Y3, Y0, Y0
+	ADDQ R13, AX
+	VMASKMOVPS 0(AX), Y2, Y3
+	VADDPS Y3, Y1, Y1
+
+clip:
 	CMPB tile_clip(DI), $0
 	JE write
 	VBROADCASTSS tile_lo(DI), Y3
@@ -286,15 +305,17 @@ TEXT ·tile2x2AVX2(SB), NOSPLIT, $0-8
 	MOVQ tile_c(DI), R12
 	MOVQ tile_cRow(DI), R13
 	SHLQ $2, R13
-	CMPB tile_accumulate(DI), $0
-	JNE old
 	MOVQ R12, AX
 	PREFETCHT0 0(AX)
 	ADDQ R13, AX
 	PREFETCHT0 0(AX)
+	CMPB tile_accumulate(DI), $0
+	JNE zero
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JNZ bias
+
+zero:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -306,15 +327,6 @@ bias:
 	VMASKMOVPS 32(AX), Y4, Y1
 	VMOVAPS Y0, Y2
 	VMOVAPS Y1, Y3
-	JMP start
-
-old:
-	MOVQ R12, AX
-	VMOVUPS 0(AX), Y0
-	VMASKMOVPS 32(AX), Y4, Y1
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Y2
-	VMASKMOVPS 32(AX), Y4, Y3
 
 start:
 	MOVQ tile_runs(DI), R11
@@ -358,6 +370,20 @@ loop:
 	JNZ next
 
 done:
+	CMPB tile_accumulate(DI), $0
+	JE clip
+	MOVQ tile_mask(DI), AX
+	VMOVDQU (AX), Y4
+	MOVQ R12, AX
+	VADDPS 0(AX), Y0, Y0
+	VMASKMOVPS 32(AX), Y4, Y6
+	VADDPS Y6, Y1, Y1
+	ADDQ R13, AX
+	VADDPS 0(AX), Y2, Y2
+	VMASKMOVPS 32(AX), Y4, Y6
+	VADDPS Y6, Y3, Y3
+
+clip:
 	CMPB tile_clip(DI), $0
 	JE write
 	VBROADCASTSS tile_lo(DI), Y6
@@ -401,17 +427,19 @@ TEXT ·tile3x1AVX2(SB), NOSPLIT, $0-8
 	MOVQ tile_c(DI), R12
 	MOVQ tile_cRow(DI), R13
 	SHLQ $2, R13
-	CMPB tile_accumulate(DI), $0
-	JNE old
 	MOVQ R12, AX
 	PREFETCHT0 0(AX)
 	ADDQ R13, AX
 	PREFETCHT0 0(AX)
 	ADDQ R13, AX
 	PREFETCHT0 0(AX)
+	CMPB tile_accumulate(DI), $0
+	JNE zero
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JNZ bias
+
+zero:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -421,15 +449,6 @@ bias:
 	VMASKMOVPS 0(AX), Y3, Y0
 	VMOVAPS Y0, Y1
 	VMOVAPS Y0, Y2
-	JMP start
-
-old:
-	MOVQ R12, AX
-	VMASKMOVPS 0(AX), Y3, Y0
-	ADDQ R13, AX
-	VMASKMOVPS 0(AX), Y3, Y1
-	ADDQ R13, AX
-	VMASKMOVPS 0(AX), Y3, Y2
 
 start:
 	MOVQ tile_runs(DI), R11
@@ -472,6 +491,21 @@ loop:
 	JNZ next
 
 done:
+	CMPB tile_accumulate(DI), $0
+	JE clip
+	MOVQ tile_mask(DI), AX
+	VMOVDQU (AX), Y3
+	MOVQ R12, AX
+	VMASKMOVPS 0(AX), Y3, Y4
+	VADDPS Y4, Y0, Y0
+	ADDQ R13, AX
+	VMASKMOVPS 0(AX), Y3, Y4
+	VADDPS Y4, Y1, Y1
+	ADDQ R13, AX
+	VMASKMOVPS 0(AX), Y3, Y4
+	VADDPS Y4, Y2, Y2
+
+clip:
 	CMPB tile_clip(DI), $0
 	JE write
 	VBROADCASTSS tile_lo(DI), Y4
@@ -513,17 +547,19 @@ TEXT ·tile3x2AVX2(SB), NOSPLIT, $0-8
 	MOVQ tile_c(DI), R12
 	MOVQ tile_cRow(DI), R13
 	SHLQ $2, R13
-	CMPB tile_accumulate(DI), $0
-	JNE old
 	MOVQ R12, AX
 	PREFETCHT0 0(AX)
 	ADDQ R13, AX
 	PREFETCHT0 0(AX)
 	ADDQ R13, AX
 	PREFETCHT0 0(AX)
+	CMPB tile_accumulate(DI), $0
+	JNE zero
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JNZ bias
+
+zero:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -539,18 +575,6 @@ bias:
 	VMOVAPS Y1, Y3
 	VMOVAPS Y0, Y4
 	VMOVAPS Y1, Y5
-	JMP start
-
-old:
-	MOVQ R12, AX
-	VMOVUPS 0(AX), Y0
-	VMASKMOVPS 32(AX), Y6, Y1
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Y2
-	VMASKMOVPS 32(AX), Y6, Y3
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Y4
-	VMASKMOVPS 32(AX), Y6, Y5
 
 start:
 	MOVQ tile_runs(DI), R11
@@ -597,6 +621,24 @@ loop:
 	JNZ next
 
 done:
+	CMPB tile_accumulate(DI), $0
+	JE clip
+	MOVQ tile_mask(DI), AX
+	VMOVDQU (AX), Y6
+	MOVQ R12, AX
+	VADDPS 0(AX), Y0, Y0
+	VMASKMOVPS 32(AX), Y6, Y8
+	VADDPS Y8, Y1, Y1
+	ADDQ R13, AX
+	VADDPS 0(AX), Y2, Y2
+	VMASKMOVPS 32(AX), Y6, Y8
+	VADDPS Y8, Y3, Y3
+	ADDQ R13, AX
+	VADDPS 0(AX), Y4, Y4
+	VMASKMOVPS 32(AX), Y6, Y8
+	VADDPS Y8, Y5, Y5
+
+clip:
 	CMPB tile_clip(DI), $0
 	JE write
 	VBROADCASTSS tile_lo(DI), Y8
@@ -650,8 +692,6 @@ TEXT ·tile4x1AVX2(SB), NOSPLIT, $0-8
 	MOVQ tile_c(DI), R12
 	MOVQ tile_cRow(DI), R13
 	SHLQ $2, R13
-	CMPB tile_accumulate(DI), $0
-	JNE old
 	MOVQ R12, AX
 	PREFETCHT0 0(AX)
 	ADDQ R13, AX
@@ -660,9 +700,13 @@ TEXT ·tile4x1AVX2(SB), NOSPLIT, $0-8
 	PREFETCHT0 0(AX)
 	ADDQ R13, AX
 	PREFETCHT0 0(AX)
+	CMPB tile_accumulate(DI), $0
+	JNE zero
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JNZ bias
+
+zero:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -674,17 +718,6 @@ bias:
 	VMOVAPS Y0, Y1
 	VMOVAPS Y0, Y2
 	VMOVAPS Y0, Y3
-	JMP start
-
-old:
-	MOVQ R12, AX
-	VMASKMOVPS 0(AX), Y4, Y0
-	ADDQ R13, AX
-	VMASKMOVPS 0(AX), Y4, Y1
-	ADDQ R13, AX
-	VMASKMOVPS 0(AX), Y4, Y2
-	ADDQ R13, AX
-	VMASKMOVPS 0(AX), Y4, Y3
 
 start:
 	MOVQ tile_runs(DI), R11
@@ -730,6 +763,24 @@ loop:
 	JNZ next
 
 done:
+	CMPB tile_accumulate(DI), $0
+	JE clip
+	MOVQ tile_mask(DI), AX
+	VMOVDQU (AX), Y4
+	MOVQ R12, AX
+	VMASKMOVPS 0(AX), Y4, Y5
+	VADDPS Y5, Y0, Y0
+	ADDQ R13, AX
+	VMASKMOVPS 0(AX), Y4, Y5
+	VADDPS Y5, Y1, Y1
+	ADDQ R13, AX
+	VMASKMOVPS 0(AX), Y4, Y5
+	VADDPS Y5, Y2, Y2
+	ADDQ R13, AX
+	VMASKMOVPS 0(AX), Y4, Y5
+	VADDPS Y5, Y3, Y3
+
+clip:
 	CMPB tile_clip(DI), $0
 	JE write
 	VBROADCASTSS tile_lo(DI), Y5
@@ -777,8 +828,6 @@ TEXT ·tile4x2AVX2(SB), NOSPLIT, $0-8
 	MOVQ tile_c(DI), R12
 	MOVQ tile_cRow(DI), R13
 	SHLQ $2, R13
-	CMPB tile_accumulate(DI), $0
-	JNE old
 	MOVQ R12, AX
 	PREFETCHT0 0(AX)
 	ADDQ R13, AX
@@ -787,9 +836,13 @@ TEXT ·tile4x2AVX2(SB), NOSPLIT, $0-8
 	PREFETCHT0 0(AX)
 	ADDQ R13, AX
 	PREFETCHT0 0(AX)
+	CMPB tile_accumulate(DI), $0
+	JNE zero
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JNZ bias
+
+zero:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -809,21 +862,6 @@ bias:
 	VMOVAPS Y1, Y5
 	VMOVAPS Y0, Y6
 	VMOVAPS Y1, Y7
-	JMP start
-
-old:
-	MOVQ R12, AX
-	VMOVUPS 0(AX), Y0
-	VMASKMOVPS 32(AX), Y8, Y1
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Y2
-	VMASKMOVPS 32(AX), Y8, Y3
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Y4
-	VMASKMOVPS 32(AX), Y8, Y5
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Y6
-	VMASKMOVPS 32(AX), Y8, Y7
 
 start:
 	MOVQ tile_runs(DI), R11
@@ -874,6 +912,28 @@ loop:
 	JNZ next
 
 done:
+	CMPB tile_accumulate(DI), $0
+	JE clip
+	MOVQ tile_mask(DI), AX
+	VMOVDQU (AX), Y8
+	MOVQ R12, AX
+	VADDPS 0(AX), Y0, Y0
+	VMASKMOVPS 32(AX), Y8, Y10
+	VADDPS Y10, Y1, Y1
+	ADDQ R13, AX
+	VADDPS 0(AX), Y2, Y2
+	VMASKMOVPS 32(AX), Y8, Y10
+	VADDPS Y10, Y3, Y3
+	ADDQ R13, AX
+	VADDPS 0(AX), Y4, Y4
+	VMASKMOVPS 32(AX), Y8, Y10
+	VADDPS Y10, Y5, Y5
+	ADDQ R13, AX
+	VADDPS 0(AX), Y6, Y6
+	VMASKMOVPS 32(AX), Y8, Y10
+	VADDPS Y10, Y7, Y7
+
+clip:
 	CMPB tile_clip(DI), $0
 	JE write
 	VBROADCASTSS tile_lo(DI), Y10
@@ -937,8 +997,6 @@ TEXT ·tile5x1AVX2(SB), NOSPLIT, $0-8
 	MOVQ tile_c(DI), R12
 	MOVQ tile_cRow(DI), R13
 	SHLQ $2, R13
-	CMPB tile_accumulate(DI), $0
-	JNE old
 	MOVQ R12, AX
 	PREFETCHT0 0(AX)
 	ADDQ R13, AX
@@ -949,9 +1007,13 @@ TEXT ·tile5x1AVX2(SB), NOSPLIT, $0-8
 	PREFETCHT0 0(AX)
 	ADDQ R13, AX
 	PREFETCHT0 0(AX)
+	CMPB tile_accumulate(DI), $0
+	JNE zero
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JNZ bias
+
+zero:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -965,19 +1027,6 @@ bias:
 	VMOVAPS Y0, Y2
 	VMOVAPS Y0, Y3
 	VMOVAPS Y0, Y4
-	JMP start
-
-old:
-	MOVQ R12, AX
-	VMASKMOVPS 0(AX), Y5, Y0
-	ADDQ R13, AX
-	VMASKMOVPS 0(AX), Y5, Y1
-	ADDQ R13, AX
-	VMASKMOVPS 0(AX), Y5, Y2
-	ADDQ R13, AX
-	VMASKMOVPS 0(AX), Y5, Y3
-	ADDQ R13, AX
-	VMASKMOVPS 0(AX), Y5, Y4
 
 start:
 	MOVQ tile_runs(DI), R11
@@ -1025,6 +1074,27 @@ loop:
 	JNZ next
 
 done:
+	CMPB tile_accumulate(DI), $0
+	JE clip
+	MOVQ tile_mask(DI), AX
+	VMOVDQU (AX), Y5
+	MOVQ R12, AX
+	VMASKMOVPS 0(AX), Y5, Y6
+	VADDPS Y6, Y0, Y0
+	ADDQ R13, AX
+	VMASKMOVPS 0(AX), Y5, Y6
+	VADDPS Y6, Y1, Y1
+	ADDQ R13, AX
+	VMASKMOVPS 0(AX), Y5, Y6
+	VADDPS Y6, Y2, Y2
+	ADDQ R13, AX
+	VMASKMOVPS 0(AX), Y5, Y6
+	VADDPS Y6, Y3, Y3
+	ADDQ R13, AX
+	VMASKMOVPS 0(AX), Y5, Y6
+	VADDPS Y6, Y4, Y4
+
+clip:
 	CMPB tile_clip(DI), $0
 	JE write
 	VBROADCASTSS tile_lo(DI), Y6
@@ -1078,8 +1148,6 @@ TEXT ·tile5x2AVX2(SB), NOSPLIT, $0-8
 	MOVQ tile_c(DI), R12
 	MOVQ tile_cRow(DI), R13
 	SHLQ $2, R13
-	CMPB tile_accumulate(DI), $0
-	JNE old
 	MOVQ R12, AX
 	PREFETCHT0 0(AX)
 	ADDQ R13, AX
@@ -1090,9 +1158,13 @@ TEXT ·tile5x2AVX2(SB), NOSPLIT, $0-8
 	PREFETCHT0 0(AX)
 	ADDQ R13, AX
 	PREFETCHT0 0(AX)
+	CMPB tile_accumulate(DI), $0
+	JNE zero
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JNZ bias
+
+zero:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -1116,24 +1188,6 @@ bias:
 	VMOVAPS Y1, Y7
 	VMOVAPS Y0, Y8
 	VMOVAPS Y1, Y9
-	JMP start
-
-old:
-	MOVQ R12, AX
-	VMOVUPS 0(AX), Y0
-	VMASKMOVPS 32(AX), Y10, Y1
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Y2
-	VMASKMOVPS 32(AX), Y10, Y3
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Y4
-	VMASKMOVPS 32(AX), Y10, Y5
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Y6
-	VMASKMOVPS 32(AX), Y10, Y7
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Y8
-	VMASKMOVPS 32(AX), Y10, Y9
 
 start:
 	MOVQ tile_runs(DI), R11
@@ -1187,6 +1241,32 @@ loop:
 	JNZ next
 
 done:
+	CMPB tile_accumulate(DI), $0
+	JE clip
+	MOVQ tile_mask(DI), AX
+	VMOVDQU (AX), Y10
+	MOVQ R12, AX
+	VADDPS 0(AX), Y0, Y0
+	VMASKMOVPS 32(AX), Y10, Y12
+	VADDPS Y12, Y1, Y1
+	ADDQ R13, AX
+	VADDPS 0(AX), Y2, Y2
+	VMASKMOVPS 32(AX), Y10, Y12
+	VADDPS Y12, Y3, Y3
+	ADDQ R13, AX
+	VADDPS 0(AX), Y4, Y4
+	VMASKMOVPS 32(AX), Y10, Y12
+	VADDPS Y12, Y5, Y5
+	ADDQ R13, AX
+	VADDPS 0(AX), Y6, Y6
+	VMASKMOVPS 32(AX), Y10, Y12
+	VADDPS Y12, Y7, Y7
+	ADDQ R13, AX
+	VADDPS 0(AX), Y8, Y8
+	VMASKMOVPS 32(AX), Y10, Y12
+	VADDPS Y12, Y9, Y9
+
+clip:
 	CMPB tile_clip(DI), $0
 	JE write
 	VBROADCASTSS tile_lo(DI), Y12
@@ -1260,8 +1340,6 @@ TEXT ·tile6x1AVX2(SB), NOSPLIT, $0-8
 	MOVQ tile_c(DI), R12
 	MOVQ tile_cRow(DI), R13
 	SHLQ $2, R13
-	CMPB tile_accumulate(DI), $0
-	JNE old
 	MOVQ R12, AX
 	PREFETCHT0 0(AX)
 	ADDQ R13, AX
@@ -1274,9 +1352,13 @@ TEXT ·tile6x1AVX2(SB), NOSPLIT, $0-8
 	PREFETCHT0 0(AX)
 	ADDQ R13, AX
 	PREFETCHT0 0(AX)
+	CMPB tile_accumulate(DI), $0
+	JNE zero
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JNZ bias
+
+zero:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -1292,21 +1374,6 @@ bias:
 	VMOVAPS Y0, Y3
 	VMOVAPS Y0, Y4
 	VMOVAPS Y0, Y5
-	JMP start
-
-old:
-	MOVQ R12, AX
-	VMASKMOVPS 0(AX), Y6, Y0
-	ADDQ R13, AX
-	VMASKMOVPS 0(AX), Y6, Y1
-	ADDQ R13, AX
-	VMASKMOVPS 0(AX), Y6, Y2
-	ADDQ R13, AX
-	VMASKMOVPS 0(AX), Y6, Y3
-	ADDQ R13, AX
-	VMASKMOVPS 0(AX), Y6, Y4
-	ADDQ R13, AX
-	VMASKMOVPS 0(AX), Y6, Y5
 
 start:
 	MOVQ tile_runs(DI), R11
@@ -1357,6 +1424,30 @@ loop:
 	JNZ next
 
 done:
+	CMPB tile_accumulate(DI), $0
+	JE clip
+	MOVQ tile_mask(DI), AX
+	VMOVDQU (AX), Y6
+	MOVQ R12, AX
+	VMASKMOVPS 0(AX), Y6, Y7
+	VADDPS Y7, Y0, Y0
+	ADDQ R13, AX
+	VMASKMOVPS 0(AX), Y6, Y7
+	VADDPS Y7, Y1, Y1
+	ADDQ R13, AX
+	VMASKMOVPS 0(AX), Y6, Y7
+	VADDPS Y7, Y2, Y2
+	ADDQ R13, AX
+	VMASKMOVPS 0(AX), Y6, Y7
+	VADDPS Y7, Y3, Y3
+	ADDQ R13, AX
+	VMASKMOVPS 0(AX), Y6, Y7
+	VADDPS Y7, Y4, Y4
+	ADDQ R13, AX
+	VMASKMOVPS 0(AX), Y6, Y7
+	VADDPS Y7, Y5, Y5
+
+clip:
 	CMPB tile_clip(DI), $0
 	JE write
 	VBROADCASTSS tile_lo(DI), Y7
@@ -1416,8 +1507,6 @@ TEXT ·tile6x2AVX2(SB), NOSPLIT, $0-8
 	MOVQ tile_c(DI), R12
 	MOVQ tile_cRow(DI), R13
 	SHLQ $2, R13
-	CMPB tile_accumulate(DI), $0
-	JNE old
 	MOVQ R12, AX
 	PREFETCHT0 0(AX)
 	ADDQ R13, AX
@@ -1430,9 +1519,13 @@ TEXT ·tile6x2AVX2(SB), NOSPLIT, $0-8
 	PREFETCHT0 0(AX)
 	ADDQ R13, AX
 	PREFETCHT0 0(AX)
+	CMPB tile_accumulate(DI), $0
+	JNE zero
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JNZ bias
+
+zero:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -1460,27 +1553,6 @@ bias:
 	VMOVAPS Y1, Y9
 	VMOVAPS Y0, Y10
 	VMOVAPS Y1, Y11
-	JMP start
-
-old:
-	MOVQ R12, AX
-	VMOVUPS 0(AX), Y0
-	VMASKMOVPS 32(AX), Y12, Y1
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Y2
-	VMASKMOVPS 32(AX), Y12, Y3
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Y4
-	VMASKMOVPS 32(AX), Y12, Y5
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Y6
-	VMASKMOVPS 32(AX), Y12, Y7
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Y8
-	VMASKMOVPS 32(AX), Y12, Y9
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Y10
-	VMASKMOVPS 32(AX), Y12, Y11
 
 start:
 	MOVQ tile_runs(DI), R11
@@ -1538,6 +1610,36 @@ loop:
 	JNZ next
 
 done:
+	CMPB tile_accumulate(DI), $0
+	JE clip
+	MOVQ tile_mask(DI), AX
+	VMOVDQU (AX), Y12
+	MOVQ R12, AX
+	VADDPS 0(AX), Y0, Y0
+	VMASKMOVPS 32(AX), Y12, Y14
+	VADDPS Y14, Y1, Y1
+	ADDQ R13, AX
+	VADDPS 0(AX), Y2, Y2
+	VMASKMOVPS 32(AX), Y12, Y14
+	VADDPS Y14, Y3, Y3
+	ADDQ R13, AX
+	VADDPS 0(AX), Y4, Y4
+	VMASKMOVPS 32(AX), Y12, Y14
+	VADDPS Y14, Y5, Y5
+	ADDQ R13, AX
+	VADDPS 0(AX), Y6, Y6
+	VMASKMOVPS 32(AX), Y12, Y14
+	VADDPS Y14, Y7, Y7
+	ADDQ R13, AX
+	VADDPS 0(AX), Y8, Y8
+	VMASKMOVPS 32(AX), Y12, Y14
+	VADDPS Y14, Y9, Y9
+	ADDQ R13, AX
+	VADDPS 0(AX), Y10, Y10
+	VMASKMOVPS 32(AX), Y12, Y14
+	VADDPS Y14, Y11, Y11
+
+clip:
 	CMPB tile_clip(DI), $0
 	JE write
 	VBROADCASTSS tile_lo(DI), Y14
@@ -1622,22 +1724,19 @@ TEXT ·tile1x1AVX512(SB), NOSPLIT, $0-8
 	MOVQ tile_c(DI), R12
 	MOVQ tile_cRow(DI), R13
 	SHLQ $2, R13
-	CMPB tile_accumulate(DI), $0
-	JNE old
 	MOVQ R12, AX
 	PREFETCHT0 0(AX)
+	CMPB tile_accumulate(DI), $0
+	JNE zero
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JNZ bias
+
+zero:
 	VPXORD Z0, Z0, Z0
 	JMP start
 
 bias:
-	VMOVUPS.Z 0(AX), K1, Z0
-	JMP start
-
-old:
-	MOVQ R12, AX
 	VMOVUPS.Z 0(AX), K1, Z0
 
 start:
@@ -1677,6 +1776,13 @@ loop:
 	JNZ next
 
 done:
+	CMPB tile_accumulate(DI), $0
+	JE clip
+	MOVQ R12, AX
+	VMOVUPS.Z 0(AX), K1, Z2
+	VADDPS Z2, Z0, Z0
+
+clip:
 	CMPB tile_clip(DI), $0
 	JE write
 	VBROADCASTSS tile_lo(DI), Z2
@@ -1698,25 +1804,21 @@ TEXT ·tile1x2AVX512(SB), NOSPLIT, $0-8
 	MOVQ tile_c(DI), R12
 	MOVQ tile_cRow(DI), R13
 	SHLQ $2, R13
-	CMPB tile_accumulate(DI), $0
-	JNE old
 	MOVQ R12, AX
 	PREFETCHT0 0(AX)
 	PREFETCHT0 64(AX)
+	CMPB tile_accumulate(DI), $0
+	JNE zero
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JNZ bias
+
+zero:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	JMP start
 
 bias:
-	VMOVUPS 0(AX), Z0
-	VMOVUPS.Z 64(AX), K1, Z1
-	JMP start
-
-old:
-	MOVQ R12, AX
 	VMOVUPS 0(AX), Z0
 	VMOVUPS.Z 64(AX), K1, Z1
 
@@ -1759,6 +1861,14 @@ loop:
 	JNZ next
 
 done:
+	CMPB tile_accumulate(DI), $0
+	JE clip
+	MOVQ R12, AX
+	VADDPS 0(AX), Z0, Z0
+	VMOVUPS.Z 64(AX), K1, Z4
+	VADDPS Z4, Z1, Z1
+
+clip:
 	CMPB tile_clip(DI), $0
 	JE write
 	VBROADCASTSS tile_lo(DI), Z4
@@ -1783,15 +1893,17 @@ TEXT ·tile2x1AVX512(SB), NOSPLIT, $0-8
 	MOVQ tile_c(DI), R12
 	MOVQ tile_cRow(DI), R13
 	SHLQ $2, R13
-	CMPB tile_accumulate(DI), $0
-	JNE old
 	MOVQ R12, AX
 	PREFETCHT0 0(AX)
 	ADDQ R13, AX
 	PREFETCHT0 0(AX)
+	CMPB tile_accumulate(DI), $0
+	JNE zero
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JNZ bias
+
+zero:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	JMP start
@@ -1799,13 +1911,6 @@ TEXT ·tile2x1AVX512(SB), NOSPLIT, $0-8
 bias:
 	VMOVUPS.Z 0(AX), K1, Z0
 	VMOVAPS Z0, Z1
-	JMP start
-
-old:
-	MOVQ R12, AX
-	VMOVUPS.Z 0(AX), K1, Z0
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z1
 
 start:
 	MOVQ tile_runs(DI), R11
@@ -1846,6 +1951,16 @@ loop:
 	JNZ next
 
 done:
+	CMPB tile_accumulate(DI), $0
+	JE clip
+	MOVQ R12, AX
+	VMOVUPS.Z 0(AX), K1, Z3
+	VADDPS Z3, Z0, Z0
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z3
+	VADDPS Z3, Z1, Z1
+
+clip:
 	CMPB tile_clip(DI), $0
 	JE write
 	VBROADCASTSS tile_lo(DI), Z3
@@ -1871,17 +1986,19 @@ TEXT ·tile2x2AVX512(SB), NOSPLIT, $0-8
 	MOVQ tile_c(DI), R12
 	MOVQ tile_cRow(DI), R13
 	SHLQ $2, R13
-	CMPB tile_accumulate(DI), $0
-	JNE old
 	MOVQ R12, AX
 	PREFETCHT0 0(AX)
 	PREFETCHT0 64(AX)
 	ADDQ R13, AX
 	PREFETCHT0 0(AX)
 	PREFETCHT0 64(AX)
+	CMPB tile_accumulate(DI), $0
+	JNE zero
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JNZ bias
+
+zero:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -1893,15 +2010,6 @@ bias:
 	VMOVUPS.Z 64(AX), K1, Z1
 	VMOVAPS Z0, Z2
 	VMOVAPS Z1, Z3
-	JMP start
-
-old:
-	MOVQ R12, AX
-	VMOVUPS 0(AX), Z0
-	VMOVUPS.Z 64(AX), K1, Z1
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z2
-	VMOVUPS.Z 64(AX), K1, Z3
 
 start:
 	MOVQ tile_runs(DI), R11
@@ -1945,6 +2053,18 @@ loop:
 	JNZ next
 
 done:
+	CMPB tile_accumulate(DI), $0
+	JE clip
+	MOVQ R12, AX
+	VADDPS 0(AX), Z0, Z0
+	VMOVUPS.Z 64(AX), K1, Z6
+	VADDPS Z6, Z1, Z1
+	ADDQ R13, AX
+	VADDPS 0(AX), Z2, Z2
+	VMOVUPS.Z 64(AX), K1, Z6
+	VADDPS Z6, Z3, Z3
+
+clip:
 	CMPB tile_clip(DI), $0
 	JE write
 	VBROADCASTSS tile_lo(DI), Z6
@@ -1976,17 +2096,19 @@ TEXT ·tile3x1AVX512(SB), NOSPLIT, $0-8
 	MOVQ tile_c(DI), R12
 	MOVQ tile_cRow(DI), R13
 	SHLQ $2, R13
-	CMPB tile_accumulate(DI), $0
-	JNE old
 	MOVQ R12, AX
 	PREFETCHT0 0(AX)
 	ADDQ R13, AX
 	PREFETCHT0 0(AX)
 	ADDQ R13, AX
 	PREFETCHT0 0(AX)
+	CMPB tile_accumulate(DI), $0
+	JNE zero
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JNZ bias
+
+zero:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -1996,15 +2118,6 @@ bias:
 	VMOVUPS.Z 0(AX), K1, Z0
 	VMOVAPS Z0, Z1
 	VMOVAPS Z0, Z2
-	JMP start
-
-old:
-	MOVQ R12, AX
-	VMOVUPS.Z 0(AX), K1, Z0
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z1
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z2
 
 start:
 	MOVQ tile_runs(DI), R11
@@ -2047,6 +2160,19 @@ loop:
 	JNZ next
 
 done:
+	CMPB tile_accumulate(DI), $0
+	JE clip
+	MOVQ R12, AX
+	VMOVUPS.Z 0(AX), K1, Z4
+	VADDPS Z4, Z0, Z0
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z4
+	VADDPS Z4, Z1, Z1
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z4
+	VADDPS Z4, Z2, Z2
+
+clip:
 	CMPB tile_clip(DI), $0
 	JE write
 	VBROADCASTSS tile_lo(DI), Z4
@@ -2076,8 +2202,6 @@ TEXT ·tile3x2AVX512(SB), NOSPLIT, $0-8
 	MOVQ tile_c(DI), R12
 	MOVQ tile_cRow(DI), R13
 	SHLQ $2, R13
-	CMPB tile_accumulate(DI), $0
-	JNE old
 	MOVQ R12, AX
 	PREFETCHT0 0(AX)
 	PREFETCHT0 64(AX)
@@ -2087,9 +2211,13 @@ TEXT ·tile3x2AVX512(SB), NOSPLIT, $0-8
 	ADDQ R13, AX
 	PREFETCHT0 0(AX)
 	PREFETCHT0 64(AX)
+	CMPB tile_accumulate(DI), $0
+	JNE zero
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JNZ bias
+
+zero:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -2105,18 +2233,6 @@ bias:
 	VMOVAPS Z1, Z3
 	VMOVAPS Z0, Z4
 	VMOVAPS Z1, Z5
-	JMP start
-
-old:
-	MOVQ R12, AX
-	VMOVUPS 0(AX), Z0
-	VMOVUPS.Z 64(AX), K1, Z1
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z2
-	VMOVUPS.Z 64(AX), K1, Z3
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z4
-	VMOVUPS.Z 64(AX), K1, Z5
 
 start:
 	MOVQ tile_runs(DI), R11
@@ -2163,6 +2279,22 @@ loop:
 	JNZ next
 
 done:
+	CMPB tile_accumulate(DI), $0
+	JE clip
+	MOVQ R12, AX
+	VADDPS 0(AX), Z0, Z0
+	VMOVUPS.Z 64(AX), K1, Z8
+	VADDPS Z8, Z1, Z1
+	ADDQ R13, AX
+	VADDPS 0(AX), Z2, Z2
+	VMOVUPS.Z 64(AX), K1, Z8
+	VADDPS Z8, Z3, Z3
+	ADDQ R13, AX
+	VADDPS 0(AX), Z4, Z4
+	VMOVUPS.Z 64(AX), K1, Z8
+	VADDPS Z8, Z5, Z5
+
+clip:
 	CMPB tile_clip(DI), $0
 	JE write
 	VBROADCASTSS tile_lo(DI), Z8
@@ -2201,8 +2333,6 @@ TEXT ·tile4x1AVX512(SB), NOSPLIT, $0-8
 	MOVQ tile_c(DI), R12
 	MOVQ tile_cRow(DI), R13
 	SHLQ $2, R13
-	CMPB tile_accumulate(DI), $0
-	JNE old
 	MOVQ R12, AX
 	PREFETCHT0 0(AX)
 	ADDQ R13, AX
@@ -2211,9 +2341,13 @@ TEXT ·tile4x1AVX512(SB), NOSPLIT, $0-8
 	PREFETCHT0 0(AX)
 	ADDQ R13, AX
 	PREFETCHT0 0(AX)
+	CMPB tile_accumulate(DI), $0
+	JNE zero
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JNZ bias
+
+zero:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -2225,17 +2359,6 @@ bias:
 	VMOVAPS Z0, Z1
 	VMOVAPS Z0, Z2
 	VMOVAPS Z0, Z3
-	JMP start
-
-old:
-	MOVQ R12, AX
-	VMOVUPS.Z 0(AX), K1, Z0
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z1
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z2
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z3
 
 start:
 	MOVQ tile_runs(DI), R11
@@ -2281,6 +2404,22 @@ loop:
 	JNZ next
 
 done:
+	CMPB tile_accumulate(DI), $0
+	JE clip
+	MOVQ R12, AX
+	VMOVUPS.Z 0(AX), K1, Z5
+	VADDPS Z5, Z0, Z0
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z5
+	VADDPS Z5, Z1, Z1
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z5
+	VADDPS Z5, Z2, Z2
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z5
+	VADDPS Z5, Z3, Z3
+
+clip:
 	CMPB tile_clip(DI), $0
 	JE write
 	VBROADCASTSS tile_lo(DI), Z5
@@ -2314,8 +2453,6 @@ TEXT ·tile4x2AVX512(SB), NOSPLIT, $0-8
 	MOVQ tile_c(DI), R12
 	MOVQ tile_cRow(DI), R13
 	SHLQ $2, R13
-	CMPB tile_accumulate(DI), $0
-	JNE old
 	MOVQ R12, AX
 	PREFETCHT0 0(AX)
 	PREFETCHT0 64(AX)
@@ -2328,9 +2465,13 @@ TEXT ·tile4x2AVX512(SB), NOSPLIT, $0-8
 	ADDQ R13, AX
 	PREFETCHT0 0(AX)
 	PREFETCHT0 64(AX)
+	CMPB tile_accumulate(DI), $0
+	JNE zero
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JNZ bias
+
+zero:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -2350,21 +2491,6 @@ bias:
 	VMOVAPS Z1, Z5
 	VMOVAPS Z0, Z6
 	VMOVAPS Z1, Z7
-	JMP start
-
-old:
-	MOVQ R12, AX
-	VMOVUPS 0(AX), Z0
-	VMOVUPS.Z 64(AX), K1, Z1
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z2
-	VMOVUPS.Z 64(AX), K1, Z3
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z4
-	VMOVUPS.Z 64(AX), K1, Z5
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z6
-	VMOVUPS.Z 64(AX), K1, Z7
 
 start:
 	MOVQ tile_runs(DI), R11
@@ -2415,6 +2541,26 @@ loop:
 	JNZ next
 
 done:
+	CMPB tile_accumulate(DI), $0
+	JE clip
+	MOVQ R12, AX
+	VADDPS 0(AX), Z0, Z0
+	VMOVUPS.Z 64(AX), K1, Z10
+	VADDPS Z10, Z1, Z1
+	ADDQ R13, AX
+	VADDPS 0(AX), Z2, Z2
+	VMOVUPS.Z 64(AX), K1, Z10
+	VADDPS Z10, Z3, Z3
+	ADDQ R13, AX
+	VADDPS 0(AX), Z4, Z4
+	VMOVUPS.Z 64(AX), K1, Z10
+	VADDPS Z10, Z5, Z5
+	ADDQ R13, AX
+	VADDPS 0(AX), Z6, Z6
+	VMOVUPS.Z 64(AX), K1, Z10
+	VADDPS Z10, Z7, Z7
+
+clip:
 	CMPB tile_clip(DI), $0
 	JE write
 	VBROADCASTSS tile_lo(DI), Z10
@@ -2460,8 +2606,6 @@ TEXT ·tile5x1AVX512(SB), NOSPLIT, $0-8
 	MOVQ tile_c(DI), R12
 	MOVQ tile_cRow(DI), R13
 	SHLQ $2, R13
-	CMPB tile_accumulate(DI), $0
-	JNE old
 	MOVQ R12, AX
 	PREFETCHT0 0(AX)
 	ADDQ R13, AX
@@ -2472,9 +2616,13 @@ TEXT ·tile5x1AVX512(SB), NOSPLIT, $0-8
 	PREFETCHT0 0(AX)
 	ADDQ R13, AX
 	PREFETCHT0 0(AX)
+	CMPB tile_accumulate(DI), $0
+	JNE zero
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JNZ bias
+
+zero:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -2488,19 +2636,6 @@ bias:
 	VMOVAPS Z0, Z2
 	VMOVAPS Z0, Z3
 	VMOVAPS Z0, Z4
-	JMP start
-
-old:
-	MOVQ R12, AX
-	VMOVUPS.Z 0(AX), K1, Z0
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z1
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z2
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z3
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z4
 
 start:
 	MOVQ tile_runs(DI), R11
@@ -2548,6 +2683,25 @@ loop:
 	JNZ next
 
 done:
+	CMPB tile_accumulate(DI), $0
+	JE clip
+	MOVQ R12, AX
+	VMOVUPS.Z 0(AX), K1, Z6
+	VADDPS Z6, Z0, Z0
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z6
+	VADDPS Z6, Z1, Z1
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z6
+	VADDPS Z6, Z2, Z2
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z6
+	VADDPS Z6, Z3, Z3
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z6
+	VADDPS Z6, Z4, Z4
+
+clip:
 	CMPB tile_clip(DI), $0
 	JE write
 	VBROADCASTSS tile_lo(DI), Z6
@@ -2585,8 +2739,6 @@ TEXT ·tile5x2AVX512(SB), NOSPLIT, $0-8
 	MOVQ tile_c(DI), R12
 	MOVQ tile_cRow(DI), R13
 	SHLQ $2, R13
-	CMPB tile_accumulate(DI), $0
-	JNE old
 	MOVQ R12, AX
 	PREFETCHT0 0(AX)
 	PREFETCHT0 64(AX)
@@ -2602,9 +2754,13 @@ TEXT ·tile5x2AVX512(SB), NOSPLIT, $0-8
 	ADDQ R13, AX
 	PREFETCHT0 0(AX)
 	PREFETCHT0 64(AX)
+	CMPB tile_accumulate(DI), $0
+	JNE zero
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JNZ bias
+
+zero:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -2628,24 +2784,6 @@ bias:
 	VMOVAPS Z1, Z7
 	VMOVAPS Z0, Z8
 	VMOVAPS Z1, Z9
-	JMP start
-
-old:
-	MOVQ R12, AX
-	VMOVUPS 0(AX), Z0
-	VMOVUPS.Z 64(AX), K1, Z1
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z2
-	VMOVUPS.Z 64(AX), K1, Z3
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z4
-	VMOVUPS.Z 64(AX), K1, Z5
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z6
-	VMOVUPS.Z 64(AX), K1, Z7
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z8
-	VMOVUPS.Z 64(AX), K1, Z9
 
 start:
 	MOVQ tile_runs(DI), R11
@@ -2699,6 +2837,30 @@ loop:
 	JNZ next
 
 done:
+	CMPB tile_accumulate(DI), $0
+	JE clip
+	MOVQ R12, AX
+	VADDPS 0(AX), Z0, Z0
+	VMOVUPS.Z 64(AX), K1, Z12
+	VADDPS Z12, Z1, Z1
+	ADDQ R13, AX
+	VADDPS 0(AX), Z2, Z2
+	VMOVUPS.Z 64(AX), K1, Z12
+	VADDPS Z12, Z3, Z3
+	ADDQ R13, AX
+	VADDPS 0(AX), Z4, Z4
+	VMOVUPS.Z 64(AX), K1, Z12
+	VADDPS Z12, Z5, Z5
+	ADDQ R13, AX
+	VADDPS 0(AX), Z6, Z6
+	VMOVUPS.Z 64(AX), K1, Z12
+	VADDPS Z12, Z7, Z7
+	ADDQ R13, AX
+	VADDPS 0(AX), Z8, Z8
+	VMOVUPS.Z 64(AX), K1, Z12
+	VADDPS Z12, Z9, Z9
+
+clip:
 	CMPB tile_clip(DI), $0
 	JE write
 	VBROADCASTSS tile_lo(DI), Z12
@@ -2751,8 +2913,6 @@ TEXT ·tile6x1AVX512(SB), NOSPLIT, $0-8
 	MOVQ tile_c(DI), R12
 	MOVQ tile_cRow(DI), R13
 	SHLQ $2, R13
-	CMPB tile_accumulate(DI), $0
-	JNE old
 	MOVQ R12, AX
 	PREFETCHT0 0(AX)
 	ADDQ R13, AX
@@ -2765,9 +2925,13 @@ TEXT ·tile6x1AVX512(SB), NOSPLIT, $0-8
 	PREFETCHT0 0(AX)
 	ADDQ R13, AX
 	PREFETCHT0 0(AX)
+	CMPB tile_accumulate(DI), $0
+	JNE zero
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JNZ bias
+
+zero:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -2783,21 +2947,6 @@ bias:
 	VMOVAPS Z0, Z3
 	VMOVAPS Z0, Z4
 	VMOVAPS Z0, Z5
-	JMP start
-
-old:
-	MOVQ R12, AX
-	VMOVUPS.Z 0(AX), K1, Z0
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z1
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z2
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z3
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z4
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z5
 
 start:
 	MOVQ tile_runs(DI), R11
@@ -2848,6 +2997,28 @@ loop:
 	JNZ next
 
 done:
+	CMPB tile_accumulate(DI), $0
+	JE clip
+	MOVQ R12, AX
+	VMOVUPS.Z 0(AX), K1, Z7
+	VADDPS Z7, Z0, Z0
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z7
+	VADDPS Z7, Z1, Z1
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z7
+	VADDPS Z7, Z2, Z2
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z7
+	VADDPS Z7, Z3, Z3
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z7
+	VADDPS Z7, Z4, Z4
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z7
+	VADDPS Z7, Z5, Z5
+
+clip:
 	CMPB tile_clip(DI), $0
 	JE write
 	VBROADCASTSS tile_lo(DI), Z7
@@ -2889,8 +3060,6 @@ TEXT ·tile6x2AVX512(SB), NOSPLIT, $0-8
 	MOVQ tile_c(DI), R12
 	MOVQ tile_cRow(DI), R13
 	SHLQ $2, R13
-	CMPB tile_accumulate(DI), $0
-	JNE old
 	MOVQ R12, AX
 	PREFETCHT0 0(AX)
 	PREFETCHT0 64(AX)
@@ -2909,9 +3078,13 @@ TEXT ·tile6x2AVX512(SB), NOSPLIT, $0-8
 	ADDQ R13, AX
 	PREFETCHT0 0(AX)
 	PREFETCHT0 64(AX)
+	CMPB tile_accumulate(DI), $0
+	JNE zero
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JNZ bias
+
+zero:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -2939,27 +3112,6 @@ bias:
 	VMOVAPS Z1, Z9
 	VMOVAPS Z0, Z10
 	VMOVAPS Z1, Z11
-	JMP start
-
-old:
-	MOVQ R12, AX
-	VMOVUPS 0(AX), Z0
-	VMOVUPS.Z 64(AX), K1, Z1
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z2
-	VMOVUPS.Z 64(AX), K1, Z3
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z4
-	VMOVUPS.Z 64(AX), K1, Z5
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z6
-	VMOVUPS.Z 64(AX), K1, Z7
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z8
-	VMOVUPS.Z 64(AX), K1, Z9
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z10
-	VMOVUPS.Z 64(AX), K1, Z11
 
 start:
 	MOVQ tile_runs(DI), R11
@@ -3017,6 +3169,34 @@ loop:
 	JNZ next
 
 done:
+	CMPB tile_accumulate(DI), $0
+	JE clip
+	MOVQ R12, AX
+	VADDPS 0(AX), Z0, Z0
+	VMOVUPS.Z 64(AX), K1, Z14
+	VADDPS Z14, Z1, Z1
+	ADDQ R13, AX
+	VADDPS 0(AX), Z2, Z2
+	VMOVUPS.Z 64(AX), K1, Z14
+	VADDPS Z14, Z3, Z3
+	ADDQ R13, AX
+	VADDPS 0(AX), Z4, Z4
+	VMOVUPS.Z 64(AX), K1, Z14
+	VADDPS Z14, Z5, Z5
+	ADDQ R13, AX
+	VADDPS 0(AX), Z6, Z6
+	VMOVUPS.Z 64(AX), K1, Z14
+	VADDPS Z14, Z7, Z7
+	ADDQ R13, AX
+	VADDPS 0(AX), Z8, Z8
+	VMOVUPS.Z 64(AX), K1, Z14
+	VADDPS Z14, Z9, Z9
+	ADDQ R13, AX
+	VADDPS 0(AX), Z10, Z10
+	VMOVUPS.Z 64(AX), K1, Z14
+	VADDPS Z14, Z11, Z11
+
+clip:
 	CMPB tile_clip(DI), $0
 	JE write
 	VBROADCASTSS tile_lo(DI), Z14
@@ -3076,8 +3256,6 @@ TEXT ·tile7x1AVX512(SB), NOSPLIT, $0-8
 	MOVQ tile_c(DI), R12
 	MOVQ tile_cRow(DI), R13
 	SHLQ $2, R13
-	CMPB tile_accumulate(DI), $0
-	JNE old
 	MOVQ R12, AX
 	PREFETCHT0 0(AX)
 	ADDQ R13, AX
@@ -3092,9 +3270,13 @@ TEXT ·tile7x1AVX512(SB), NOSPLIT, $0-8
 	PREFETCHT0 0(AX)
 	ADDQ R13, AX
 	PREFETCHT0 0(AX)
+	CMPB tile_accumulate(DI), $0
+	JNE zero
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JNZ bias
+
+zero:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -3112,23 +3294,6 @@ bias:
 	VMOVAPS Z0, Z4
 	VMOVAPS Z0, Z5
 	VMOVAPS Z0, Z6
-	JMP start
-
-old:
-	MOVQ R12, AX
-	VMOVUPS.Z 0(AX), K1, Z0
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z1
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z2
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z3
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z4
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z5
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z6
 
 start:
 	MOVQ tile_runs(DI), R11
@@ -3181,6 +3346,31 @@ loop:
 	JNZ next
 
 done:
+	CMPB tile_accumulate(DI), $0
+	JE clip
+	MOVQ R12, AX
+	VMOVUPS.Z 0(AX), K1, Z8
+	VADDPS Z8, Z0, Z0
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z8
+	VADDPS Z8, Z1, Z1
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z8
+	VADDPS Z8, Z2, Z2
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z8
+	VADDPS Z8, Z3, Z3
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z8
+	VADDPS Z8, Z4, Z4
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z8
+	VADDPS Z8, Z5, Z5
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z8
+	VADDPS Z8, Z6, Z6
+
+clip:
 	CMPB tile_clip(DI), $0
 	JE write
 	VBROADCASTSS tile_lo(DI), Z8
@@ -3226,8 +3416,6 @@ TEXT ·tile7x2AVX512(SB), NOSPLIT, $0-8
 	MOVQ tile_c(DI), R12
 	MOVQ tile_cRow(DI), R13
 	SHLQ $2, R13
-	CMPB tile_accumulate(DI), $0
-	JNE old
 	MOVQ R12, AX
 	PREFETCHT0 0(AX)
 	PREFETCHT0 64(AX)
@@ -3249,9 +3437,13 @@ TEXT ·tile7x2AVX512(SB), NOSPLIT, $0-8
 	ADDQ R13, AX
 	PREFETCHT0 0(AX)
 	PREFETCHT0 64(AX)
+	CMPB tile_accumulate(DI), $0
+	JNE zero
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JNZ bias
+
+zero:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -3283,30 +3475,6 @@ bias:
 	VMOVAPS Z1, Z11
 	VMOVAPS Z0, Z12
 	VMOVAPS Z1, Z13
-	JMP start
-
-old:
-	MOVQ R12, AX
-	VMOVUPS 0(AX), Z0
-	VMOVUPS.Z 64(AX), K1, Z1
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z2
-	VMOVUPS.Z 64(AX), K1, Z3
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z4
-	VMOVUPS.Z 64(AX), K1, Z5
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z6
-	VMOVUPS.Z 64(AX), K1, Z7
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z8
-	VMOVUPS.Z 64(AX), K1, Z9
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z10
-	VMOVUPS.Z 64(AX), K1, Z11
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z12
-	VMOVUPS.Z 64(AX), K1, Z13
 
 start:
 	MOVQ tile_runs(DI), R11
@@ -3367,6 +3535,38 @@ loop:
 	JNZ next
 
 done:
+	CMPB tile_accumulate(DI), $0
+	JE clip
+	MOVQ R12, AX
+	VADDPS 0(AX), Z0, Z0
+	VMOVUPS.Z 64(AX), K1, Z16
+	VADDPS Z16, Z1, Z1
+	ADDQ R13, AX
+	VADDPS 0(AX), Z2, Z2
+	VMOVUPS.Z 64(AX), K1, Z16
+	VADDPS Z16, Z3, Z3
+	ADDQ R13, AX
+	VADDPS 0(AX), Z4, Z4
+	VMOVUPS.Z 64(AX), K1, Z16
+	VADDPS Z16, Z5, Z5
+	ADDQ R13, AX
+	VADDPS 0(AX), Z6, Z6
+	VMOVUPS.Z 64(AX), K1, Z16
+	VADDPS Z16, Z7, Z7
+	ADDQ R13, AX
+	VADDPS 0(AX), Z8, Z8
+	VMOVUPS.Z 64(AX), K1, Z16
+	VADDPS Z16, Z9, Z9
+	ADDQ R13, AX
+	VADDPS 0(AX), Z10, Z10
+	VMOVUPS.Z 64(AX), K1, Z16
+	VADDPS Z16, Z11, Z11
+	ADDQ R13, AX
+	VADDPS 0(AX), Z12, Z12
+	VMOVUPS.Z 64(AX), K1, Z16
+	VADDPS Z16, Z13, Z13
+
+clip:
 	CMPB tile_clip(DI), $0
 	JE write
 	VBROADCASTSS tile_lo(DI), Z16
@@ -3433,8 +3633,6 @@ TEXT ·tile8x1AVX512(SB), NOSPLIT, $0-8
 	MOVQ tile_c(DI), R12
 	MOVQ tile_cRow(DI), R13
 	SHLQ $2, R13
-	CMPB tile_accumulate(DI), $0
-	JNE old
 	MOVQ R12, AX
 	PREFETCHT0 0(AX)
 	ADDQ R13, AX
@@ -3451,9 +3649,13 @@ TEXT ·tile8x1AVX512(SB), NOSPLIT, $0-8
 	PREFETCHT0 0(AX)
 	ADDQ R13, AX
 	PREFETCHT0 0(AX)
+	CMPB tile_accumulate(DI), $0
+	JNE zero
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JNZ bias
+
+zero:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -3473,25 +3675,6 @@ bias:
 	VMOVAPS Z0, Z5
 	VMOVAPS Z0, Z6
 	VMOVAPS Z0, Z7
-	JMP start
-
-old:
-	MOVQ R12, AX
-	VMOVUPS.Z 0(AX), K1, Z0
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z1
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z2
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z3
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z4
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z5
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z6
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z7
 
 start:
 	MOVQ tile_runs(DI), R11
@@ -3549,6 +3732,34 @@ loop:
 	JNZ next
 
 done:
+	CMPB tile_accumulate(DI), $0
+	JE clip
+	MOVQ R12, AX
+	VMOVUPS.Z 0(AX), K1, Z9
+	VADDPS Z9, Z0, Z0
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z9
+	VADDPS Z9, Z1, Z1
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z9
+	VADDPS Z9, Z2, Z2
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z9
+	VADDPS Z9, Z3, Z3
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z9
+	VADDPS Z9, Z4, Z4
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z9
+	VADDPS Z9, Z5, Z5
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z9
+	VADDPS Z9, Z6, Z6
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z9
+	VADDPS Z9, Z7, Z7
+
+clip:
 	CMPB tile_clip(DI), $0
 	JE write
 	VBROADCASTSS tile_lo(DI), Z9
@@ -3598,8 +3809,6 @@ TEXT ·tile8x2AVX512(SB), NOSPLIT, $0-8
 	MOVQ tile_c(DI), R12
 	MOVQ tile_cRow(DI), R13
 	SHLQ $2, R13
-	CMPB tile_accumulate(DI), $0
-	JNE old
 	MOVQ R12, AX
 	PREFETCHT0 0(AX)
 	PREFETCHT0 64(AX)
@@ -3624,9 +3833,13 @@ TEXT ·tile8x2AVX512(SB), NOSPLIT, $0-8
 	ADDQ R13, AX
 	PREFETCHT0 0(AX)
 	PREFETCHT0 64(AX)
+	CMPB tile_accumulate(DI), $0
+	JNE zero
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JNZ bias
+
+zero:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -3662,33 +3875,6 @@ bias:
 	VMOVAPS Z1, Z13
 	VMOVAPS Z0, Z14
 	VMOVAPS Z1, Z15
-	JMP start
-
-old:
-	MOVQ R12, AX
-	VMOVUPS 0(AX), Z0
-	VMOVUPS.Z 64(AX), K1, Z1
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z2
-	VMOVUPS.Z 64(AX), K1, Z3
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z4
-	VMOVUPS.Z 64(AX), K1, Z5
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z6
-	VMOVUPS.Z 64(AX), K1, Z7
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z8
-	VMOVUPS.Z 64(AX), K1, Z9
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z10
-	VMOVUPS.Z 64(AX), K1, Z11
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z12
-	VMOVUPS.Z 64(AX), K1, Z13
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z14
-	VMOVUPS.Z 64(AX), K1, Z15
 
 start:
 	MOVQ tile_runs(DI), R11
@@ -3755,6 +3941,42 @@ loop:
 	JNZ next
 
 done:
+	CMPB tile_accumulate(DI), $0
+	JE clip
+	MOVQ R12, AX
+	VADDPS 0(AX), Z0, Z0
+	VMOVUPS.Z 64(AX), K1, Z18
+	VADDPS Z18, Z1, Z1
+	ADDQ R13, AX
+	VADDPS 0(AX), Z2, Z2
+	VMOVUPS.Z 64(AX), K1, Z18
+	VADDPS Z18, Z3, Z3
+	ADDQ R13, AX
+	VADDPS 0(AX), Z4, Z4
+	VMOVUPS.Z 64(AX), K1, Z18
+	VADDPS Z18, Z5, Z5
+	ADDQ R13, AX
+	VADDPS 0(AX), Z6, Z6
+	VMOVUPS.Z 64(AX), K1, Z18
+	VADDPS Z18, Z7, Z7
+	ADDQ R13, AX
+	VADDPS 0(AX), Z8, Z8
+	VMOVUPS.Z 64(AX), K1, Z18
+	VADDPS Z18, Z9, Z9
+	ADDQ R13, AX
+	VADDPS 0(AX), Z10, Z10
+	VMOVUPS.Z 64(AX), K1, Z18
+	VADDPS Z18, Z11, Z11
+	ADDQ R13, AX
+	VADDPS 0(AX), Z12, Z12
+	VMOVUPS.Z 64(AX), K1, Z18
+	VADDPS Z18, Z13, Z13
+	ADDQ R13, AX
+	VADDPS 0(AX), Z14, Z14
+	VMOVUPS.Z 64(AX), K1, Z18
+	VADDPS Z18, Z15, Z15
+
+clip:
 	CMPB tile_clip(DI), $0
 	JE write
 	VBROADCASTSS tile_lo(DI), Z18
@@ -3828,8 +4050,6 @@ TEXT ·tile9x1AVX512(SB), NOSPLIT, $0-8
 	MOVQ tile_c(DI), R12
 	MOVQ tile_cRow(DI), R13
 	SHLQ $2, R13
-	CMPB tile_accumulate(DI), $0
-	JNE old
 	MOVQ R12, AX
 	PREFETCHT0 0(AX)
 	ADDQ R13, AX
@@ -3848,9 +4068,13 @@ TEXT ·tile9x1AVX512(SB), NOSPLIT, $0-8
 	PREFETCHT0 0(AX)
 	ADDQ R13, AX
 	PREFETCHT0 0(AX)
+	CMPB tile_accumulate(DI), $0
+	JNE zero
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JNZ bias
+
+zero:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -3872,27 +4096,6 @@ bias:
 	VMOVAPS Z0, Z6
 	VMOVAPS Z0, Z7
 	VMOVAPS Z0, Z8
-	JMP start
-
-old:
-	MOVQ R12, AX
-	VMOVUPS.Z 0(AX), K1, Z0
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z1
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z2
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z3
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z4
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z5
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z6
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z7
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z8
 
 start:
 	MOVQ tile_runs(DI), R11
@@ -3952,6 +4155,37 @@ loop:
 	JNZ next
 
 done:
+	CMPB tile_accumulate(DI), $0
+	JE clip
+	MOVQ R12, AX
+	VMOVUPS.Z 0(AX), K1, Z10
+	VADDPS Z10, Z0, Z0
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z10
+	VADDPS Z10, Z1, Z1
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z10
+	VADDPS Z10, Z2, Z2
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z10
+	VADDPS Z10, Z3, Z3
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z10
+	VADDPS Z10, Z4, Z4
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z10
+	VADDPS Z10, Z5, Z5
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z10
+	VADDPS Z10, Z6, Z6
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z10
+	VADDPS Z10, Z7, Z7
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z10
+	VADDPS Z10, Z8, Z8
+
+clip:
 	CMPB tile_clip(DI), $0
 	JE write
 	VBROADCASTSS tile_lo(DI), Z10
@@ -4005,8 +4239,6 @@ TEXT ·tile9x2AVX512(SB), NOSPLIT, $0-8
 	MOVQ tile_c(DI), R12
 	MOVQ tile_cRow(DI), R13
 	SHLQ $2, R13
-	CMPB tile_accumulate(DI), $0
-	JNE old
 	MOVQ R12, AX
 	PREFETCHT0 0(AX)
 	PREFETCHT0 64(AX)
@@ -4034,9 +4266,13 @@ TEXT ·tile9x2AVX512(SB), NOSPLIT, $0-8
 	ADDQ R13, AX
 	PREFETCHT0 0(AX)
 	PREFETCHT0 64(AX)
+	CMPB tile_accumulate(DI), $0
+	JNE zero
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JNZ bias
+
+zero:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -4076,36 +4312,6 @@ bias:
 	VMOVAPS Z1, Z15
 	VMOVAPS Z0, Z16
 	VMOVAPS Z1, Z17
-	JMP start
-
-old:
-	MOVQ R12, AX
-	VMOVUPS 0(AX), Z0
-	VMOVUPS.Z 64(AX), K1, Z1
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z2
-	VMOVUPS.Z 64(AX), K1, Z3
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z4
-	VMOVUPS.Z 64(AX), K1, Z5
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z6
-	VMOVUPS.Z 64(AX), K1, Z7
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z8
-	VMOVUPS.Z 64(AX), K1, Z9
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z10
-	VMOVUPS.Z 64(AX), K1, Z11
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z12
-	VMOVUPS.Z 64(AX), K1, Z13
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z14
-	VMOVUPS.Z 64(AX), K1, Z15
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z16
-	VMOVUPS.Z 64(AX), K1, Z17
 
 start:
 	MOVQ tile_runs(DI), R11
@@ -4175,6 +4381,46 @@ loop:
 	JNZ next
 
 done:
+	CMPB tile_accumulate(DI), $0
+	JE clip
+	MOVQ R12, AX
+	VADDPS 0(AX), Z0, Z0
+	VMOVUPS.Z 64(AX), K1, Z20
+	VADDPS Z20, Z1, Z1
+	ADDQ R13, AX
+	VADDPS 0(AX), Z2, Z2
+	VMOVUPS.Z 64(AX), K1, Z20
+	VADDPS Z20, Z3, Z3
+	ADDQ R13, AX
+	VADDPS 0(AX), Z4, Z4
+	VMOVUPS.Z 64(AX), K1, Z20
+	VADDPS Z20, Z5, Z5
+	ADDQ R13, AX
+	VADDPS 0(AX), Z6, Z6
+	VMOVUPS.Z 64(AX), K1, Z20
+	VADDPS Z20, Z7, Z7
+	ADDQ R13, AX
+	VADDPS 0(AX), Z8, Z8
+	VMOVUPS.Z 64(AX), K1, Z20
+	VADDPS Z20, Z9, Z9
+	ADDQ R13, AX
+	VADDPS 0(AX), Z10, Z10
+	VMOVUPS.Z 64(AX), K1, Z20
+	VADDPS Z20, Z11, Z11
+	ADDQ R13, AX
+	VADDPS 0(AX), Z12, Z12
+	VMOVUPS.Z 64(AX), K1, Z20
+	VADDPS Z20, Z13, Z13
+	ADDQ R13, AX
+	VADDPS 0(AX), Z14, Z14
+	VMOVUPS.Z 64(AX), K1, Z20
+	VADDPS Z20, Z15, Z15
+	ADDQ R13, AX
+	VADDPS 0(AX), Z16, Z16
+	VMOVUPS.Z 64(AX), K1, Z20
+	VADDPS Z20, Z17, Z17
+
+clip:
 	CMPB tile_clip(DI), $0
 	JE write
 	VBROADCASTSS tile_lo(DI), Z20
@@ -4255,8 +4501,6 @@ TEXT ·tile10x1AVX512(SB), NOSPLIT, $0-8
 	MOVQ tile_c(DI), R12
 	MOVQ tile_cRow(DI), R13
 	SHLQ $2, R13
-	CMPB tile_accumulate(DI), $0
-	JNE old
 	MOVQ R12, AX
 	PREFETCHT0 0(AX)
 	ADDQ R13, AX
@@ -4277,9 +4521,13 @@ TEXT ·tile10x1AVX512(SB), NOSPLIT, $0-8
 	PREFETCHT0 0(AX)
 	ADDQ R13, AX
 	PREFETCHT0 0(AX)
+	CMPB tile_accumulate(DI), $0
+	JNE zero
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JNZ bias
+
+zero:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -4303,29 +4551,6 @@ bias:
 	VMOVAPS Z0, Z7
 	VMOVAPS Z0, Z8
 	VMOVAPS Z0, Z9
-	JMP start
-
-old:
-	MOVQ R12, AX
-	VMOVUPS.Z 0(AX), K1, Z0
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z1
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z2
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z3
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z4
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z5
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z6
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z7
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z8
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z9
 
 start:
 	MOVQ tile_runs(DI), R11
@@ -4387,6 +4612,40 @@ loop:
 	JNZ next
 
 done:
+	CMPB tile_accumulate(DI), $0
+	JE clip
+	MOVQ R12, AX
+	VMOVUPS.Z 0(AX), K1, Z11
+	VADDPS Z11, Z0, Z0
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z11
+	VADDPS Z11, Z1, Z1
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z11
+	VADDPS Z11, Z2, Z2
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z11
+	VADDPS Z11, Z3, Z3
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z11
+	VADDPS Z11, Z4, Z4
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z11
+	VADDPS Z11, Z5, Z5
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z11
+	VADDPS Z11, Z6, Z6
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z11
+	VADDPS Z11, Z7, Z7
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z11
+	VADDPS Z11, Z8, Z8
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z11
+	VADDPS Z11, Z9, Z9
+
+clip:
 	CMPB tile_clip(DI), $0
 	JE write
 	VBROADCASTSS tile_lo(DI), Z11
@@ -4444,8 +4703,6 @@ TEXT ·tile10x2AVX512(SB), NOSPLIT, $0-8
 	MOVQ tile_c(DI), R12
 	MOVQ tile_cRow(DI), R13
 	SHLQ $2, R13
-	CMPB tile_accumulate(DI), $0
-	JNE old
 	MOVQ R12, AX
 	PREFETCHT0 0(AX)
 	PREFETCHT0 64(AX)
@@ -4476,9 +4733,13 @@ TEXT ·tile10x2AVX512(SB), NOSPLIT, $0-8
 	ADDQ R13, AX
 	PREFETCHT0 0(AX)
 	PREFETCHT0 64(AX)
+	CMPB tile_accumulate(DI), $0
+	JNE zero
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JNZ bias
+
+zero:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -4522,39 +4783,6 @@ bias:
 	VMOVAPS Z1, Z17
 	VMOVAPS Z0, Z18
 	VMOVAPS Z1, Z19
-	JMP start
-
-old:
-	MOVQ R12, AX
-	VMOVUPS 0(AX), Z0
-	VMOVUPS.Z 64(AX), K1, Z1
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z2
-	VMOVUPS.Z 64(AX), K1, Z3
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z4
-	VMOVUPS.Z 64(AX), K1, Z5
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z6
-	VMOVUPS.Z 64(AX), K1, Z7
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z8
-	VMOVUPS.Z 64(AX), K1, Z9
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z10
-	VMOVUPS.Z 64(AX), K1, Z11
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z12
-	VMOVUPS.Z 64(AX), K1, Z13
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z14
-	VMOVUPS.Z 64(AX), K1, Z15
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z16
-	VMOVUPS.Z 64(AX), K1, Z17
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z18
-	VMOVUPS.Z 64(AX), K1, Z19
 
 start:
 	MOVQ tile_runs(DI), R11
@@ -4627,6 +4855,50 @@ loop:
 	JNZ next
 
 done:
+	CMPB tile_accumulate(DI), $0
+	JE clip
+	MOVQ R12, AX
+	VADDPS 0(AX), Z0, Z0
+	VMOVUPS.Z 64(AX), K1, Z22
+	VADDPS Z22, Z1, Z1
+	ADDQ R13, AX
+	VADDPS 0(AX), Z2, Z2
+	VMOVUPS.Z 64(AX), K1, Z22
+	VADDPS Z22, Z3, Z3
+	ADDQ R13, AX
+	VADDPS 0(AX), Z4, Z4
+	VMOVUPS.Z 64(AX), K1, Z22
+	VADDPS Z22, Z5, Z5
+	ADDQ R13, AX
+	VADDPS 0(AX), Z6, Z6
+	VMOVUPS.Z 64(AX), K1, Z22
+	VADDPS Z22, Z7, Z7
+	ADDQ R13, AX
+	VADDPS 0(AX), Z8, Z8
+	VMOVUPS.Z 64(AX), K1, Z22
+	VADDPS Z22, Z9, Z9
+	ADDQ R13, AX
+	VADDPS 0(AX), Z10, Z10
+	VMOVUPS.Z 64(AX), K1, Z22
+	VADDPS Z22, Z11, Z11
+	ADDQ R13, AX
+	VADDPS 0(AX), Z12, Z12
+	VMOVUPS.Z 64(AX), K1, Z22
+	VADDPS Z22, Z13, Z13
+	ADDQ R13, AX
+	VADDPS 0(AX), Z14, Z14
+	VMOVUPS.Z 64(AX), K1, Z22
+	VADDPS Z22, Z15, Z15
+	ADDQ R13, AX
+	VADDPS 0(AX), Z16, Z16
+	VMOVUPS.Z 64(AX), K1, Z22
+	VADDPS Z22, Z17, Z17
+	ADDQ R13, AX
+	VADDPS 0(AX), Z18, Z18
+	VMOVUPS.Z 64(AX), K1, Z22
+	VADDPS Z22, Z19, Z19
+
+clip:
 	CMPB tile_clip(DI), $0
 	JE write
 	VBROADCASTSS tile_lo(DI), Z22
@@ -4714,8 +4986,6 @@ TEXT ·tile11x1AVX512(SB), NOSPLIT, $0-8
 	MOVQ tile_c(DI), R12
 	MOVQ tile_cRow(DI), R13
 	SHLQ $2, R13
-	CMPB tile_accumulate(DI), $0
-	JNE old
 	MOVQ R12, AX
 	PREFETCHT0 0(AX)
 	ADDQ R13, AX
@@ -4738,9 +5008,13 @@ TEXT ·tile11x1AVX512(SB), NOSPLIT, $0-8
 	PREFETCHT0 0(AX)
 	ADDQ R13, AX
 	PREFETCHT0 0(AX)
+	CMPB tile_accumulate(DI), $0
+	JNE zero
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JNZ bias
+
+zero:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -4766,31 +5040,6 @@ bias:
 	VMOVAPS Z0, Z8
 	VMOVAPS Z0, Z9
 	VMOVAPS Z0, Z10
-	JMP start
-
-old:
-	MOVQ R12, AX
-	VMOVUPS.Z 0(AX), K1, Z0
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z1
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z2
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z3
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z4
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z5
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z6
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z7
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z8
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z9
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z10
 
 start:
 	MOVQ tile_runs(DI), R11
@@ -4854,6 +5103,43 @@ loop:
 	JNZ next
 
 done:
+	CMPB tile_accumulate(DI), $0
+	JE clip
+	MOVQ R12, AX
+	VMOVUPS.Z 0(AX), K1, Z12
+	VADDPS Z12, Z0, Z0
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z12
+	VADDPS Z12, Z1, Z1
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z12
+	VADDPS Z12, Z2, Z2
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z12
+	VADDPS Z12, Z3, Z3
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z12
+	VADDPS Z12, Z4, Z4
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z12
+	VADDPS Z12, Z5, Z5
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z12
+	VADDPS Z12, Z6, Z6
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z12
+	VADDPS Z12, Z7, Z7
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z12
+	VADDPS Z12, Z8, Z8
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z12
+	VADDPS Z12, Z9, Z9
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z12
+	VADDPS Z12, Z10, Z10
+
+clip:
 	CMPB tile_clip(DI), $0
 	JE write
 	VBROADCASTSS tile_lo(DI), Z12
@@ -4915,8 +5201,6 @@ TEXT ·tile11x2AVX512(SB), NOSPLIT, $0-8
 	MOVQ tile_c(DI), R12
 	MOVQ tile_cRow(DI), R13
 	SHLQ $2, R13
-	CMPB tile_accumulate(DI), $0
-	JNE old
 	MOVQ R12, AX
 	PREFETCHT0 0(AX)
 	PREFETCHT0 64(AX)
@@ -4950,9 +5234,13 @@ TEXT ·tile11x2AVX512(SB), NOSPLIT, $0-8
 	ADDQ R13, AX
 	PREFETCHT0 0(AX)
 	PREFETCHT0 64(AX)
+	CMPB tile_accumulate(DI), $0
+	JNE zero
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JNZ bias
+
+zero:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -5000,42 +5288,6 @@ bias:
 	VMOVAPS Z1, Z19
 	VMOVAPS Z0, Z20
 	VMOVAPS Z1, Z21
-	JMP start
-
-old:
-	MOVQ R12, AX
-	VMOVUPS 0(AX), Z0
-	VMOVUPS.Z 64(AX), K1, Z1
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z2
-	VMOVUPS.Z 64(AX), K1, Z3
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z4
-	VMOVUPS.Z 64(AX), K1, Z5
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z6
-	VMOVUPS.Z 64(AX), K1, Z7
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z8
-	VMOVUPS.Z 64(AX), K1, Z9
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z10
-	VMOVUPS.Z 64(AX), K1, Z11
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z12
-	VMOVUPS.Z 64(AX), K1, Z13
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z14
-	VMOVUPS.Z 64(AX), K1, Z15
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z16
-	VMOVUPS.Z 64(AX), K1, Z17
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z18
-	VMOVUPS.Z 64(AX), K1, Z19
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z20
-	VMOVUPS.Z 64(AX), K1, Z21
 
 start:
 	MOVQ tile_runs(DI), R11
@@ -5111,6 +5363,54 @@ loop:
 	JNZ next
 
 done:
+	CMPB tile_accumulate(DI), $0
+	JE clip
+	MOVQ R12, AX
+	VADDPS 0(AX), Z0, Z0
+	VMOVUPS.Z 64(AX), K1, Z24
+	VADDPS Z24, Z1, Z1
+	ADDQ R13, AX
+	VADDPS 0(AX), Z2, Z2
+	VMOVUPS.Z 64(AX), K1, Z24
+	VADDPS Z24, Z3, Z3
+	ADDQ R13, AX
+	VADDPS 0(AX), Z4, Z4
+	VMOVUPS.Z 64(AX), K1, Z24
+	VADDPS Z24, Z5, Z5
+	ADDQ R13, AX
+	VADDPS 0(AX), Z6, Z6
+	VMOVUPS.Z 64(AX), K1, Z24
+	VADDPS Z24, Z7, Z7
+	ADDQ R13, AX
+	VADDPS 0(AX), Z8, Z8
+	VMOVUPS.Z 64(AX), K1, Z24
+	VADDPS Z24, Z9, Z9
+	ADDQ R13, AX
+	VADDPS 0(AX), Z10, Z10
+	VMOVUPS.Z 64(AX), K1, Z24
+	VADDPS Z24, Z11, Z11
+	ADDQ R13, AX
+	VADDPS 0(AX), Z12, Z12
+	VMOVUPS.Z 64(AX), K1, Z24
+	VADDPS Z24, Z13, Z13
+	ADDQ R13, AX
+	VADDPS 0(AX), Z14, Z14
+	VMOVUPS.Z 64(AX), K1, Z24
+	VADDPS Z24, Z15, Z15
+	ADDQ R13, AX
+	VADDPS 0(AX), Z16, Z16
+	VMOVUPS.Z 64(AX), K1, Z24
+	VADDPS Z24, Z17, Z17
+	ADDQ R13, AX
+	VADDPS 0(AX), Z18, Z18
+	VMOVUPS.Z 64(AX), K1, Z24
+	VADDPS Z24, Z19, Z19
+	ADDQ R13, AX
+	VADDPS 0(AX), Z20, Z20
+	VMOVUPS.Z 64(AX), K1, Z24
+	VADDPS Z24, Z21, Z21
+
+clip:
 	CMPB tile_clip(DI), $0
 	JE write
 	VBROADCASTSS tile_lo(DI), Z24
@@ -5205,8 +5505,6 @@ TEXT ·tile12x1AVX512(SB), NOSPLIT, $0-8
 	MOVQ tile_c(DI), R12
 	MOVQ tile_cRow(DI), R13
 	SHLQ $2, R13
-	CMPB tile_accumulate(DI), $0
-	JNE old
 	MOVQ R12, AX
 	PREFETCHT0 0(AX)
 	ADDQ R13, AX
@@ -5231,9 +5529,13 @@ TEXT ·tile12x1AVX512(SB), NOSPLIT, $0-8
 	PREFETCHT0 0(AX)
 	ADDQ R13, AX
 	PREFETCHT0 0(AX)
+	CMPB tile_accumulate(DI), $0
+	JNE zero
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JNZ bias
+
+zero:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -5261,33 +5563,6 @@ bias:
 	VMOVAPS Z0, Z9
 	VMOVAPS Z0, Z10
 	VMOVAPS Z0, Z11
-	JMP start
-
-old:
-	MOVQ R12, AX
-	VMOVUPS.Z 0(AX), K1, Z0
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z1
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z2
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z3
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z4
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z5
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z6
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z7
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z8
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z9
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z10
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z11
 
 start:
 	MOVQ tile_runs(DI), R11
@@ -5353,6 +5628,46 @@ loop:
 	JNZ next
 
 done:
+	CMPB tile_accumulate(DI), $0
+	JE clip
+	MOVQ R12, AX
+	VMOVUPS.Z 0(AX), K1, Z13
+	VADDPS Z13, Z0, Z0
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z13
+	VADDPS Z13, Z1, Z1
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z13
+	VADDPS Z13, Z2, Z2
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z13
+	VADDPS Z13, Z3, Z3
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z13
+	VADDPS Z13, Z4, Z4
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z13
+	VADDPS Z13, Z5, Z5
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z13
+	VADDPS Z13, Z6, Z6
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z13
+	VADDPS Z13, Z7, Z7
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z13
+	VADDPS Z13, Z8, Z8
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z13
+	VADDPS Z13, Z9, Z9
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z13
+	VADDPS Z13, Z10, Z10
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z13
+	VADDPS Z13, Z11, Z11
+
+clip:
 	CMPB tile_clip(DI), $0
 	JE write
 	VBROADCASTSS tile_lo(DI), Z13
@@ -5418,8 +5733,6 @@ TEXT ·tile12x2AVX512(SB), NOSPLIT, $0-8
 	MOVQ tile_c(DI), R12
 	MOVQ tile_cRow(DI), R13
 	SHLQ $2, R13
-	CMPB tile_accumulate(DI), $0
-	JNE old
 	MOVQ R12, AX
 	PREFETCHT0 0(AX)
 	PREFETCHT0 64(AX)
@@ -5456,9 +5769,13 @@ TEXT ·tile12x2AVX512(SB), NOSPLIT, $0-8
 	ADDQ R13, AX
 	PREFETCHT0 0(AX)
 	PREFETCHT0 64(AX)
+	CMPB tile_accumulate(DI), $0
+	JNE zero
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JNZ bias
+
+zero:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -5510,45 +5827,6 @@ bias:
 	VMOVAPS Z1, Z21
 	VMOVAPS Z0, Z22
 	VMOVAPS Z1, Z23
-	JMP start
-
-old:
-	MOVQ R12, AX
-	VMOVUPS 0(AX), Z0
-	VMOVUPS.Z 64(AX), K1, Z1
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z2
-	VMOVUPS.Z 64(AX), K1, Z3
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z4
-	VMOVUPS.Z 64(AX), K1, Z5
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z6
-	VMOVUPS.Z 64(AX), K1, Z7
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z8
-	VMOVUPS.Z 64(AX), K1, Z9
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z10
-	VMOVUPS.Z 64(AX), K1, Z11
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z12
-	VMOVUPS.Z 64(AX), K1, Z13
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z14
-	VMOVUPS.Z 64(AX), K1, Z15
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z16
-	VMOVUPS.Z 64(AX), K1, Z17
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z18
-	VMOVUPS.Z 64(AX), K1, Z19
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z20
-	VMOVUPS.Z 64(AX), K1, Z21
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z22
-	VMOVUPS.Z 64(AX), K1, Z23
 
 start:
 	MOVQ tile_runs(DI), R11
@@ -5627,6 +5905,58 @@ loop:
 	JNZ next
 
 done:
+	CMPB tile_accumulate(DI), $0
+	JE clip
+	MOVQ R12, AX
+	VADDPS 0(AX), Z0, Z0
+	VMOVUPS.Z 64(AX), K1, Z26
+	VADDPS Z26, Z1, Z1
+	ADDQ R13, AX
+	VADDPS 0(AX), Z2, Z2
+	VMOVUPS.Z 64(AX), K1, Z26
+	VADDPS Z26, Z3, Z3
+	ADDQ R13, AX
+	VADDPS 0(AX), Z4, Z4
+	VMOVUPS.Z 64(AX), K1, Z26
+	VADDPS Z26, Z5, Z5
+	ADDQ R13, AX
+	VADDPS 0(AX), Z6, Z6
+	VMOVUPS.Z 64(AX), K1, Z26
+	VADDPS Z26, Z7, Z7
+	ADDQ R13, AX
+	VADDPS 0(AX), Z8, Z8
+	VMOVUPS.Z 64(AX), K1, Z26
+	VADDPS Z26, Z9, Z9
+	ADDQ R13, AX
+	VADDPS 0(AX), Z10, Z10
+	VMOVUPS.Z 64(AX), K1, Z26
+	VADDPS Z26, Z11, Z11
+	ADDQ R13, AX
+	VADDPS 0(AX), Z12, Z12
+	VMOVUPS.Z 64(AX), K1, Z26
+	VADDPS Z26, Z13, Z13
+	ADDQ R13, AX
+	VADDPS 0(AX), Z14, Z14
+	VMOVUPS.Z 64(AX), K1, Z26
+	VADDPS Z26, Z15, Z15
+	ADDQ R13, AX
+	VADDPS 0(AX), Z16, Z16
+	VMOVUPS.Z 64(AX), K1, Z26
+	VADDPS Z26, Z17, Z17
+	ADDQ R13, AX
+	VADDPS 0(AX), Z18, Z18
+	VMOVUPS.Z 64(AX), K1, Z26
+	VADDPS Z26, Z19, Z19
+	ADDQ R13, AX
+	VADDPS 0(AX), Z20, Z20
+	VMOVUPS.Z 64(AX), K1, Z26
+	VADDPS Z26, Z21, Z21
+	ADDQ R13, AX
+	VADDPS 0(AX), Z22, Z22
+	VMOVUPS.Z 64(AX), K1, Z26
+	VADDPS Z26, Z23, Z23
+
+clip:
 	CMPB tile_clip(DI), $0
 	JE write
 	VBROADCASTSS tile_lo(DI), Z26
@@ -5728,8 +6058,6 @@ TEXT ·tile13x1AVX512(SB), NOSPLIT, $0-8
 	MOVQ tile_c(DI), R12
 	MOVQ tile_cRow(DI), R13
 	SHLQ $2, R13
-	CMPB tile_accumulate(DI), $0
-	JNE old
 	MOVQ R12, AX
 	PREFETCHT0 0(AX)
 	ADDQ R13, AX
@@ -5756,9 +6084,13 @@ TEXT ·tile13x1AVX512(SB), NOSPLIT, $0-8
 	PREFETCHT0 0(AX)
 	ADDQ R13, AX
 	PREFETCHT0 0(AX)
+	CMPB tile_accumulate(DI), $0
+	JNE zero
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JNZ bias
+
+zero:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -5788,35 +6120,6 @@ bias:
 	VMOVAPS Z0, Z10
 	VMOVAPS Z0, Z11
 	VMOVAPS Z0, Z12
-	JMP start
-
-old:
-	MOVQ R12, AX
-	VMOVUPS.Z 0(AX), K1, Z0
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z1
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z2
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z3
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z4
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z5
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z6
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z7
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z8
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z9
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z10
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z11
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z12
 
 start:
 	MOVQ tile_runs(DI), R11
@@ -5884,6 +6187,49 @@ loop:
 	JNZ next
 
 done:
+	CMPB tile_accumulate(DI), $0
+	JE clip
+	MOVQ R12, AX
+	VMOVUPS.Z 0(AX), K1, Z14
+	VADDPS Z14, Z0, Z0
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z14
+	VADDPS Z14, Z1, Z1
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z14
+	VADDPS Z14, Z2, Z2
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z14
+	VADDPS Z14, Z3, Z3
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z14
+	VADDPS Z14, Z4, Z4
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z14
+	VADDPS Z14, Z5, Z5
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z14
+	VADDPS Z14, Z6, Z6
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z14
+	VADDPS Z14, Z7, Z7
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z14
+	VADDPS Z14, Z8, Z8
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z14
+	VADDPS Z14, Z9, Z9
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z14
+	VADDPS Z14, Z10, Z10
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z14
+	VADDPS Z14, Z11, Z11
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z14
+	VADDPS Z14, Z12, Z12
+
+clip:
 	CMPB tile_clip(DI), $0
 	JE write
 	VBROADCASTSS tile_lo(DI), Z14
@@ -5953,8 +6299,6 @@ TEXT ·tile13x2AVX512(SB), NOSPLIT, $0-8
 	MOVQ tile_c(DI), R12
 	MOVQ tile_cRow(DI), R13
 	SHLQ $2, R13
-	CMPB tile_accumulate(DI), $0
-	JNE old
 	MOVQ R12, AX
 	PREFETCHT0 0(AX)
 	PREFETCHT0 64(AX)
@@ -5994,9 +6338,13 @@ TEXT ·tile13x2AVX512(SB), NOSPLIT, $0-8
 	ADDQ R13, AX
 	PREFETCHT0 0(AX)
 	PREFETCHT0 64(AX)
+	CMPB tile_accumulate(DI), $0
+	JNE zero
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JNZ bias
+
+zero:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -6052,48 +6400,6 @@ bias:
 	VMOVAPS Z1, Z23
 	VMOVAPS Z0, Z24
 	VMOVAPS Z1, Z25
-	JMP start
-
-old:
-	MOVQ R12, AX
-	VMOVUPS 0(AX), Z0
-	VMOVUPS.Z 64(AX), K1, Z1
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z2
-	VMOVUPS.Z 64(AX), K1, Z3
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z4
-	VMOVUPS.Z 64(AX), K1, Z5
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z6
-	VMOVUPS.Z 64(AX), K1, Z7
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z8
-	VMOVUPS.Z 64(AX), K1, Z9
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z10
-	VMOVUPS.Z 64(AX), K1, Z11
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z12
-	VMOVUPS.Z 64(AX), K1, Z13
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z14
-	VMOVUPS.Z 64(AX), K1, Z15
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z16
-	VMOVUPS.Z 64(AX), K1, Z17
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z18
-	VMOVUPS.Z 64(AX), K1, Z19
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z20
-	VMOVUPS.Z 64(AX), K1, Z21
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z22
-	VMOVUPS.Z 64(AX), K1, Z23
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z24
-	VMOVUPS.Z 64(AX), K1, Z25
 
 start:
 	MOVQ tile_runs(DI), R11
@@ -6175,6 +6481,62 @@ loop:
 	JNZ next
 
 done:
+	CMPB tile_accumulate(DI), $0
+	JE clip
+	MOVQ R12, AX
+	VADDPS 0(AX), Z0, Z0
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS Z28, Z1, Z1
+	ADDQ R13, AX
+	VADDPS 0(AX), Z2, Z2
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS Z28, Z3, Z3
+	ADDQ R13, AX
+	VADDPS 0(AX), Z4, Z4
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS Z28, Z5, Z5
+	ADDQ R13, AX
+	VADDPS 0(AX), Z6, Z6
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS Z28, Z7, Z7
+	ADDQ R13, AX
+	VADDPS 0(AX), Z8, Z8
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS Z28, Z9, Z9
+	ADDQ R13, AX
+	VADDPS 0(AX), Z10, Z10
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS Z28, Z11, Z11
+	ADDQ R13, AX
+	VADDPS 0(AX), Z12, Z12
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS Z28, Z13, Z13
+	ADDQ R13, AX
+	VADDPS 0(AX), Z14, Z14
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS Z28, Z15, Z15
+	ADDQ R13, AX
+	VADDPS 0(AX), Z16, Z16
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS Z28, Z17, Z17
+	ADDQ R13, AX
+	VADDPS 0(AX), Z18, Z18
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS Z28, Z19, Z19
+	ADDQ R13, AX
+	VADDPS 0(AX), Z20, Z20
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS Z28, Z21, Z21
+	ADDQ R13, AX
+	VADDPS 0(AX), Z22, Z22
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS Z28, Z23, Z23
+	ADDQ R13, AX
+	VADDPS 0(AX), Z24, Z24
+	VMOVUPS.Z 64(AX), K1, Z28
+	VADDPS Z28, Z25, Z25
+
+clip:
 	CMPB tile_clip(DI), $0
 	JE write
 	VBROADCASTSS tile_lo(DI), Z28
@@ -6283,8 +6645,6 @@ TEXT ·tile14x1AVX512(SB), NOSPLIT, $0-8
 	MOVQ tile_c(DI), R12
 	MOVQ tile_cRow(DI), R13
 	SHLQ $2, R13
-	CMPB tile_accumulate(DI), $0
-	JNE old
 	MOVQ R12, AX
 	PREFETCHT0 0(AX)
 	ADDQ R13, AX
@@ -6313,9 +6673,13 @@ TEXT ·tile14x1AVX512(SB), NOSPLIT, $0-8
 	PREFETCHT0 0(AX)
 	ADDQ R13, AX
 	PREFETCHT0 0(AX)
+	CMPB tile_accumulate(DI), $0
+	JNE zero
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JNZ bias
+
+zero:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -6347,37 +6711,6 @@ bias:
 	VMOVAPS Z0, Z11
 	VMOVAPS Z0, Z12
 	VMOVAPS Z0, Z13
-	JMP start
-
-old:
-	MOVQ R12, AX
-	VMOVUPS.Z 0(AX), K1, Z0
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z1
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z2
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z3
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z4
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z5
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z6
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z7
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z8
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z9
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z10
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z11
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z12
-	ADDQ R13, AX
-	VMOVUPS.Z 0(AX), K1, Z13
 
 start:
 	MOVQ tile_runs(DI), R11
@@ -6447,6 +6780,52 @@ loop:
 	JNZ next
 
 done:
+	CMPB tile_accumulate(DI), $0
+	JE clip
+	MOVQ R12, AX
+	VMOVUPS.Z 0(AX), K1, Z15
+	VADDPS Z15, Z0, Z0
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z15
+	VADDPS Z15, Z1, Z1
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z15
+	VADDPS Z15, Z2, Z2
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z15
+	VADDPS Z15, Z3, Z3
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z15
+	VADDPS Z15, Z4, Z4
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z15
+	VADDPS Z15, Z5, Z5
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z15
+	VADDPS Z15, Z6, Z6
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z15
+	VADDPS Z15, Z7, Z7
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z15
+	VADDPS Z15, Z8, Z8
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z15
+	VADDPS Z15, Z9, Z9
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z15
+	VADDPS Z15, Z10, Z10
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z15
+	VADDPS Z15, Z11, Z11
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z15
+	VADDPS Z15, Z12, Z12
+	ADDQ R13, AX
+	VMOVUPS.Z 0(AX), K1, Z15
+	VADDPS Z15, Z13, Z13
+
+clip:
 	CMPB tile_clip(DI), $0
 	JE write
 	VBROADCASTSS tile_lo(DI), Z15
@@ -6520,8 +6899,6 @@ TEXT ·tile14x2AVX512(SB), NOSPLIT, $0-8
 	MOVQ tile_c(DI), R12
 	MOVQ tile_cRow(DI), R13
 	SHLQ $2, R13
-	CMPB tile_accumulate(DI), $0
-	JNE old
 	MOVQ R12, AX
 	PREFETCHT0 0(AX)
 	PREFETCHT0 64(AX)
@@ -6564,9 +6941,13 @@ TEXT ·tile14x2AVX512(SB), NOSPLIT, $0-8
 	ADDQ R13, AX
 	PREFETCHT0 0(AX)
 	PREFETCHT0 64(AX)
+	CMPB tile_accumulate(DI), $0
+	JNE zero
 	MOVQ tile_bias(DI), AX
 	TESTQ AX, AX
 	JNZ bias
+
+zero:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -6626,51 +7007,6 @@ bias:
 	VMOVAPS Z1, Z25
 	VMOVAPS Z0, Z26
 	VMOVAPS Z1, Z27
-	JMP start
-
-old:
-	MOVQ R12, AX
-	VMOVUPS 0(AX), Z0
-	VMOVUPS.Z 64(AX), K1, Z1
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z2
-	VMOVUPS.Z 64(AX), K1, Z3
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z4
-	VMOVUPS.Z 64(AX), K1, Z5
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z6
-	VMOVUPS.Z 64(AX), K1, Z7
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z8
-	VMOVUPS.Z 64(AX), K1, Z9
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z10
-	VMOVUPS.Z 64(AX), K1, Z11
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z12
-	VMOVUPS.Z 64(AX), K1, Z13
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z14
-	VMOVUPS.Z 64(AX), K1, Z15
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z16
-	VMOVUPS.Z 64(AX), K1, Z17
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z18
-	VMOVUPS.Z 64(AX), K1, Z19
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z20
-	VMOVUPS.Z 64(AX), K1, Z21
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z22
-	VMOVUPS.Z 64(AX), K1, Z23
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z24
-	VMOVUPS.Z 64(AX), K1, Z25
-	ADDQ R13, AX
-	VMOVUPS 0(AX), Z26
-	VMOVUPS.Z 64(AX), K1, Z27
 
 start:
 	MOVQ tile_runs(DI), R11
@@ -6755,6 +7091,66 @@ loop:
 	JNZ next
 
 done:
+	CMPB tile_accumulate(DI), $0
+	JE clip
+	MOVQ R12, AX
+	VADDPS 0(AX), Z0, Z0
+	VMOVUPS.Z 64(AX), K1, Z30
+	VADDPS Z30, Z1, Z1
+	ADDQ R13, AX
+	VADDPS 0(AX), Z2, Z2
+	VMOVUPS.Z 64(AX), K1, Z30
+	VADDPS Z30, Z3, Z3
+	ADDQ R13, AX
+	VADDPS 0(AX), Z4, Z4
+	VMOVUPS.Z 64(AX), K1, Z30
+	VADDPS Z30, Z5, Z5
+	ADDQ R13, AX
+	VADDPS 0(AX), Z6, Z6
+	VMOVUPS.Z 64(AX), K1, Z30
+	VADDPS Z30, Z7, Z7
+	ADDQ R13, AX
+	VADDPS 0(AX), Z8, Z8
+	VMOVUPS.Z 64(AX), K1, Z30
+	VADDPS Z30, Z9, Z9
+	ADDQ R13, AX
+	VADDPS 0(AX), Z10, Z10
+	VMOVUPS.Z 64(AX), K1, Z30
+	VADDPS Z30, Z11, Z11
+	ADDQ R13, AX
+	VADDPS 0(AX), Z12, Z12
+	VMOVUPS.Z 64(AX), K1, Z30
+	VADDPS Z30, Z13, Z13
+	ADDQ R13, AX
+	VADDPS 0(AX), Z14, Z14
+	VMOVUPS.Z 64(AX), K1, Z30
+	VADDPS Z30, Z15, Z15
+	ADDQ R13, AX
+	VADDPS 0(AX), Z16, Z16
+	VMOVUPS.Z 64(AX), K1, Z30
+	VADDPS Z30, Z17, Z17
+	ADDQ R13, AX
+	VADDPS 0(AX), Z18, Z18
+	VMOVUPS.Z 64(AX), K1, Z30
+	VADDPS Z30, Z19, Z19
+	ADDQ R13, AX
+	VADDPS 0(AX), Z20, Z20
+	VMOVUPS.Z 64(AX), K1, Z30
+	VADDPS Z30, Z21, Z21
+	ADDQ R13, AX
+	VADDPS 0(AX), Z22, Z22
+	VMOVUPS.Z 64(AX), K1, Z30
+	VADDPS Z30, Z23, Z23
+	ADDQ R13, AX
+	VADDPS 0(AX), Z24, Z24
+	VMOVUPS.Z 64(AX), K1, Z30
+	VADDPS Z30, Z25, Z25
+	ADDQ R13, AX
+	VADDPS 0(AX), Z26, Z26
+	VMOVUPS.Z 64(AX), K1, Z30
+	VADDPS Z30, Z27, Z27
+
+clip:
 	CMPB tile_clip(DI), $0
 	JE write
 	VBROADCASTSS tile_lo(DI), Z30

@@ -46,29 +46,39 @@ func tile(f *file, v vectors, rows, n int) {
 	f.p("	MOVQ tile_c(DI), R12")
 	f.p("	MOVQ tile_cRow(DI), R13")
 	f.p("	SHLQ $2, R13")
-	f.p("	CMPB tile_accumulate(DI), $0")
-	f.p("	JNE old")
-	// The lines of c are fetched while the products are summed: a store that
-	// misses the cache would wait for them.
-	result, row, width := "R12", "R13", n*size
+	// The lines of c are fetched while the products are summed: what reads or
+	// writes them and misses the cache would wait for them.
+	fetch := func(result, row string, width int) {
+		f.p("	MOVQ %s, AX", result)
+		for i := range rows {
+			for b := 0; b < width; b += 64 {
+				f.p("	PREFETCHT0 %d(AX)", b)
+			}
+			if i < rows-1 {
+				f.p("	ADDQ %s, AX", row)
+			}
+		}
+	}
 	if v.half {
+		f.p("	CMPB tile_accumulate(DI), $0")
+		f.p("	JNE old")
 		f.p("	MOVQ tile_half(DI), DX")
 		f.p("	MOVQ R13, BX")
 		f.p("	SHRQ $1, BX")
-		result, row, width = "DX", "BX", n*size/2
+		fetch("DX", "BX", n*size/2)
+		f.p("	JMP fetched")
+		f.p("\nold:")
 	}
-	f.p("	MOVQ %s, AX", result)
-	for i := range rows {
-		for b := 0; b < width; b += 64 {
-			f.p("	PREFETCHT0 %d(AX)", b)
-		}
-		if i < rows-1 {
-			f.p("	ADDQ %s, AX", row)
-		}
+	fetch("R12", "R13", n*size)
+	if v.half {
+		f.p("\nfetched:")
 	}
+	f.p("	CMPB tile_accumulate(DI), $0")
+	f.p("	JNE zero")
 	f.p("	MOVQ tile_bias(DI), AX")
 	f.p("	TESTQ AX, AX")
 	f.p("	JNZ bias")
+	f.p("\nzero:")
 	for i := range rows * n {
 		if v.masked {
 			f.p("	VPXORD %s, %s, %s", r(i), r(i), r(i))
@@ -88,21 +98,6 @@ func tile(f *file, v vectors, rows, n int) {
 	for i := 1; i < rows; i++ {
 		for j := range n {
 			f.p("	VMOVAPS %s, %s", acc(0, j), acc(i, j))
-		}
-	}
-	f.p("	JMP start")
-	f.p("\nold:")
-	f.p("	MOVQ R12, AX")
-	for i := range rows {
-		for j := range n {
-			if mem := fmt.Sprintf("%d(AX)", j*size); j == last {
-				loadTail(mem, acc(i, j))
-			} else {
-				f.p("	VMOVUPS %s, %s", mem, acc(i, j))
-			}
-		}
-		if i < rows-1 {
-			f.p("	ADDQ R13, AX")
 		}
 	}
 
@@ -169,8 +164,28 @@ func tile(f *file, v vectors, rows, n int) {
 	f.p("	DECQ DX")
 	f.p("	JNZ next")
 
-	// The operand that a NaN must survive from stands first.
 	f.p("\ndone:")
+	f.p("	CMPB tile_accumulate(DI), $0")
+	f.p("	JE clip")
+	if !v.masked {
+		setMask()
+	}
+	f.p("	MOVQ R12, AX")
+	for i := range rows {
+		for j := range n {
+			if mem := fmt.Sprintf("%d(AX)", j*size); j == last {
+				loadTail(mem, cast(0))
+				f.p("	VADDPS %s, %s, %s", cast(0), acc(i, j), acc(i, j))
+			} else {
+				f.p("	VADDPS %s, %s, %s", mem, acc(i, j), acc(i, j))
+			}
+		}
+		if i < rows-1 {
+			f.p("	ADDQ R13, AX")
+		}
+	}
+	f.p("\nclip:")
+	// The operand that a NaN must survive from stands first.
 	f.p("	CMPB tile_clip(DI), $0")
 	f.p("	JE write")
 	for _, c := range []struct{ field, op string }{{"lo", "VMAXPS"}, {"hi", "VMINPS"}} {
