@@ -64,8 +64,10 @@ type winogradPlan struct {
 
 const (
 	// winogradSums is how many sums of one frequency are held at a time, 12 MB
-	// of all.
+	// of all, for winogradWide channels at most. Transformed pixels take no
+	// more than sums do.
 	winogradSums = 80 << 10
+	winogradWide = 512
 	// winogradDepth is how many products are added to a sum in one pass over
 	// the sums: enough to pay for loading and storing them.
 	winogradDepth = 128
@@ -86,9 +88,9 @@ const (
 // cost in products.
 func (w *winograd) plan(v *isa) (cost int) {
 	sc, dc := w.image.c, w.output.c
-	w.outputBlock = min(roundUp(dc, v.nr), 512)
-	w.tileBlock = pieceOf(w.tiles, max(v.mr, winogradSums/w.outputBlock))
+	w.outputBlock = roundUp(pieceOf(dc, winogradWide), v.nr)
 	w.inputBlock = roundUp(pieceOf(sc, winogradDepth), v.lanes)
+	w.tileBlock = pieceOf(w.tiles, winogradSums/max(w.outputBlock, w.inputBlock))
 	tileBlocks, outputBlocks, inputBlocks := ceilDiv(w.tiles, w.tileBlock), ceilDiv(dc, w.outputBlock), ceilDiv(sc, w.inputBlock)
 	return winogradPlanes*w.tiles*sc*dc +
 		winogradImageCost*w.tiles*sc*outputBlocks +
@@ -100,8 +102,8 @@ func (w *winograd) plan(v *isa) (cost int) {
 // planFilter is the same for the gradient by the filter.
 func (w *winograd) planFilter(v *isa) (cost int) {
 	sc, dc := w.image.c, w.output.c
-	w.outputBlock = roundUp(pieceOf(dc, 512), v.lanes)
-	w.inputBlock = roundUp(pieceOf(sc, max(v.nr, winogradSums/w.outputBlock)), v.nr)
+	w.outputBlock = roundUp(pieceOf(dc, winogradWide), v.lanes)
+	w.inputBlock = roundUp(pieceOf(sc, min(winogradWide, winogradSums/w.outputBlock)), v.nr)
 	w.tileBlock = pieceOf(w.tiles, winogradDepth)
 	tileBlocks, outputBlocks, inputBlocks := ceilDiv(w.tiles, w.tileBlock), ceilDiv(dc, w.outputBlock), ceilDiv(sc, w.inputBlock)
 	return winogradPlanes*w.tiles*sc*dc +
