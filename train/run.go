@@ -173,7 +173,7 @@ func (r *run) openFolder() (err error) {
 	if err := r.environment().Save(filepath.Join(dir, EnvironmentFile)); err != nil {
 		return err
 	}
-	r.log, err = history.Open(dir, r.trainer.Iteration, r.known)
+	r.log, err = history.Open(dir, r.trainer.Iteration, r.known, r.Config.Dataset.NumClass)
 	return err
 }
 
@@ -416,6 +416,7 @@ func (r *run) evaluate(ctx context.Context, meter *progress.Meter) error {
 	if err := r.log.AppendEvaluation(history.Evaluation{
 		Iteration: done, Epoch: float64(done) / float64(r.Config.Train.EpochIters),
 		Accuracy: s.Accuracy, MeanIoU: s.MeanIoU, MeanIoUPresent: s.MeanIoUPresent, Seconds: time.Since(begin).Seconds(),
+		IoU: s.IoU(),
 	}); err != nil {
 		return err
 	}

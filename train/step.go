@@ -35,12 +35,16 @@ func (t *Trainer) StepOn(batches ...Batch) (history.Record, error) {
 		return history.Record{}, err
 	}
 	total, correct, labelled := 0.0, 0, 0
+	var parts [2]float64 // at the output, of deep supervision
 	for i, b := range batches {
 		loss, err := t.run(b, inside, uint64(t.Iteration*len(batches)+i))
 		if err != nil {
 			return history.Record{}, err
 		}
 		total += loss.Total
+		for k, v := range loss.Outputs {
+			parts[k] += v / float64(len(batches))
+		}
 		correct += loss.Correct
 		labelled += loss.Labelled
 		if i+1 < len(batches) {
@@ -52,8 +56,9 @@ func (t *Trainer) StepOn(batches ...Batch) (history.Record, error) {
 	last := batches[len(batches)-1]
 	r := history.Record{
 		Iteration: t.Iteration, Epoch: float64(t.Iteration+1) / float64(c.EpochIters),
-		Loss: total / float64(len(batches)), Accuracy: graph.LossValue{Correct: correct, Labelled: labelled}.Accuracy(),
-		Height: last.Shape[2], Width: last.Shape[3], LREncoder: lrEncoder, LRDecoder: lrDecoder,
+		Loss: total / float64(len(batches)), LossMain: parts[0], LossDeepSup: parts[1],
+		Accuracy: graph.LossValue{Correct: correct, Labelled: labelled}.Accuracy(),
+		Height:   last.Shape[2], Width: last.Shape[3], LREncoder: lrEncoder, LRDecoder: lrDecoder,
 	}
 	if !inside {
 		var err error

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strconv"
 
@@ -17,9 +18,13 @@ type Record struct {
 	Iteration int     `json:"iteration"` // from 0, over the whole run
 	Epoch     float64 `json:"epoch"`     // iterations done / iterations per epoch
 	Loss      float64 `json:"loss"`
-	Accuracy  float64 `json:"accuracy"` // of valid pixels, 0..1
-	LREncoder float64 `json:"lr_encoder"`
-	LRDecoder float64 `json:"lr_decoder"`
+	// LossMain and LossDeepSup are what Loss adds up: the loss at the output,
+	// and that of deep supervision before its weight, 0 without it.
+	LossMain    float64 `json:"loss_main"`
+	LossDeepSup float64 `json:"loss_deepsup"`
+	Accuracy    float64 `json:"accuracy"` // of valid pixels, 0..1
+	LREncoder   float64 `json:"lr_encoder"`
+	LRDecoder   float64 `json:"lr_decoder"`
 	// GradientNorm is that of all gradients before clipping, 0 without it.
 	GradientNorm float64 `json:"gradient_norm"`
 	DataSeconds  float64 `json:"data_seconds"` // waiting for the batch
@@ -43,6 +48,9 @@ type Evaluation struct {
 	MeanIoU        float64 `json:"mean_iou"`         // reference's: absent classes as 0
 	MeanIoUPresent float64 `json:"mean_iou_present"` // classes that occur
 	Seconds        float64 `json:"seconds"`
+	// IoU is that of each class, NaN where it occurs in neither labels nor
+	// predictions.
+	IoU []float64 `json:"iou"`
 }
 
 // History is all figures of a run, in the order of iterations.
@@ -86,10 +94,14 @@ func whole[T any](name string, field func(*T) *int) column[T] {
 		func(t *T, s string) (err error) { *field(t), err = strconv.Atoi(s); return err }}
 }
 
+func anyRecord(int) []column[Record] { return recordColumns }
+
 var recordColumns = []column[Record]{
 	whole("iteration", func(r *Record) *int { return &r.Iteration }),
 	float("epoch", func(r *Record) *float64 { return &r.Epoch }),
 	float("loss", func(r *Record) *float64 { return &r.Loss }),
+	float("loss_main", func(r *Record) *float64 { return &r.LossMain }),
+	float("loss_deepsup", func(r *Record) *float64 { return &r.LossDeepSup }),
 	float("accuracy", func(r *Record) *float64 { return &r.Accuracy }),
 	float("lr_encoder", func(r *Record) *float64 { return &r.LREncoder }),
 	float("lr_decoder", func(r *Record) *float64 { return &r.LRDecoder }),
@@ -100,13 +112,34 @@ var recordColumns = []column[Record]{
 	whole("width", func(r *Record) *int { return &r.Width }),
 }
 
-var evaluationColumns = []column[Evaluation]{
-	whole("iteration", func(e *Evaluation) *int { return &e.Iteration }),
-	float("epoch", func(e *Evaluation) *float64 { return &e.Epoch }),
-	float("accuracy", func(e *Evaluation) *float64 { return &e.Accuracy }),
-	float("mean_iou", func(e *Evaluation) *float64 { return &e.MeanIoU }),
-	float("mean_iou_present", func(e *Evaluation) *float64 { return &e.MeanIoUPresent }),
-	float("seconds", func(e *Evaluation) *float64 { return &e.Seconds }),
+// evaluationColumns are those of sets with so many classes.
+func evaluationColumns(classes int) []column[Evaluation] {
+	columns := []column[Evaluation]{
+		whole("iteration", func(e *Evaluation) *int { return &e.Iteration }),
+		float("epoch", func(e *Evaluation) *float64 { return &e.Epoch }),
+		float("accuracy", func(e *Evaluation) *float64 { return &e.Accuracy }),
+		float("mean_iou", func(e *Evaluation) *float64 { return &e.MeanIoU }),
+		float("mean_iou_present", func(e *Evaluation) *float64 { return &e.MeanIoUPresent }),
+		float("seconds", func(e *Evaluation) *float64 { return &e.Seconds }),
+	}
+	for class := range classes {
+		columns = append(columns, float(fmt.Sprintf("iou_%d", class), func(e *Evaluation) *float64 {
+			for len(e.IoU) <= class {
+				e.IoU = append(e.IoU, math.NaN())
+			}
+			return &e.IoU[class]
+		}))
+	}
+	return columns
+}
+
+// classesOf is how many classes evaluations tell of.
+func classesOf(list []Evaluation) int {
+	most := 0
+	for _, e := range list {
+		most = max(most, len(e.IoU))
+	}
+	return most
 }
 
 func header[T any](columns []column[T]) []string {
@@ -128,8 +161,8 @@ func row[T any](columns []column[T], t *T) []string {
 func writeCSV[T any](w io.Writer, columns []column[T], list []T) error {
 	out := csv.NewWriter(w)
 	out.Write(header(columns)) // Flush and Error tell the first error
-	for i := range list {
-		out.Write(row(columns, &list[i]))
+	for _, t := range list {   // a copy: columns fill in what it lacks
+		out.Write(row(columns, &t))
 	}
 	out.Flush()
 	if err := out.Error(); err != nil {
@@ -143,12 +176,12 @@ func (h *History) WriteRecords(w io.Writer) error { return writeCSV(w, recordCol
 
 // WriteEvaluations writes the evaluations as CSV with a header.
 func (h *History) WriteEvaluations(w io.Writer) error {
-	return writeCSV(w, evaluationColumns, h.Evaluations)
+	return writeCSV(w, evaluationColumns(classesOf(h.Evaluations)), h.Evaluations)
 }
 
 // ReadRecords reads what WriteRecords wrote; name names it in errors.
 func ReadRecords(r io.Reader, name string) ([]Record, error) {
-	return readCSV(r, name, recordColumns, false)
+	return readCSV(r, name, anyRecord, false)
 }
 
 // ReadEvaluations reads what WriteEvaluations wrote.
@@ -170,15 +203,22 @@ func (e *FormatError) Error() string {
 
 // readCSV reads a file. A torn last line, which a killed run leaves, is
 // dropped when torn says so.
-func readCSV[T any](r io.Reader, name string, columns []column[T], torn bool) ([]T, error) {
+//
+// columns are those that a file of some width can have. It may lack some, since
+// earlier versions knew fewer; these fields stay zero.
+func readCSV[T any](r io.Reader, name string, columns func(width int) []column[T], torn bool) ([]T, error) {
 	in := csv.NewReader(r)
 	in.ReuseRecord = true
 	first, err := in.Read()
 	if errors.Is(err, io.EOF) {
 		return nil, nil
 	}
-	if err != nil || !slices.Equal(first, header(columns)) {
-		return nil, &FormatError{name, 1, "not a history file of this version: the header differs"}
+	var found []column[T]
+	if err == nil {
+		found, err = pick(columns(len(first)), first)
+	}
+	if err != nil {
+		return nil, &FormatError{name, 1, "not a history file of this version: " + err.Error()}
 	}
 	var list []T
 	for {
@@ -189,7 +229,7 @@ func readCSV[T any](r io.Reader, name string, columns []column[T], torn bool) ([
 		line := len(list) + 2
 		var t T
 		if err == nil {
-			for i, c := range columns {
+			for i, c := range found {
 				if err = c.read(&t, fields[i]); err != nil {
 					err = fmt.Errorf("%s: %w", c.name, err)
 					break
@@ -204,6 +244,22 @@ func readCSV[T any](r io.Reader, name string, columns []column[T], torn bool) ([
 		}
 		list = append(list, t)
 	}
+}
+
+// pick returns the columns that a header names.
+func pick[T any](columns []column[T], header []string) ([]column[T], error) {
+	if header[0] != columns[0].name {
+		return nil, fmt.Errorf("the first column is %q, not %q", header[0], columns[0].name)
+	}
+	found := make([]column[T], len(header))
+	for i, name := range header {
+		at := slices.IndexFunc(columns, func(c column[T]) bool { return c.name == name })
+		if at < 0 || slices.Contains(header[:i], name) {
+			return nil, fmt.Errorf("column %q is unknown or there twice", name)
+		}
+		found[i] = columns[at]
+	}
+	return found, nil
 }
 
 // MarshalJSON implements json.Marshaler.
@@ -232,10 +288,15 @@ func (r *Record) UnmarshalJSON(b []byte) error {
 // MarshalJSON implements json.Marshaler.
 func (e Evaluation) MarshalJSON() ([]byte, error) {
 	type plain Evaluation
-	return json.Marshal(struct {
+	out := struct {
 		plain
-		MeanIoUPresent metric.Number `json:"mean_iou_present"`
-	}{plain(e), metric.Number(e.MeanIoUPresent)})
+		MeanIoUPresent metric.Number   `json:"mean_iou_present"`
+		IoU            []metric.Number `json:"iou,omitempty"`
+	}{plain: plain(e), MeanIoUPresent: metric.Number(e.MeanIoUPresent)}
+	for _, v := range e.IoU {
+		out.IoU = append(out.IoU, metric.Number(v))
+	}
+	return json.Marshal(out)
 }
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -243,9 +304,13 @@ func (e *Evaluation) UnmarshalJSON(b []byte) error {
 	type plain Evaluation
 	in := struct {
 		*plain
-		MeanIoUPresent metric.Number `json:"mean_iou_present"`
+		MeanIoUPresent metric.Number   `json:"mean_iou_present"`
+		IoU            []metric.Number `json:"iou"`
 	}{plain: (*plain)(e)}
 	err := json.Unmarshal(b, &in)
-	e.MeanIoUPresent = float64(in.MeanIoUPresent)
+	e.MeanIoUPresent, e.IoU = float64(in.MeanIoUPresent), nil
+	for _, v := range in.IoU {
+		e.IoU = append(e.IoU, float64(v))
+	}
 	return err
 }

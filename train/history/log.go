@@ -26,14 +26,15 @@ type Log struct {
 	history     History
 	records     *os.File
 	evaluations *os.File
+	columns     []column[Evaluation]
 	pending     bytes.Buffer // records not yet written
 }
 
-// Open opens the log of a run folder for a run that goes on with iteration,
-// 0 for a new one. Later records are dropped from the files. Where the files
+// Open opens the log of a run folder for a run of so many classes that goes on
+// with iteration, 0 for a new one. Later records are dropped from the files. Where the files
 // are not those of the run whose checkpoint holds the records known, another
 // folder's for example, these take their place.
-func Open(dir string, iteration int, known []Record) (*Log, error) {
+func Open(dir string, iteration int, known []Record, classes int) (*Log, error) {
 	l := &Log{dir: dir}
 	if iteration > 0 {
 		h, err := Load(dir)
@@ -50,7 +51,10 @@ func Open(dir string, iteration int, known []Record) (*Log, error) {
 	if l.records, err = restart(filepath.Join(dir, RecordsFile), l.history.WriteRecords); err != nil {
 		return nil, err
 	}
-	if l.evaluations, err = restart(filepath.Join(dir, EvaluationsFile), l.history.WriteEvaluations); err != nil {
+	l.columns = evaluationColumns(max(classes, classesOf(l.history.Evaluations)))
+	if l.evaluations, err = restart(filepath.Join(dir, EvaluationsFile), func(w io.Writer) error {
+		return writeCSV(w, l.columns, l.history.Evaluations)
+	}); err != nil {
 		l.records.Close()
 		return nil, err
 	}
@@ -65,7 +69,7 @@ func sameStep(a, b Record) bool { return a.Untimed() == b.Untimed() }
 func Load(dir string) (*History, error) {
 	h := &History{}
 	var err error
-	if h.Records, err = load(filepath.Join(dir, RecordsFile), recordColumns); err != nil {
+	if h.Records, err = load(filepath.Join(dir, RecordsFile), anyRecord); err != nil {
 		return nil, err
 	}
 	if h.Evaluations, err = load(filepath.Join(dir, EvaluationsFile), evaluationColumns); err != nil {
@@ -74,7 +78,7 @@ func Load(dir string) (*History, error) {
 	return h, nil
 }
 
-func load[T any](path string, columns []column[T]) ([]T, error) {
+func load[T any](path string, columns func(width int) []column[T]) ([]T, error) {
 	b, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
@@ -126,7 +130,7 @@ func (l *Log) Append(r Record) error {
 func (l *Log) AppendEvaluation(e Evaluation) error {
 	l.history.Evaluations = append(l.history.Evaluations, e)
 	var b bytes.Buffer
-	line(&b, evaluationColumns, &e)
+	line(&b, l.columns, &e)
 	if _, err := l.evaluations.Write(b.Bytes()); err != nil {
 		return fmt.Errorf("history: %w", err)
 	}

@@ -148,6 +148,16 @@ func (c *Confusion) Summary() Summary {
 	return s
 }
 
+// IoU lists that of every class, NaN where it occurs in neither labels nor
+// predictions.
+func (s *Summary) IoU() []float64 {
+	out := make([]float64, len(s.PerClass))
+	for i, k := range s.PerClass {
+		out[i] = k.IoU
+	}
+	return out
+}
+
 func nan(v float64, absent bool) float64 {
 	if absent {
 		return math.NaN()
