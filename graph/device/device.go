@@ -26,10 +26,10 @@ type entry struct {
 	probe func() Status
 }
 
-// entries lists the devices, the one that Auto prefers first.
+// entries lists the devices.
 var entries = []entry{
-	{"onednn", openOneDNN, probeOneDNN},
 	{"native", openNative, probeNative},
+	{"onednn", openOneDNN, probeOneDNN},
 }
 
 // Names lists what Open takes.
@@ -69,9 +69,10 @@ func (e *UnavailableError) Unwrap() error { return e.Err }
 
 // Open opens a device on GOMAXPROCS threads: "auto", "onednn" or "native".
 // An empty name takes GRAFT_DEVICE's value, and "auto" if that is empty too.
-// "auto" is oneDNN if its library can be loaded, else the native kernels; only
-// a GRAFT_ONEDNN that names an unusable file is an error there, since someone
-// asked for it. The errors are *UnknownError, *UnavailableError, and what
+// "auto" is the native kernels where they have vector instructions, which makes
+// them at least as fast as oneDNN (docs/performance.md); elsewhere it is oneDNN
+// if its library can be loaded, else native. A GRAFT_ONEDNN that names a file
+// asks for oneDNN, so it is taken, and an error if it cannot be. The errors are *UnknownError, *UnavailableError, and what
 // native.CheckSIMD finds.
 func Open(name string) (kernel.Device, error) { return OpenThreads(name, 0) }
 
@@ -104,11 +105,16 @@ func OpenThreads(name string, threads int) (kernel.Device, error) {
 }
 
 func openAuto(threads int) (kernel.Device, error) {
+	asked := os.Getenv(onednn.EnvLibrary)
+	named := asked != "" && asked != "off"
+	if !named && native.Vectorised() {
+		return openNative(threads)
+	}
 	d, err := openOneDNN(threads)
 	if err == nil {
 		return d, nil
 	}
-	if asked := os.Getenv(onednn.EnvLibrary); asked != "" && asked != "off" {
+	if named {
 		return nil, &UnavailableError{Name: "onednn", Err: err}
 	}
 	return openNative(threads)

@@ -14,23 +14,34 @@ import (
 
 func TestOpen(t *testing.T) {
 	t.Setenv(onednn.EnvLibrary, "") // whatever the tests run under
-	_, _, err := onednn.Available()
-	best := "onednn"
+	t.Setenv(native.EnvSIMD, "")
+	_, path, err := onednn.Available()
+	plain := "onednn" // what auto takes without vector instructions
 	if err != nil {
+		plain = "native"
+	}
+	best := plain
+	if native.Vectorised() {
 		best = "native"
 	}
-	tests := []struct{ name, env, library, want string }{
-		{"", "", "", best},
-		{"auto", "", "", best},
-		{"", "auto", "", best},
-		{"native", "", "", "native"},
-		{"", "native", "", "native"},
-		{"auto", "native", "", best}, // the flag wins
-		{"", "", "off", "native"},
+	tests := []struct{ name, env, library, simd, want string }{
+		{want: best},
+		{name: "auto", want: best},
+		{env: "auto", want: best},
+		{name: "native", want: "native"},
+		{env: "native", want: "native"},
+		{name: "auto", env: "native", want: best}, // the flag wins
+		{library: "off", want: "native"},
+		{library: "off", simd: "off", want: "native"},
+		{simd: "off", want: plain},
+	}
+	if err == nil {
+		tests = append(tests, struct{ name, env, library, simd, want string }{library: path, want: "onednn"})
 	}
 	for _, test := range tests {
-		t.Run(test.name+"/"+test.env+"/"+test.library, func(t *testing.T) {
+		t.Run(test.name+"/"+test.env+"/"+test.library+"/"+test.simd, func(t *testing.T) {
 			t.Setenv(EnvDevice, test.env)
+			t.Setenv(native.EnvSIMD, test.simd)
 			t.Setenv(onednn.EnvLibrary, test.library)
 			d, err := OpenThreads(test.name, 1)
 			if err != nil {
@@ -86,7 +97,7 @@ func TestOpenUnknown(t *testing.T) {
 		if !errors.As(err, &unknown) {
 			t.Fatalf("Open(%q): %v, want an *UnknownError", name, err)
 		}
-		if unknown.From != from || !slices.Equal(unknown.Known, []string{"auto", "onednn", "native"}) {
+		if unknown.From != from || !slices.Equal(unknown.Known, []string{"auto", "native", "onednn"}) {
 			t.Errorf("Open(%q): %+v", name, unknown)
 		}
 		for _, word := range []string{from, "auto", "onednn", "native"} {
@@ -123,17 +134,17 @@ func TestOpenBrokenLibrary(t *testing.T) {
 func TestList(t *testing.T) {
 	t.Setenv(onednn.EnvLibrary, "off")
 	list := List()
-	if len(list) != 2 || list[0].Name != "onednn" || list[1].Name != "native" {
+	if len(list) != 2 || list[0].Name != "native" || list[1].Name != "onednn" {
 		t.Fatalf("%+v", list)
 	}
-	if s := list[0]; s.Available || s.Reason == "" || s.Hint != "" {
+	if s := list[1]; s.Available || s.Reason == "" || s.Hint != "" {
 		t.Errorf("oneDNN switched off: %+v", s)
 	}
-	if s := list[1]; !s.Available || s.Detail == "" {
+	if s := list[0]; !s.Available || s.Detail == "" {
 		t.Errorf("native: %+v", s)
 	}
 	t.Setenv(onednn.EnvLibrary, filepath.Join(t.TempDir(), "missing.so"))
-	if s := List()[0]; s.Available || !strings.Contains(s.Reason, "missing.so") || s.Hint == "" {
+	if s := List()[1]; s.Available || !strings.Contains(s.Reason, "missing.so") || s.Hint == "" {
 		t.Errorf("oneDNN missing: %+v", s)
 	}
 }
@@ -147,6 +158,12 @@ type named struct {
 func (n named) Name() string { return n.name }
 
 func TestAdvice(t *testing.T) {
+	t.Setenv(native.EnvSIMD, "")
+	t.Setenv(onednn.EnvLibrary, filepath.Join(t.TempDir(), "missing.so"))
+	if s := Advice(named{name: "native"}); native.Vectorised() && s != "" {
+		t.Errorf("vector instructions: %q", s)
+	}
+	t.Setenv(native.EnvSIMD, "off")
 	t.Setenv(onednn.EnvLibrary, "off")
 	if s := Advice(named{name: "native"}); s != "" {
 		t.Errorf("oneDNN switched off on purpose: %q", s)

@@ -19,8 +19,7 @@ type Status struct {
 	Hint      string `json:"hint,omitempty"`   // how to install it
 }
 
-// List asks every device whether it can be used, in the order in which "auto"
-// prefers them.
+// List asks every device whether it can be used.
 func List() []Status {
 	list := make([]Status, 0, len(entries))
 	simd := native.CheckSIMD()
@@ -37,7 +36,7 @@ func List() []Status {
 // Advice is a line for someone who runs on a slower device than this machine
 // could have, "" if there is nothing to gain.
 func Advice(d kernel.Device) string {
-	if d.Name() != "native" {
+	if d.Name() != "native" || native.Vectorised() {
 		return ""
 	}
 	s := probeOneDNN()

@@ -134,6 +134,6 @@ func TestMappedMemory(t *testing.T) {
 	if !freed.Load() || m.Size() != 0 {
 		t.Error("Free did not free")
 	}
-	Free(m)         // no harm
+	Free(m)       // no harm
 	Free(Map(64)) // of Go's heap
 }

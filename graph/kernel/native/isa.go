@@ -117,3 +117,7 @@ func detect() *isa {
 	}
 	return widest(limit)
 }
+
+// Vectorised reports whether the kernels of this machine use vector
+// instructions, as far as GRAFT_SIMD allows.
+func Vectorised() bool { return detect() != portable }
