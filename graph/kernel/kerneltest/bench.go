@@ -7,7 +7,7 @@ import (
 )
 
 // Bench measures a device on shapes of the networks that graft trains and
-// reports GFLOP/s where a description counts its work, else GB/s of arguments.
+// reports GB/s of arguments, and GFLOP/s where a description counts its work.
 func Bench(b *testing.B, dev kernel.Device) {
 	convs := []struct {
 		name string
@@ -18,9 +18,11 @@ func Bench(b *testing.B, dev kernel.Device) {
 		{"1x1 96 to 24 of 60x80", geometry(4, 96, 60, 80, 24, 1, 1, 1, 1, 1, 1, same(0), 1)},
 		{"1x1 160 to 960 of 30x40", geometry(4, 160, 30, 40, 960, 1, 1, 1, 1, 1, 1, same(0), 1)},
 		{"7x7 stride 2 of 224x224", geometry(2, 3, 224, 224, 64, 7, 7, 2, 2, 1, 1, same(3), 1)},
+		{"depthwise 32 of 120x160", geometry(4, 32, 120, 160, 32, 3, 3, 1, 1, 1, 1, same(1), 32)},
+		{"depthwise 96 of 120x160 stride 2", geometry(4, 96, 120, 160, 96, 3, 3, 2, 2, 1, 1, same(1), 96)},
 		{"depthwise 144 of 60x80", geometry(4, 144, 60, 80, 144, 3, 3, 1, 1, 1, 1, same(1), 144)},
 		{"depthwise 576 of 30x40 dilation 2", geometry(4, 576, 30, 40, 576, 3, 3, 1, 1, 2, 2, same(2), 576)},
-		{"depthwise 96 of 120x160 stride 2", geometry(4, 96, 120, 160, 96, 3, 3, 2, 2, 1, 1, same(1), 96)},
+		{"depthwise 960 of 30x40 dilation 4", geometry(4, 960, 30, 40, 960, 3, 3, 1, 1, 4, 4, same(4), 960)},
 	}
 	for _, c := range convs {
 		bench(b, dev, c.name+"/forward", kernel.Conv{Geometry: c.g}, c.g.FLOPs())
@@ -115,8 +117,7 @@ func benchOne(b *testing.B, dev kernel.Device, name string, d kernel.Desc, flops
 		perOp := b.Elapsed().Seconds() / float64(b.N)
 		if flops > 0 {
 			b.ReportMetric(flops/perOp/1e9, "GFLOP/s")
-		} else {
-			b.ReportMetric(float64(total)/perOp/1e9, "GB/s")
 		}
+		b.ReportMetric(float64(total)/perOp/1e9, "GB/s")
 	})
 }

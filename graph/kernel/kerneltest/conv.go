@@ -67,6 +67,8 @@ var geometries = []struct {
 	{"depthwise dilation over the edge", geometry(1, 16, 3, 4, 16, 3, 3, 1, 1, 4, 4, same(4), 16)},
 	{"depthwise 5x5 asymmetric", geometry(1, 17, 9, 7, 17, 5, 5, 2, 1, 1, 1, [4]int{2, 1, 3, 4}, 17)},
 	{"depthwise wide", geometry(1, 100, 6, 40, 100, 3, 3, 1, 1, 1, 1, same(1), 100)},
+	{"depthwise 2x3 stride 2 dilation 3", geometry(2, 50, 11, 13, 50, 2, 3, 2, 1, 3, 2, [4]int{1, 2, 2, 1}, 50)},
+	{"depthwise 3x1", geometry(1, 33, 7, 9, 33, 3, 1, 1, 2, 2, 1, [4]int{3, 0, 1, 0}, 33)},
 	{"depthwise multiplier 2", geometry(1, 6, 6, 5, 12, 3, 3, 1, 1, 1, 1, same(1), 6)},
 	{"output past the padding", kernel.Geometry{N: 1, C: 3, H: 4, W: 4, O: 2, OH: 5, OW: 6, KH: 3, KW: 3,
 		StrideH: 1, StrideW: 1, DilationH: 1, DilationW: 1, PadTop: 1, PadLeft: 1, PadBottom: 2, PadRight: 3, Groups: 1}},

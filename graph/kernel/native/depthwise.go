@@ -38,6 +38,24 @@ func backwardSpreads(g kernel.Geometry) []spread {
 	return ss
 }
 
+// depthwiseBytes is how much of the rows that a row of outputs sees should lie
+// in the second-level cache: half of one of today.
+const depthwiseBytes = 512 << 10
+
+// channelBlock returns how many channels of c to work on at a time, so that
+// source rows stay in the cache until the last row of outputs that sees them;
+// size is an element's in bytes.
+func channelBlock(c, size int, h, w *lane) int {
+	const unit = 64 // channels: a multiple of what the micro-kernels take at once
+	live := h.step + 1
+	if k := len(h.offset); k > 0 {
+		live += h.offset[k-1] - h.offset[0]
+	}
+	fit := max(depthwiseBytes/(size*live*max(w.src, 1))/unit, 1)
+	blocks := max(ceilDiv(ceilDiv(c, unit), fit), 1)
+	return max(ceilDiv(ceilDiv(c, blocks), unit)*unit, 1)
+}
+
 // depthwise compiles spreads that share arguments (bias or -1); half says that
 // the source and the destination are bfloat16.
 func (d *Device) depthwise(p *program, ss []spread, src, filter, bias, dst int, act kernel.Clip, half bool) {
@@ -77,63 +95,106 @@ func (d *Device) depthwise(p *program, ss []spread, src, filter, bias, dst int, 
 	}
 	tiles, taps := make([]spreadTile, parts), make([]run, parts*longest)
 	lo, hi := clipBounds(act)
+	size := 4
+	if half {
+		size = 2
+	}
+	block := channelBlock(ss[0].c, size, &ss[0].h, &ss[0].w)
 	p.stage(parts, func(part int) {
 		t := &tiles[part]
 		*t = spreadTile{taps: taps[part*longest : part*longest : (part+1)*longest], lo: lo, hi: hi}
-		if bias >= 0 {
-			t.bias = unsafe.SliceData(p.f[bias])
-		}
 		from, to := span(work, part, parts, 1)
-		for q := from; q < to; q++ {
-			n, at := q/rows, q%rows
-			for i := range ss {
-				s := &ss[i]
-				switch {
-				case at%s.h.dstStep != s.h.dst0:
-				case half:
-					spreadRow(s, d.isa.half.spread, t, p.h[dst], p.h[src], p.s[s.weights:], n, at/s.h.dstStep)
-				default:
-					spreadRow(s, d.isa.spread, t, p.f[dst], p.f[src], p.s[s.weights:], n, at/s.h.dstStep)
+		for c := 0; c < ss[0].c; c += block {
+			t.c = min(block, ss[0].c-c)
+			if bias >= 0 {
+				t.bias = &p.f[bias][c]
+			}
+			for q := from; q < to; q++ {
+				n, at := q/rows, q%rows
+				for i := range ss {
+					s := &ss[i]
+					switch {
+					case at%s.h.dstStep != s.h.dst0:
+					case half:
+						spreadRow(s, &d.isa.half.spread, t, p.h[dst], p.h[src], p.s[s.weights:], n, at/s.h.dstStep, c)
+					default:
+						spreadRow(s, &d.isa.spread, t, p.f[dst], p.f[src], p.s[s.weights:], n, at/s.h.dstStep, c)
+					}
 				}
 			}
 		}
 	})
 }
 
-// spreadRow computes output row i of image n, in stretches of pixels that see
-// the same taps.
-func spreadRow[T float32 | uint16](s *spread, compute func(*spreadTile), t *spreadTile, dst, src []T, weights []float32, n, i int) {
-	c, size := s.c, int(unsafe.Sizeof(src[0]))
-	if c == 0 {
-		return
+// alike returns how many outputs from j on see the same taps as output j.
+func alike(valid [][2]int, j int) int {
+	n := 1
+	for j+n < len(valid) && valid[j+n] == valid[j] {
+		n++
 	}
-	out := ((n*s.h.dst+s.h.dst0+i*s.h.dstStep)*s.w.dst + s.w.dst0) * c
+	return n
+}
+
+// pitch returns the distance from one tap to the next, which is the same for
+// all taps.
+func (l *lane) pitch() int {
+	if len(l.offset) < 2 {
+		return 0
+	}
+	return l.offset[1] - l.offset[0]
+}
+
+// spreadRow computes t.c channels, from the given one on, of output row i of
+// image n, in stretches of pixels that see the same taps.
+func spreadRow[T float32 | uint16](s *spread, kernels *spreadKernels, t *spreadTile, dst, src []T, weights []float32, n, i, channel int) {
+	c, size := s.c, int(unsafe.Sizeof(src[0]))
+	out := ((n*s.h.dst+s.h.dst0+i*s.h.dstStep)*s.w.dst+s.w.dst0)*c + channel
 	vertical := s.rows[i]
-	t.c, t.xStep, t.yStep = c, size*s.w.step*c, size*s.w.dstStep*c
+	t.xStep, t.yStep = size*s.w.step*c, size*s.w.dstStep*c
+	t.rowStep, t.colStep = size*s.h.pitch()*s.w.src*c, size*s.w.pitch()*c
+	t.wRow, t.wCol = 4*len(s.w.offset)*c, 4*c
 	for j := 0; j < s.w.out; j += t.pixels {
 		horizontal := s.cols[j]
-		t.pixels = 1
-		for j+t.pixels < s.w.out && s.cols[j+t.pixels] == horizontal {
-			t.pixels++
-		}
+		t.pixels = alike(s.cols, j)
+		t.y = (*float32)(unsafe.Pointer(&dst[out+j*s.w.dstStep*c]))
 		t.taps = t.taps[:0]
-		first := -1 // source of the first tap
-		for k := vertical[0]; k < vertical[1]; k++ {
-			row := (n*s.h.src + i*s.h.step + s.h.offset[k]) * s.w.src
-			for u := horizontal[0]; u < horizontal[1]; u++ {
-				at := (row + j*s.w.step + s.w.offset[u]) * c
-				if first < 0 {
-					first = at
-				}
-				t.taps = append(t.taps, run{size * (at - first), 4 * (k*len(s.w.offset) + u) * c})
+		rows, cols := vertical[1]-vertical[0], horizontal[1]-horizontal[0]
+		if rows > 0 && cols > 0 {
+			row := n*s.h.src + i*s.h.step + s.h.offset[vertical[0]]
+			first := (row*s.w.src+j*s.w.step+s.w.offset[horizontal[0]])*c + channel
+			tap := (vertical[0]*len(s.w.offset)+horizontal[0])*c + channel
+			t.x, t.w = (*float32)(unsafe.Pointer(&src[first])), &weights[tap]
+		}
+		if compute := stencil(kernels.stencils, rows, cols); compute != nil {
+			compute(t)
+			continue
+		}
+		for k := range rows {
+			for u := range cols {
+				t.taps = append(t.taps, run{k*t.rowStep + u*t.colStep, k*t.wRow + u*t.wCol})
 			}
 		}
-		if first >= 0 {
-			t.x, t.w = (*float32)(unsafe.Pointer(&src[first])), &weights[0]
-		}
-		t.y = (*float32)(unsafe.Pointer(&dst[out+j*s.w.dstStep*c]))
-		compute(t)
+		kernels.taps(t)
 	}
+}
+
+// spreadKernels are the depthwise micro-kernels of an isa for one type of
+// activations.
+type spreadKernels struct {
+	taps func(t *spreadTile) // uses t.taps
+	// stencils are the same for up to 3x3 taps, by rows-1 and columns-1 of
+	// taps, which lie as rowStep, colStep, wRow and wCol say. sums add
+	// the products of y with the taps' x over the pixels to the taps' w
+	// instead. Both may be nil.
+	stencils, sums *[3][3]func(t *spreadTile)
+}
+
+// stencil returns the micro-kernel for so many taps, or nil.
+func stencil(of *[3][3]func(t *spreadTile), rows, cols int) func(t *spreadTile) {
+	if of == nil || rows < 1 || rows > 3 || cols < 1 || cols > 3 {
+		return nil
+	}
+	return of[rows-1][cols-1]
 }
 
 // spreadTile is one call of the depthwise micro-kernel: for each of a row of
@@ -147,8 +208,12 @@ type spreadTile struct {
 	y, x, w, bias *float32 // bias may be nil
 	taps          []run
 	c, pixels     int
-	yStep, xStep  int
-	lo, hi        float32
+	yStep, xStep  int // from one pixel to the next
+
+	// From one row and column of taps to the next, in x and in w.
+	rowStep, colStep, wRow, wCol int
+
+	lo, hi float32
 }
 
 // spreadGo is the depthwise micro-kernel in Go.
@@ -168,63 +233,4 @@ func spreadGo(t *spreadTile) {
 		}
 		vecClamp(y, y, t.lo, t.hi)
 	}
-}
-
-// depthwiseFilter is the gradient by the filter. Every share sums over its
-// rows into its own (taps, c); the shares' sums are added in order. half says
-// that x and dy are bfloat16.
-func (d *Device) depthwiseFilter(p *program, g kernel.Geometry, half bool) {
-	h := forwardLane(g.H, g.OH, g.KH, g.StrideH, g.DilationH, g.PadTop)
-	w := forwardLane(g.W, g.OW, g.KW, g.StrideW, g.DilationW, g.PadLeft)
-	rows, cols := h.valid(), w.valid()
-	// The outputs that see tap u are a range.
-	var from, to []int
-	for u := range g.KW {
-		lo, hi := g.OW, 0
-		for j, v := range cols {
-			if u >= v[0] && u < v[1] {
-				lo, hi = min(lo, j), j+1
-			}
-		}
-		from, to = append(from, min(lo, hi)), append(to, hi)
-	}
-	taps := g.KH * g.KW
-	work := g.N * g.OH
-	parts := min(p.parts(work*g.OW*g.C*taps, grain), max(work, 1))
-	at := p.reserve(parts * taps * g.C)
-	p.stage(parts, func(part int) {
-		sum := p.s[at+part*taps*g.C : at+(part+1)*taps*g.C]
-		clear(sum)
-		lo, hi := span(work, part, parts, 1)
-		for q := lo; q < hi; q++ {
-			n, i := q/g.OH, q%g.OH
-			for t := rows[i][0]; t < rows[i][1]; t++ {
-				row := (n*g.H + i*h.step + h.offset[t]) * g.W
-				for u := range g.KW {
-					if from[u] >= to[u] {
-						continue
-					}
-					k := (t*g.KW + u) * g.C
-					x, dy, n := (row+from[u]*w.step+w.offset[u])*g.C, (q*g.OW+from[u])*g.C, to[u]-from[u]
-					if half {
-						p.isa.half.dotRows(sum[k:k+g.C], p.h[0][x:], p.h[1][dy:], n, w.step*g.C, g.C)
-					} else {
-						p.isa.dotRows(sum[k:k+g.C], p.f[0][x:], p.f[1][dy:], n, w.step*g.C, g.C)
-					}
-				}
-			}
-		}
-	})
-	p.stage(1, func(int) {
-		dw := p.f[2]
-		for t := range taps {
-			for c := range g.C {
-				s := float32(0)
-				for part := range parts {
-					s += p.s[at+(part*taps+t)*g.C+c]
-				}
-				dw[c*taps+t] = s
-			}
-		}
-	})
 }

@@ -13,7 +13,7 @@ type isa struct {
 	mr, nr int // of the dense micro-kernel
 	dense  int // products that a share of a dense kernel should have at least
 	tile   func(t *tile)
-	spread func(t *spreadTile)
+	spread spreadKernels
 	// interleave writes n columns of k elements, stride apart, as k rows whose
 	// starts lie nr apart.
 	interleave func(to, columns []float32, n, k, nr, stride int)
@@ -79,7 +79,7 @@ type halfISA struct {
 	pair       func(dst []float32, a, b []uint16)
 	narrowPair func(dst, a, b []float32)
 	// spread has bfloat16 at y and x, dotRows in a and b.
-	spread  func(t *spreadTile)
+	spread  spreadKernels
 	dotRows func(dst []float32, a, b []uint16, n, sa, sb int)
 	// Of isa, with bfloat16 at y, x, r, dx and dy.
 	norm         func(y, x []uint16, mean, a, b []float32, lo, hi float32)
@@ -99,7 +99,7 @@ const sumWidth = 16
 
 // portable is plain Go.
 var portable = &isa{
-	name: "plain Go", lanes: 1, mr: 4, nr: 4, dense: 64 << 10, tile: tileGo, spread: spreadGo, maxBack: maxBackGo, interleave: interleaveGo,
+	name: "plain Go", lanes: 1, mr: 4, nr: 4, dense: 64 << 10, tile: tileGo, spread: spreadKernels{taps: spreadGo}, maxBack: maxBackGo, interleave: interleaveGo,
 	add: vecAdd, sub: vecSub, div: vecDiv, mul: vecMul, max: vecMax, mulAdd: vecMulAdd, scale: vecScale, axpy: vecAxpy, affine: vecAffine,
 	clamp: vecClamp, exp: vecExp, gate: vecGate, above: vecAbove, inside: vecInside, largest: vecLargest, sum: vecSum, norm: vecNorm, normAdd: vecNormAdd,
 	normBack: vecNormBack, normBackClip: vecNormBackClip, sgd: vecSGD, moments: vecMoments, dots: vecDots, dotsClip: vecDotsClip, dotRows: vecDotRows,

@@ -60,7 +60,7 @@ func main() {
 
 // generate writes all files into a folder.
 func generate(dir string) error {
-	var tiles, maps, lines, packs, halves, minimal file
+	var tiles, maps, lines, packs, halves, minimal, walks file
 	for _, v := range sets {
 		tileSet(&tiles, v)
 	}
@@ -79,10 +79,13 @@ func generate(dir string) error {
 	lanesTable(&lines)
 	for _, v := range sets {
 		winograd(&minimal, v)
+		stencils(&walks, v)
 	}
+	stencils(&walks, halfSet)
+	lanesTable(&walks)
 	lanesTable(&minimal)
 	winogradTable(&minimal)
 	half(&halves)
 	return errors.Join(tiles.write(dir, "tile"), maps.write(dir, "map"), lines.write(dir, "channel"), packs.write(dir, "pack"),
-		halves.write(dir, "half"), minimal.write(dir, "winograd"))
+		halves.write(dir, "half"), minimal.write(dir, "winograd"), walks.write(dir, "stencil"))
 }
