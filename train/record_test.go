@@ -1,8 +1,11 @@
 package train
 
 import (
+	"bytes"
 	"context"
 	"math"
+	"os"
+	"path/filepath"
 	"testing"
 )
 
@@ -25,6 +28,36 @@ func TestRunRecordsPartsAndClasses(t *testing.T) {
 	for i, v := range result.History.Evaluations[0].IoU {
 		if want := result.Evaluation.PerClass[i].IoU; v != want && !(math.IsNaN(v) && math.IsNaN(want)) {
 			t.Errorf("class %d: IoU %g, want %g", i, v, want)
+		}
+	}
+}
+
+// TensorBoard's files hold every iteration and evaluation once, of a resumed
+// run too.
+func TestRunWritesEvents(t *testing.T) {
+	c := smallRun(t, t.TempDir())
+	c.Train.NumEpoch, c.Train.EpochIters = 1, 3
+	resume := ""
+	for epochs := 1; epochs <= 2; epochs++ {
+		c.Train.NumEpoch = epochs
+		result, err := Run(context.Background(), Options{Config: c, Device: nativeDevice(t), Resume: resume})
+		if err != nil {
+			t.Fatal(err)
+		}
+		resume = result.Checkpoint
+		files, err := filepath.Glob(filepath.Join(c.Dir, EventsFolder, "events.out.tfevents.*"))
+		if err != nil || len(files) != 1 {
+			t.Fatalf("files %v, %v; want one", files, err)
+		}
+		b, err := os.ReadFile(files[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The byte after a tag begins its number.
+		for word, want := range map[string]int{"train/loss_main": 3 * epochs, "validation/mean_iou\x15": epochs, "samples/": 2 * epochs, "\x89PNG": 2 * epochs} {
+			if n := bytes.Count(b, []byte(word)); n != want {
+				t.Errorf("after %d epochs %q is there %d times, want %d", epochs, word, n, want)
+			}
 		}
 	}
 }

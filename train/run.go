@@ -15,8 +15,10 @@ import (
 	"github.com/graft-onnx/graft/graph"
 	"github.com/graft-onnx/graft/graph/kernel"
 	"github.com/graft-onnx/graft/internal/folderlock"
+	"github.com/graft-onnx/graft/models"
 	"github.com/graft-onnx/graft/train/config"
 	"github.com/graft-onnx/graft/train/data"
+	"github.com/graft-onnx/graft/train/events"
 	"github.com/graft-onnx/graft/train/history"
 	"github.com/graft-onnx/graft/train/metric"
 	"github.com/graft-onnx/graft/train/progress"
@@ -30,6 +32,7 @@ const (
 	ConfigFile      = "config.yaml"
 	EnvironmentFile = "environment.json"
 	ReportFile      = "report.html"
+	EventsFolder    = "tensorboard"
 )
 
 // Errors of Run, for errors.Is.
@@ -84,8 +87,10 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	}
 	defer r.lock.Unlock()
 	err = r.loop(ctx)
-	if e := r.log.Close(); err == nil {
-		err = e
+	for _, l := range []io.Closer{r.log, r.events} {
+		if e := l.Close(); err == nil {
+			err = e
+		}
 	}
 	return &r.result, err
 }
@@ -98,6 +103,8 @@ type run struct {
 	val     *data.Set        // nil without one
 	lock    *folderlock.Lock // of the run folder
 	log     *history.Log
+	events  *events.Log
+	classes models.Classes
 	known   []history.Record // of the checkpoint that the run goes on from
 	samples []report.Sample  // of the last evaluation
 	result  Result
@@ -173,8 +180,20 @@ func (r *run) openFolder() (err error) {
 	if err := r.environment().Save(filepath.Join(dir, EnvironmentFile)); err != nil {
 		return err
 	}
-	r.log, err = history.Open(dir, r.trainer.Iteration, r.known, r.Config.Dataset.NumClass)
-	return err
+	if r.classes, err = ClassesOf(r.Config, r.trainer.Net.Structure()); err != nil {
+		return err
+	}
+	if r.log, err = history.Open(dir, r.trainer.Iteration, r.known, len(r.classes)); err != nil {
+		return err
+	}
+	names := make([]string, len(r.classes))
+	for i := range names {
+		names[i] = r.classes.Name(i)
+	}
+	if r.events, err = events.Open(filepath.Join(dir, EventsFolder), r.log.History(), names); err != nil {
+		return errors.Join(err, r.log.Close())
+	}
+	return nil
 }
 
 func (r *run) refuseExisting() error {
@@ -287,6 +306,9 @@ func (r *run) loop(ctx context.Context) error {
 		rec.DataSeconds = waited.Sub(begin).Seconds()
 		rec.StepSeconds = time.Since(waited).Seconds()
 		if err := r.log.Append(rec); err != nil {
+			return err
+		}
+		if err := r.events.Record(rec); err != nil {
 			return err
 		}
 		r.result.Iterations, r.result.Loss = t.Iteration, rec.Loss
@@ -413,11 +435,19 @@ func (r *run) evaluate(ctx context.Context, meter *progress.Meter) error {
 	if known := r.log.History().Evaluations; len(known) > 0 && known[len(known)-1].Iteration == done {
 		return nil // of the same weights
 	}
-	if err := r.log.AppendEvaluation(history.Evaluation{
+	e := history.Evaluation{
 		Iteration: done, Epoch: float64(done) / float64(r.Config.Train.EpochIters),
 		Accuracy: s.Accuracy, MeanIoU: s.MeanIoU, MeanIoUPresent: s.MeanIoUPresent, Seconds: time.Since(begin).Seconds(),
 		IoU: s.IoU(),
-	}); err != nil {
+	}
+	if err := r.log.AppendEvaluation(e); err != nil {
+		return err
+	}
+	images, err := eventImages(r.samples, r.classes)
+	if err != nil {
+		return err
+	}
+	if err := r.events.Evaluation(e, images); err != nil {
 		return err
 	}
 	if _, since, _ := r.log.History().Best(); since > 0 {
@@ -430,7 +460,7 @@ func (r *run) evaluate(ctx context.Context, meter *progress.Meter) error {
 func (r *run) save() error { return r.saveTo(r.result.Checkpoint) }
 
 func (r *run) saveTo(path string) error {
-	if err := r.log.Sync(); err != nil {
+	if err := errors.Join(r.log.Sync(), r.events.Flush()); err != nil {
 		return err
 	}
 	c, err := r.trainer.Checkpoint(r.log.History().Records)
@@ -438,21 +468,6 @@ func (r *run) saveTo(path string) error {
 		return err
 	}
 	return c.Save(path)
-}
-
-// report writes the HTML report of a finished run.
-func (r *run) report() error {
-	cfg := r.Config
-	classes, err := ClassesOf(cfg, r.trainer.Net.Structure())
-	if err != nil {
-		return err
-	}
-	page := report.Report{
-		Title: filepath.Base(cfg.Dir), Command: r.Command, Config: cfg.String(),
-		Environment: r.environment().Facts(),
-		Classes:     classes, History: r.log.History(), Summary: r.result.Evaluation, Samples: r.samples,
-	}
-	return page.Save(filepath.Join(cfg.Dir, ReportFile))
 }
 
 // stop saves on request.

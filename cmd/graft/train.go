@@ -33,7 +33,8 @@ func (trainCommand) Help() string {
   graft train --cfg camvid.yaml --profile profile TRAIN.num_epoch 1 TRAIN.epoch_iters 20 DIR runs/profiled
 
 The run folder (DIR) gets config.yaml, environment.json, history.csv, history.json,
-checkpoint.onnx, best.onnx (by validation mIoU) and report.html. Ctrl-C saves a checkpoint and stops.`
+evaluation.csv, checkpoint.onnx, best.onnx (by validation mIoU), report.html and the
+folder tensorboard (tensorboard --logdir DIR). Ctrl-C saves a checkpoint and stops.`
 }
 
 func (c *trainCommand) Run(ctx context.Context, s streams, line commandLine) error {

@@ -122,16 +122,17 @@ func LabelPNG(labels []int32, width, height, shift int) ([]byte, error) {
 		for i, l := range labels {
 			img.SetGray16(i%width, i/width, color.Gray16{Y: uint16(value(l))})
 		}
-		return encode(img)
+		return PNG(img)
 	}
 	img := image.NewGray(image.Rect(0, 0, width, height))
 	for i, l := range labels {
 		img.Pix[i] = uint8(value(l))
 	}
-	return encode(img)
+	return PNG(img)
 }
 
-func encode(img image.Image) ([]byte, error) {
+// PNG encodes a picture.
+func PNG(img image.Image) ([]byte, error) {
 	var b bytes.Buffer
 	if err := png.Encode(&b, img); err != nil {
 		return nil, fmt.Errorf("report: %w", err)
@@ -141,7 +142,7 @@ func encode(img image.Image) ([]byte, error) {
 
 // SavePNG writes a picture to path; the file appears complete or not at all.
 func SavePNG(path string, img image.Image) error {
-	b, err := encode(img)
+	b, err := PNG(img)
 	if err != nil {
 		return err
 	}

@@ -12,24 +12,13 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/image/draw"
-
 	"github.com/graft-onnx/graft/models"
-	"github.com/graft-onnx/graft/train/data"
 	"github.com/graft-onnx/graft/train/history"
 	"github.com/graft-onnx/graft/train/metric"
 )
 
 // Fact is one line of a table: a name and a value.
 type Fact struct{ Name, Value string }
-
-// Sample is one picture shown with its truth and prediction.
-type Sample struct {
-	Name       string
-	Picture    *data.Picture
-	Truth      []int32 // (H,W), nil where unknown
-	Prediction []int32 // (H,W)
-}
 
 // Report is the content of the HTML file. Everything but Title may be left
 // out. Nothing is added to what the caller passes: paths appear only where
@@ -202,21 +191,11 @@ func classRows(s *metric.Summary, classes models.Classes) []classRow {
 }
 
 func sample(s Sample, classes models.Classes) (sampleView, error) {
-	if len(s.Prediction) != s.Picture.Width*s.Picture.Height {
-		return sampleView{}, fmt.Errorf("%w (%s)", &ShapeError{len(s.Prediction), s.Picture.Width, s.Picture.Height}, s.Name)
+	img, err := s.Image(classes, sampleSide)
+	if err != nil {
+		return sampleView{}, err
 	}
-	parts := []image.Image{fit(s.Picture, draw.ApproxBiLinear)}
-	for _, labels := range [][]int32{s.Truth, s.Prediction} {
-		if labels == nil {
-			continue
-		}
-		m, err := ColorMap(labels, s.Picture.Width, s.Picture.Height, classes)
-		if err != nil {
-			return sampleView{}, fmt.Errorf("%w (%s)", err, s.Name)
-		}
-		parts = append(parts, fit(m, draw.NearestNeighbor))
-	}
-	uri, err := dataURI(SideBySide(4, parts...))
+	uri, err := dataURI(img)
 	if err != nil {
 		return sampleView{}, err
 	}
@@ -233,23 +212,8 @@ func sample(s Sample, classes models.Classes) (sampleView, error) {
 	return v, nil
 }
 
-// sampleSide is the longest side of a picture inside the HTML file, pixels.
-const sampleSide = 400
-
-// fit scales pictures down to sampleSide.
-func fit(img image.Image, scaler draw.Scaler) image.Image {
-	w, h := img.Bounds().Dx(), img.Bounds().Dy()
-	long := max(w, h)
-	if long <= sampleSide {
-		return img
-	}
-	out := image.NewRGBA(image.Rect(0, 0, max(1, w*sampleSide/long), max(1, h*sampleSide/long)))
-	scaler.Scale(out, out.Rect, img, img.Bounds(), draw.Src, nil)
-	return out
-}
-
 func dataURI(img image.Image) (template.URL, error) {
-	b, err := encode(img)
+	b, err := PNG(img)
 	if err != nil {
 		return "", err
 	}
