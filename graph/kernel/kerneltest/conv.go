@@ -49,6 +49,7 @@ var geometries = []struct {
 	{"3x3 wide and deep", geometry(2, 64, 13, 18, 48, 3, 3, 1, 1, 1, 1, same(1), 1)},
 	{"3x3 dilation 2 deep", geometry(1, 48, 14, 17, 66, 3, 3, 1, 1, 2, 2, same(2), 1)},
 	{"3x3 dilation 3 uneven pads", geometry(1, 67, 19, 16, 40, 3, 3, 1, 1, 3, 3, [4]int{1, 4, 3, 0}, 1)},
+	{"3x3 of many tiles and channels", geometry(1, 128, 35, 43, 128, 3, 3, 1, 1, 1, 1, same(1), 1)},
 	{"3x3 stride 2 dilation 2", geometry(1, 6, 11, 12, 8, 3, 3, 2, 2, 2, 2, same(2), 1)},
 	{"3x3 stride 3", geometry(1, 4, 13, 14, 6, 3, 3, 3, 3, 1, 1, same(1), 1)},
 	{"2x2 stride 3 leaves gaps", geometry(1, 4, 11, 12, 6, 2, 2, 3, 3, 1, 1, same(0), 1)},

@@ -102,7 +102,8 @@ var avx512Half = func() *isa {
 				narrowPairAVX512(&dst[0], &a[:n][0], &b[:n][0], n)
 			}
 		},
-		norm: vecNormHalf, normAdd: vecNormAddHalf, normBack: vecNormBackHalf, normBackClip: vecNormBackClipHalf,
+		winograd: winogradKernels{image: winogradImageHalf, gradient: winogradGradientHalf, output: winogradOutputHalf},
+		norm:     vecNormHalf, normAdd: vecNormAddHalf, normBack: vecNormBackHalf, normBackClip: vecNormBackClipHalf,
 		moments: func(s, q []float64, x []uint16, shift []float32, n, rows, stride int) {
 			momentsHalf(&s[0], &q[0], &x[0], &shift[0], n, rows, 2*stride)
 		},

@@ -74,7 +74,8 @@ type isa struct {
 
 // halfISA is what dense kernels on bfloat16 need beside isa.
 type halfISA struct {
-	tile func(t *tile) // on words of a and b
+	tile     func(t *tile)   // on words of a and b
+	winograd winogradKernels // with bfloat16 pixels; none of filters
 	// pair and narrowPair put elements of a and b side by side into words.
 	pair       func(dst []float32, a, b []uint16)
 	narrowPair func(dst, a, b []float32)

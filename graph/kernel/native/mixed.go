@@ -11,6 +11,9 @@ import (
 // float32 on widened copies.
 func (d *Device) mixed(p *program, m kernel.Mixed) error {
 	if d.isa.half != nil {
+		if d.mixedWinograd(p, m) {
+			return nil
+		}
 		switch c := m.Desc.(type) {
 		case kernel.Conv:
 			if d.halfConv(p, c) {
@@ -48,6 +51,33 @@ func (d *Device) mixed(p *program, m kernel.Mixed) error {
 		}
 	}
 	return nil
+}
+
+// mixedWinograd compiles a convolution by Winograd's method, or reports that it
+// is slower so. Filters and biases are float32.
+func (d *Device) mixedWinograd(p *program, m kernel.Mixed) bool {
+	w, faster := d.planWinograd(m)
+	if !faster {
+		return false
+	}
+	switch c := m.Desc.(type) {
+	case kernel.Conv:
+		if p.isHalf(1) || c.Bias && p.isHalf(2) {
+			return false
+		}
+		w.conv(p, c)
+	case kernel.ConvBackwardData:
+		if p.isHalf(1) {
+			return false
+		}
+		w.convBackwardData(p)
+	case kernel.ConvBackwardFilter:
+		if p.isHalf(2) {
+			return false
+		}
+		w.convBackwardFilter(p)
+	}
+	return true
 }
 
 // streams reports whether a kernel reads and writes activations by a stream

@@ -1,6 +1,8 @@
 package native
 
 import (
+	"unsafe"
+
 	"github.com/graft-onnx/graft/graph/kernel"
 )
 
@@ -26,6 +28,10 @@ import (
 //
 // A dilated convolution falls into as many dense ones as the dilation has
 // phases, in each direction; only the addresses of a tile's pixels know of it.
+//
+// Of bfloat16 are the pixels of images alone: transforms widen what they read
+// and narrow what they write. Frequencies, products and filters are float32, so
+// that the error stays far below half a unit of bfloat16.
 const (
 	winogradOut    = 4
 	winogradTaps   = 3
@@ -39,7 +45,8 @@ const (
 // Frequencies are read and written in whole vectors, pixels in as many lanes
 // as there are. Assembly reads the fields by name and trusts them.
 type winogradTile struct {
-	pixels    [winogradPlanes]*float32 // as many as there are
+	pixels    [winogradPlanes]unsafe.Pointer // as many as there are
+	size      int                            // bytes of a pixel's number in one channel
 	plane     *float32
 	pitch     int      // floats
 	lanes     int      // channels, the last vector counted as far as it is used
@@ -52,7 +59,8 @@ type winogradTile struct {
 	lo, hi float32
 }
 
-// winogradKernels are the transforms by what they have as pixels.
+// winogradKernels are the transforms by what they have as pixels. Those for
+// bfloat16 lack the two of filters.
 type winogradKernels struct {
 	image          func(t *winogradTile) // 6 by 6 to frequencies: B^T d B
 	gradient       func(t *winogradTile) // 4 by 4 to frequencies: A dy A^T
@@ -94,9 +102,36 @@ func (a winogradAxis) shift(by, n int) winogradAxis {
 	return b
 }
 
+// pixels is where the images of an argument lie, and the bytes of a number.
+type pixels struct {
+	base unsafe.Pointer
+	size int
+}
+
+// pixels returns argument i of the current Run.
+func (p *program) pixels(i int) pixels {
+	if p.storedHalf(i) {
+		return pixels{unsafe.Pointer(unsafe.SliceData(p.h[i])), 2}
+	}
+	return pixels{unsafe.Pointer(unsafe.SliceData(p.f[i])), 4}
+}
+
+// storedHalf reports whether kernels read and write argument i as bfloat16,
+// not widened in scratch.
+func (p *program) storedHalf(i int) bool { return p.isHalf(i) && p.wide[i] < 0 }
+
+// winogradOf returns the transforms between frequencies and argument i.
+func (p *program) winogradOf(i int) *winogradKernels {
+	if p.storedHalf(i) {
+		return &p.isa.half.winograd
+	}
+	return &p.isa.winograd
+}
+
 // point sets the pixels of a tile of size by size to channel c of an image,
 // those beyond its edges to outside.
-func (v *winogradView) point(t *winogradTile, x []float32, tile, size, c int, outside *float32) {
+func (v *winogradView) point(t *winogradTile, x pixels, tile, size, c int, outside *float32) {
+	t.size = x.size
 	w0 := v.w.first[tile%len(v.w.first)]
 	tile /= len(v.w.first)
 	h := v.h.first[tile%len(v.h.first)]
@@ -106,16 +141,16 @@ func (v *winogradView) point(t *winogradTile, x []float32, tile, size, c int, ou
 		row := p[i*size : (i+1)*size]
 		if h < 0 || h >= v.h.n {
 			for j := range row {
-				row[j] = outside
+				row[j] = unsafe.Pointer(outside)
 			}
 		} else {
 			base := (n*v.h.n + h) * v.w.n
 			w := w0
 			for j := range row {
 				if w < 0 || w >= v.w.n {
-					row[j] = outside
+					row[j] = unsafe.Pointer(outside)
 				} else {
-					row[j] = &x[(base+w)*v.c+c]
+					row[j] = unsafe.Add(x.base, ((base+w)*v.c+c)*x.size)
 				}
 				w += v.w.step
 			}
@@ -159,14 +194,14 @@ func (s *spectrum) transform(p *program, t *winogradTile, row, n int, k func(t *
 	t.pitch = s.pitch
 	if n <= s.width {
 		t.plane = &p.s[s.element(0, row, 0)]
-		t.lanes, t.pixelStep, t.planeStep = n, 4*lanes, 4*lanes
+		t.lanes, t.pixelStep, t.planeStep = n, t.size*lanes, 4*lanes
 		k(t)
 		return
 	}
 	// One vector of every panel at a time.
-	t.pixelStep, t.planeStep = 4*s.width, 4*s.panel
+	t.pixelStep, t.planeStep = t.size*s.width, 4*s.panel
 	for at := 0; at < s.width; at += lanes {
-		t.plane, t.start = &p.s[s.element(0, row, at)], 4*at
+		t.plane, t.start = &p.s[s.element(0, row, at)], t.size*at
 		last := (n - at - 1) / s.width // panel
 		t.lanes = last*lanes + min(lanes, n-at-last*s.width)
 		k(t)
@@ -226,6 +261,7 @@ func (w *winograd) gather(p *program, src, filter, bias, dst int, act kernel.Cli
 	tiles := make([]winogradTile, parts)
 	workers := make([]tile, parts)
 	runs := make([]run, 1)
+	image, output := p.winogradOf(src).image, p.winogradOf(dst).output
 
 	for tb := range ceilDiv(w.tiles, tileBlock) {
 		t0, t1 := cut(w.tiles, tileBlock, tb)
@@ -238,14 +274,15 @@ func (w *winograd) gather(p *program, src, filter, bias, dst int, act kernel.Cli
 					t.temp = &p.s[temp+part*winogradPlanes*lanes]
 					lo, hi := span(t1-t0, part, parts, 1)
 					for i := lo; i < hi; i++ {
-						w.image.point(t, p.f[src], t0+i, winogradIn, c0, &zeros[0])
-						v.transform(p, t, i, c1-c0, isa.winograd.image)
+						w.image.point(t, p.pixels(src), t0+i, winogradIn, c0, &zeros[0])
+						v.transform(p, t, i, c1-c0, image)
 					}
+					t.size = 4
 					if w.flipped {
 						lo, hi = span(c1-c0, part, parts, 1)
 						for s := lo; s < hi; s++ {
 							for k := range 9 {
-								t.pixels[k] = &p.f[filter][((c0+s)*9+8-k)*dc+o0]
+								t.pixels[k] = unsafe.Pointer(&p.f[filter][((c0+s)*9+8-k)*dc+o0])
 							}
 							u.transform(p, t, s, o1-o0, isa.winograd.filter)
 						}
@@ -257,7 +294,7 @@ func (w *winograd) gather(p *program, src, filter, bias, dst int, act kernel.Cli
 						for k := range 9 {
 							from := p.f[filter][((o0+o)*9+k)*sc+c0:]
 							isa.interleave(to[k*(c1-c0)*lanes:(k+1)*(c1-c0)*lanes], from, min(lanes, hi-o), c1-c0, lanes, 9*sc)
-							t.pixels[k] = &to[k*(c1-c0)*lanes]
+							t.pixels[k] = unsafe.Pointer(&to[k*(c1-c0)*lanes])
 						}
 						t.plane, t.pitch = &p.s[u.element(0, 0, o)], u.pitch
 						t.lanes, t.pixelStep, t.planeStep = (c1-c0)*lanes, 4*lanes, 4*u.row
@@ -297,8 +334,8 @@ func (w *winograd) gather(p *program, src, filter, bias, dst int, act kernel.Cli
 				t.setClip(act)
 				lo, hi := span(t1-t0, part, parts, 1)
 				for i := lo; i < hi; i++ {
-					w.output.point(t, p.f[dst], t0+i, winogradOut, o0, &p.s[spill+part*roundUp(dc, 16)])
-					m.transform(p, t, i, o1-o0, isa.winograd.output)
+					w.output.point(t, p.pixels(dst), t0+i, winogradOut, o0, &p.s[spill+part*roundUp(dc, 16)])
+					m.transform(p, t, i, o1-o0, output)
 				}
 			})
 		}

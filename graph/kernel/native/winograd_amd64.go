@@ -31,3 +31,12 @@ func winogradOutputAVX512(t *winogradTile)
 
 //go:noescape
 func winogradFilterGradientAVX512(t *winogradTile)
+
+//go:noescape
+func winogradImageHalf(t *winogradTile)
+
+//go:noescape
+func winogradGradientHalf(t *winogradTile)
+
+//go:noescape
+func winogradOutputHalf(t *winogradTile)

@@ -1,5 +1,7 @@
 package native
 
+import "unsafe"
+
 // convBackwardFilter compiles the gradient by the filter: the sums run along
 // the tiles, a block of them at a time, for blocks of output by input channels.
 func (w *winograd) convBackwardFilter(p *program) {
@@ -19,6 +21,7 @@ func (w *winograd) convBackwardFilter(p *program) {
 	tiles := make([]winogradTile, parts)
 	workers := make([]tile, parts)
 	runs := make([]run, 1)
+	image, gradient := p.winogradOf(0).image, p.winogradOf(1).gradient
 
 	for ob := range ceilDiv(dc, outputBlock) {
 		o0, o1 := cutAligned(dc, outputBlock, ob, lanes)
@@ -31,10 +34,10 @@ func (w *winograd) convBackwardFilter(p *program) {
 					t.temp = &p.s[temp+part*winogradPlanes*lanes]
 					lo, hi := span(t1-t0, part, parts, 1)
 					for i := lo; i < hi; i++ {
-						w.output.point(t, p.f[1], t0+i, winogradOut, o0, &zeros[0])
-						a.transform(p, t, i, o1-o0, isa.winograd.gradient)
-						w.image.point(t, p.f[0], t0+i, winogradIn, c0, &zeros[0])
-						b.transform(p, t, i, c1-c0, isa.winograd.image)
+						w.output.point(t, p.pixels(1), t0+i, winogradOut, o0, &zeros[0])
+						a.transform(p, t, i, o1-o0, gradient)
+						w.image.point(t, p.pixels(0), t0+i, winogradIn, c0, &zeros[0])
+						b.transform(p, t, i, c1-c0, image)
 					}
 				})
 				panels := ceilDiv(c1-c0, nr)
@@ -63,10 +66,11 @@ func (w *winograd) convBackwardFilter(p *program) {
 			p.stage(parts, func(part int) {
 				t := &tiles[part]
 				t.temp = &p.s[temp+part*winogradPlanes*lanes]
+				t.size = 4
 				lo, hi := span(o1-o0, part, parts, 1)
 				for o := lo; o < hi; o++ {
 					for k := range winogradTaps * winogradTaps {
-						t.pixels[k] = &p.f[2][((o0+o)*9+k)*sc+c0]
+						t.pixels[k] = unsafe.Pointer(&p.f[2][((o0+o)*9+k)*sc+c0])
 					}
 					m.transform(p, t, o, c1-c0, isa.winograd.filterGradient)
 				}

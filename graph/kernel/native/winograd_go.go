@@ -115,7 +115,7 @@ func (m winogradMatrix) analyse(t *winogradTile, n int) {
 	at := t.start
 	for i := range t.lanes {
 		for k := range n * n {
-			d[k] = *(*float32)(unsafe.Add(unsafe.Pointer(t.pixels[k]), at))
+			d[k] = *(*float32)(unsafe.Add(t.pixels[k], at))
 		}
 		for j := range n {
 			m.line(d[j:], half[j:], n)
@@ -152,7 +152,7 @@ func (m winogradMatrix) synthesise(t *winogradTile, n int, output bool) {
 			if output {
 				v = clamp32(v+*(*float32)(unsafe.Add(unsafe.Pointer(t.bias), at)), t.lo, t.hi)
 			}
-			*(*float32)(unsafe.Add(unsafe.Pointer(t.pixels[k]), at)) = v
+			*(*float32)(unsafe.Add(t.pixels[k], at)) = v
 		}
 		at += t.pixelStep
 	}

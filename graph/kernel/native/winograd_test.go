@@ -22,6 +22,9 @@ func layer(n, c, h, w, o, dilation int) kernel.Geometry {
 func compileWinograd(dev *Device, desc kernel.Desc) kernel.Kernel {
 	p := newProgram(dev, desc)
 	w, _ := dev.planWinograd(desc)
+	if m, mixed := desc.(kernel.Mixed); mixed {
+		desc = m.Desc
+	}
 	switch c := desc.(type) {
 	case kernel.Conv:
 		w.conv(p, c)
@@ -107,6 +110,68 @@ func TestWinogradAgreesWithDefinition(t *testing.T) {
 				}
 				if !(worst <= 1e-5*(most+1)) {
 					t.Errorf("%s, %s of %+v: differs by %v of at most %v", dev.isa.name, name, g, worst, most)
+				}
+			}
+		}
+	}
+}
+
+// TestWinogradOnHalf compares convolutions of bfloat16 images with those of the
+// same numbers in float32, which TestWinogradAgreesWithDefinition covers: they
+// may differ by the last rounding, half a unit of bfloat16.
+func TestWinogradOnHalf(t *testing.T) {
+	dev := New(3)
+	defer dev.Close()
+	if dev.isa.half == nil {
+		t.Skip("the processor has no instructions for bfloat16")
+	}
+	dev.winograd = true
+	uneven := layer(1, 17, 8, 9, 16, 2)
+	uneven.PadTop, uneven.PadLeft, uneven.OH, uneven.OW = 3, 0, 8, 5
+	for _, g := range []kernel.Geometry{
+		layer(1, 1, 1, 1, 1, 1), layer(2, 5, 6, 3, 33, 1), layer(2, 31, 8, 7, 18, 3), layer(1, 3, 2, 3, 4, 7),
+		layer(1, 300, 5, 4, 530, 1), layer(1, 40, 70, 67, 600, 1), uneven,
+	} {
+		for name, desc := range directions(g) {
+			half := mixed(desc)
+			plain, narrow := compileWinograd(dev, desc), compileWinograd(dev, half)
+			wideArgs, args := buffers(desc, plain), buffers(half, narrow)
+			rng := rand.New(rand.NewPCG(9, 10))
+			for i, a := range desc.Args() {
+				number := func(int) float32 {
+					var h [1]uint16
+					var x [1]float32
+					vecNarrow(h[:], []float32{float32(rng.NormFloat64())})
+					vecWiden(x[:], h[:])
+					return x[0]
+				}
+				if a.Dir == kernel.Out {
+					number = func(int) float32 { return float32(math.NaN()) }
+				}
+				write(wideArgs[i], kernel.Float32, number)
+				write(args[i], half.DTypes[i], func(j int) float32 { return host.Float32(wideArgs[i])[j] })
+			}
+			for k, args := range map[kernel.Kernel][]kernel.Buffer{plain: wideArgs, narrow: args} {
+				if err := k.Run(args); err != nil {
+					t.Fatal(err)
+				}
+			}
+			out := len(half.DTypes) - 1
+			want := host.Float32(wideArgs[out])
+			got := make([]float32, len(want))
+			if half.DTypes[out] == kernel.Float32 {
+				copy(got, host.Float32(args[out]))
+			} else {
+				vecWiden(got, host.Uint16(args[out]))
+			}
+			for i, v := range want {
+				room := 0.0
+				if half.DTypes[out] == kernel.BFloat16 {
+					room = math.Abs(float64(v)) / 256
+				}
+				if !(math.Abs(float64(v-got[i])) <= room) {
+					t.Errorf("%s of %+v: element %d is %v, in float32 %v", name, g, i, got[i], v)
+					break
 				}
 			}
 		}
@@ -238,7 +303,7 @@ func TestWinogradIsChosen(t *testing.T) {
 		winograd bool
 	}{
 		{"many channels", layer(2, 256, 32, 32, 256, 1), true},
-		{"dilated", layer(2, 512, 30, 40, 512, 4), true},
+		{"dilated", layer(2, 256, 32, 32, 256, 2), true},
 		{"three channels", layer(2, 3, 224, 224, 64, 1), false},
 		{"hardly a tile", layer(1, 18, 5, 6, 17, 4), false},
 		{"strided", strided, false},
@@ -249,11 +314,38 @@ func TestWinogradIsChosen(t *testing.T) {
 			dev := New(2)
 			defer dev.Close()
 			for name, desc := range directions(c.g) {
-				if got, want := dev.PrefersWinograd(desc), c.winograd && way == ""; got != want {
-					t.Errorf("%s, %s, GRAFT_WINOGRAD=%q: Winograd is chosen: %v", c.name, name, way, got)
+				for _, d := range []kernel.Desc{desc, mixed(desc)} {
+					if got, want := dev.PrefersWinograd(d), c.winograd && way == ""; got != want {
+						t.Errorf("%s, %s, %T, GRAFT_WINOGRAD=%q: Winograd is chosen: %v", c.name, name, d, way, got)
+					}
 				}
 			}
 		}
+	}
+}
+
+// mixed is a convolution whose images are bfloat16.
+func mixed(desc kernel.Desc) kernel.Mixed {
+	m := kernel.Mixed{Desc: desc}
+	for _, a := range desc.Args() {
+		if a.Name != "w" && a.Name != "dw" && a.Name != "bias" {
+			a.DType = kernel.BFloat16
+		}
+		m.DTypes = append(m.DTypes, a.DType)
+	}
+	return m
+}
+
+// write fills a buffer with numbers.
+func write(b kernel.Buffer, t kernel.DType, number func(i int) float32) {
+	if t == kernel.Float32 {
+		for i := range host.Float32(b) {
+			host.Float32(b)[i] = number(i)
+		}
+		return
+	}
+	for i := range host.Uint16(b) {
+		vecNarrow(host.Uint16(b)[i:i+1], []float32{number(i)})
 	}
 }
 
@@ -284,21 +376,27 @@ func BenchmarkWinograd(b *testing.B) {
 			{"data", kernel.ConvBackwardData{Geometry: g}},
 			{"filter", kernel.ConvBackwardFilter{Geometry: g}},
 		} {
-			for _, way := range []string{"off", "on"} {
-				name := fmt.Sprintf("%dx%dto%d_%dx%d_d%d/%s/%s", g.N, g.C, g.O, g.H, g.W, g.DilationH, pass.name, way)
+			half := mixed(pass.desc)
+			for _, way := range []struct {
+				name     string
+				desc     kernel.Desc
+				winograd bool
+			}{{"off", pass.desc, false}, {"on", pass.desc, true}, {"bf16-off", half, false}, {"bf16-on", half, true}} {
+				name := fmt.Sprintf("%dx%dto%d_%dx%d_d%d/%s/%s", g.N, g.C, g.O, g.H, g.W, g.DilationH, pass.name, way.name)
 				b.Run(name, func(b *testing.B) {
-					b.Setenv("GRAFT_WINOGRAD", way)
 					dev := New(0)
 					defer dev.Close()
-					k, err := dev.Compile(pass.desc)
+					dev.winograd = way.winograd
+					k, err := dev.Compile(way.desc)
+					if way.winograd {
+						k = compileWinograd(dev, way.desc)
+					}
 					if err != nil {
 						b.Fatal(err)
 					}
-					args := buffers(pass.desc, k)
-					for _, a := range args[:2] {
-						for i := range host.Float32(a) {
-							host.Float32(a)[i] = float32(i%7) - 3
-						}
+					args := buffers(way.desc, k)
+					for i, a := range args[:2] {
+						write(a, way.desc.Args()[i].DType, func(j int) float32 { return float32(j%7) - 3 })
 					}
 					fastest := math.Inf(1)
 					for b.Loop() {

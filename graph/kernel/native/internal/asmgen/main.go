@@ -83,6 +83,7 @@ func generate(dir string) error {
 	}
 	stencils(&walks, halfSet)
 	lanesTable(&walks)
+	winograd(&minimal, halfSet)
 	lanesTable(&minimal)
 	winogradTable(&minimal)
 	half(&halves)

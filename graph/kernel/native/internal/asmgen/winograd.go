@@ -95,13 +95,14 @@ func (t *transform) pair(k string, e, o, tmp int, plus, minus int, out func(i, r
 type winogradTransform struct {
 	name      string
 	in, out   int
+	images    bool // its pixels are of an image, not of a filter
 	constants []string
 	body      func(t *transform, store func(i, r int))
 }
 
 var winogradTransforms = []winogradTransform{
 	// B^T: pixels of the image.
-	{"winogradImage", 6, 6, []string{"a", "b", "aa", "bb", "aa+bb", "aabb"}, func(t *transform, store func(i, r int)) {
+	{"winogradImage", 6, 6, true, []string{"a", "b", "aa", "bb", "aa+bb", "aabb"}, func(t *transform, store func(i, r int)) {
 		t.move(4, 6)
 		t.fnma("aa+bb", 2, 6)
 		t.fma("aabb", 0, 6)
@@ -119,7 +120,7 @@ var winogradTransforms = []winogradTransform{
 		t.pair("b", 4, 3, 10, 3, 4, store)
 	}},
 	// A: pixels of the output's gradient.
-	{"winogradGradient", 4, 6, []string{"a", "b", "aa", "bb", "aaa", "bbb"}, func(t *transform, store func(i, r int)) {
+	{"winogradGradient", 4, 6, true, []string{"a", "b", "aa", "bb", "aaa", "bbb"}, func(t *transform, store func(i, r int)) {
 		store(0, 0)
 		store(5, 3)
 		for i, k := range []string{"a", "b"} {
@@ -135,7 +136,7 @@ var winogradTransforms = []winogradTransform{
 		}
 	}},
 	// G: taps of the filter.
-	{"winogradFilter", 3, 6, []string{"1/n0", "1/na", "a/na", "aa/na", "1/nb", "b/nb", "bb/nb"}, func(t *transform, store func(i, r int)) {
+	{"winogradFilter", 3, 6, false, []string{"1/n0", "1/na", "a/na", "aa/na", "1/nb", "b/nb", "bb/nb"}, func(t *transform, store func(i, r int)) {
 		t.mul("1/n0", 0, 3)
 		store(0, 3)
 		store(5, 2)
@@ -151,7 +152,7 @@ var winogradTransforms = []winogradTransform{
 		}
 	}},
 	// A^T: pixels of the output.
-	{"winogradOutput", 6, 4, []string{"a", "b", "aa", "bb", "aaa", "bbb"}, func(t *transform, store func(i, r int)) {
+	{"winogradOutput", 6, 4, true, []string{"a", "b", "aa", "bb", "aaa", "bbb"}, func(t *transform, store func(i, r int)) {
 		t.add(1, 2, 6)
 		t.sub(1, 2, 1)
 		t.add(3, 4, 7)
@@ -170,7 +171,7 @@ var winogradTransforms = []winogradTransform{
 		store(3, 5)
 	}},
 	// G^T: taps of the filter's gradient.
-	{"winogradFilterGradient", 6, 3, []string{"1/n0", "1/na", "a/na", "aa/na", "1/nb", "b/nb", "bb/nb"}, func(t *transform, store func(i, r int)) {
+	{"winogradFilterGradient", 6, 3, false, []string{"1/n0", "1/na", "a/na", "aa/na", "1/nb", "b/nb", "bb/nb"}, func(t *transform, store func(i, r int)) {
 		t.add(1, 2, 6)
 		t.sub(1, 2, 1)
 		t.add(3, 4, 7)
@@ -188,13 +189,16 @@ var winogradTransforms = []winogradTransform{
 	}},
 }
 
-// winograd emits the two-dimensional transforms. Those with six results read
+// winograd emits the two-dimensional transforms, for bfloat16 those of images.
+// Those with six results read
 // pixels and write frequencies, those from six read frequencies and write
 // pixels; between the passes along the two axes numbers wait in
 // winogradTile.temp.
 func winograd(f *file, v vectors) {
 	for _, w := range winogradTransforms {
-		w.emit(f, v)
+		if !v.half || w.images {
+			w.emit(f, v)
+		}
 	}
 }
 
@@ -248,6 +252,10 @@ func (w *winogradTransform) emit(f *file, v vectors) {
 		return "(R13)(AX*1)"
 	}
 	single(f, v, "block", "done", func(suffix string, load func(mem, dst string), store func(src, mem string)) {
+		float, scale := load, 1 // of the bias; to its bytes from those of pixels
+		if v.half {
+			load, store, scale = widening(f, suffix), narrowing(f, suffix), 2
+		}
 		f.p("	MOVQ R8, R12")
 		if w.out == 6 {
 			for j := range w.in {
@@ -267,7 +275,7 @@ func (w *winogradTransform) emit(f *file, v vectors) {
 			}
 		} else {
 			if w.clips() {
-				load("(R15)(AX*1)", t.reg(bias))
+				float(fmt.Sprintf("(R15)(AX*%d)", scale), t.reg(bias))
 			}
 			for i := range 6 {
 				for j := range 6 {
