@@ -19,6 +19,7 @@ type compiler struct {
 	spec    Spec
 	grads   map[int64][]*Parameter // node -> parameters it is the gradient of
 	updates map[int64][]running    // statistics node -> updates
+	scratch map[*op.Block]int      // bytes that the kernels want, where that was measured
 }
 
 // compile turns an expression into a Plan.
@@ -54,7 +55,9 @@ func (n *Network) compile(e *expression, spec Spec) (*Plan, error) {
 		return nil, err
 	}
 	c.filtersFirst()
-	c.recompute()
+	if err := c.recompute(); err != nil {
+		return nil, err
+	}
 	c.insertUpdates()
 	c.placeRest()
 	return c.link()

@@ -2,6 +2,7 @@ package graph
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/graft-onnx/graft/graph/kernel"
 )
@@ -18,7 +19,15 @@ const (
 	RecomputeCheap Recompute = iota
 	// RecomputeNothing keeps everything.
 	RecomputeNothing
+	// RecomputeSegments also repeats whole segments of the forward pass, right
+	// before their backward pass, as the smallest arena asks for: up to one more
+	// forward pass of time. Statistics are kept and updated once; dropout drops
+	// the same again.
+	RecomputeSegments
 )
+
+// again follows the kind of an operation that runs a second time, in profiles.
+const again = " again"
 
 // cheapDepth bounds how many operations one second computation takes.
 const cheapDepth = 3
@@ -39,13 +48,14 @@ type rewriter struct {
 	maker  map[*value]int   // the operation that makes a value
 	uses   map[*value][]int // the operations that read it, in order
 	cuts   map[*value]int
+	kept   map[*value]bool // to be there for every second computation
 	copies map[*value]*value
 	out    []*operation
 	from   []int // where in ops each of out belongs
 }
 
 func newRewriter(ops []*operation, w worth) *rewriter {
-	r := &rewriter{worth: w, ops: ops, maker: map[*value]int{}, uses: map[*value][]int{}, cuts: map[*value]int{}}
+	r := &rewriter{worth: w, ops: ops, maker: map[*value]int{}, uses: map[*value][]int{}, cuts: map[*value]int{}, kept: map[*value]bool{}}
 	for i, o := range ops {
 		for _, v := range o.in {
 			v = v.origin()
@@ -62,10 +72,19 @@ func newRewriter(ops []*operation, w worth) *rewriter {
 
 // recompute replaces c.ops by a list that needs a smaller arena, if there is
 // one.
-func (c *compiler) recompute() {
-	if c.spec.Mode != Train || c.spec.Recompute == RecomputeNothing {
-		return
+func (c *compiler) recompute() error {
+	switch {
+	case c.spec.Mode != Train:
+	case c.spec.Recompute == RecomputeCheap:
+		c.recomputeCheap()
+	case c.spec.Recompute == RecomputeSegments:
+		return c.recomputeSegments()
 	}
+	return nil
+}
+
+// recomputeCheap is recompute for what one pass over memory makes.
+func (c *compiler) recomputeCheap() {
 	kept := c.ops
 	before, _ := c.peak()
 	r := newRewriter(c.ops, c.network.worth)
@@ -137,7 +156,7 @@ func (r *rewriter) canRepeat(o *operation, at, depth int) bool {
 // there says whether a value or its copy has to be in memory before operation
 // at for another reason than a second computation.
 func (r *rewriter) there(v *value, at int) bool {
-	if v.static != nil || v.keep || v.size < r.size {
+	if v.static != nil || v.keep || v.size < r.size || r.kept[v] {
 		return true
 	}
 	uses := r.uses[v]
@@ -183,7 +202,9 @@ func (r *rewriter) again(v *value, at int) *value {
 		}
 	}
 	o.out = &value{size: v.size, half: v.half}
-	o.label.kind += " again"
+	if !strings.HasSuffix(o.label.kind, again) {
+		o.label.kind += again
+	}
 	r.emit(&o, at)
 	r.copies[v] = o.out
 	return o.out
@@ -210,7 +231,8 @@ func repeatable(o *operation) bool {
 }
 
 // peak returns the most bytes of the arena that c.ops have in use at a time,
-// without the kernels' scratch, and the operation at which they do.
+// with the kernels' scratch where that was measured, and the operation at which
+// they do.
 func (c *compiler) peak() (most, at int) {
 	c.lifetimes()
 	change := make([]int, len(c.ops)+2)
@@ -221,7 +243,7 @@ func (c *compiler) peak() (most, at int) {
 	now := 0
 	for i, o := range c.ops {
 		now += change[i]
-		use := now
+		use := now + c.scratch[o.block]
 		for _, size := range o.block.Temps {
 			use += align(size)
 		}

@@ -83,7 +83,7 @@ func (t *Trainer) StepOn(batches ...Batch) (history.Record, error) {
 func (t *Trainer) run(b Batch, update bool, number uint64) (graph.LossValue, error) {
 	spec := graph.Spec{
 		Inputs: map[string][]int{models.InputName: b.Shape}, Mode: graph.Train,
-		FixBN: t.cfg.Train.FixBN, Loss: t.loss, Update: update, Precision: t.precision,
+		FixBN: t.cfg.Train.FixBN, Loss: t.loss, Update: update, Precision: t.precision, Recompute: t.recompute,
 	}
 	begin := time.Now()
 	plan, err := t.Net.Plan(spec)

@@ -34,6 +34,7 @@ type Trainer struct {
 	loss *graph.Loss
 
 	precision graph.Precision
+	recompute graph.Recompute
 	gradients *gradients // nil before the first step that needs them
 	average   *average   // nil without TRAIN.ema_decay
 }
@@ -87,7 +88,7 @@ func NewTrainer(cfg *config.Config, m *onnx.Model, dev kernel.Device) (*Trainer,
 		return nil, err
 	}
 	net.SetUpdater(opt)
-	t := &Trainer{Net: net, Optimizer: opt, cfg: cfg, loss: loss}
+	t := &Trainer{Net: net, Optimizer: opt, cfg: cfg, loss: loss, recompute: recompute[cfg.Train.Recompute]}
 	if decay := cfg.Train.EMADecay; decay > 0 {
 		if t.average, err = newAverage(net, m, decay); err != nil {
 			return nil, err
@@ -97,6 +98,11 @@ func NewTrainer(cfg *config.Config, m *onnx.Model, dev kernel.Device) (*Trainer,
 		t.precision = graph.BFloat16
 	}
 	return t, nil
+}
+
+// recompute holds the values of TRAIN.recompute.
+var recompute = map[string]graph.Recompute{
+	"none": graph.RecomputeNothing, "cheap": graph.RecomputeCheap, "full": graph.RecomputeSegments,
 }
 
 // Fallback says that the trainer computes in another precision than

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/graft-onnx/graft/bench"
@@ -36,6 +37,7 @@ func run(args []string, out, diagnostics io.Writer) (err error) {
 	name := flags.String("device", "auto", "auto, native or onednn")
 	threads := flags.Int("threads", 2, "threads of the device")
 	precision := flags.String("precision", "fp32", "fp32 or bf16; one that cannot be had makes a result that says so")
+	recompute := flags.String("recompute", "cheap", "none, cheap or full: what is computed twice to need less memory")
 	warmup := flags.Int("warmup", 2, "steps that are not reported")
 	steps := flags.Int("steps", 5, "steps that are reported")
 	profile := flags.Bool("profile", false, "write the reported steps' time by kind of operator to the error stream")
@@ -58,7 +60,10 @@ func run(args []string, out, diagnostics io.Writer) (err error) {
 	if *precision != "fp32" && *precision != "bf16" {
 		return fmt.Errorf("--precision %q, want fp32 or bf16", *precision)
 	}
-	trainer, err := newTrainer(*file, *name, *precision, *threads)
+	if !slices.Contains([]string{"none", "cheap", "full"}, *recompute) {
+		return fmt.Errorf("--recompute %q, want none, cheap or full", *recompute)
+	}
+	trainer, err := newTrainer(*file, *name, *precision, *recompute, *threads)
 	if err != nil {
 		var missing *device.UnavailableError // its library
 		if errors.As(err, &missing) {
@@ -100,13 +105,13 @@ func run(args []string, out, diagnostics io.Writer) (err error) {
 
 // newTrainer makes what `graft train` would train with: the reference's
 // optimizer, at a learning rate that hardly decays.
-func newTrainer(file, name, precision string, threads int) (*train.Trainer, error) {
+func newTrainer(file, name, precision, recompute string, threads int) (*train.Trainer, error) {
 	m, err := onnx.Load(file)
 	if err != nil {
 		return nil, err
 	}
 	cfg := config.Default()
-	cfg.Train.Precision = precision
+	cfg.Train.Precision, cfg.Train.Recompute = precision, recompute
 	for _, o := range m.GetGraph().GetOutput() {
 		if dims := o.GetType().GetTensorType().GetShape().GetDim(); o.GetName() == onnx.OutputName && len(dims) > 1 {
 			cfg.Dataset.NumClass = int(dims[1].GetDimValue())

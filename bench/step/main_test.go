@@ -77,6 +77,7 @@ func TestStepsOfASmallNetwork(t *testing.T) {
 		"pixels first":  {"--model", model, "--image", label, "--label", image},
 		"no device":     append(args, "--device", "abacus"),
 		"no precision":  append(args, "--precision", "fp7"),
+		"no recompute":  append(args, "--recompute", "twice"),
 	} {
 		if err := run(args, &out, &diagnostics); err == nil {
 			t.Errorf("%s: no error", name)
