@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/graft-onnx/graft/graph/device"
 	"github.com/graft-onnx/graft/graph/kernel"
 	"github.com/graft-onnx/graft/graph/kernel/native"
 	"github.com/graft-onnx/graft/models"
@@ -66,12 +68,15 @@ func (u *plain) step(t *testing.T, n *Network) {
 type training struct {
 	update    bool
 	recompute Recompute
+	device    string // native if empty
+	precision Precision
 }
 
 // outcome is everything that two ways of one training must agree on.
 type outcome struct {
 	losses     []float64
 	parameters map[string][]float32
+	gradients  map[string][]float32 // of the last step, of a run that keeps them
 	arena      int
 	again      int // operations that run twice
 }
@@ -79,7 +84,10 @@ type outcome struct {
 // trainAs does three steps on noise.
 func trainAs(t *testing.T, m *onnx.Model, way training, shape []int, outputs []string) outcome {
 	t.Helper()
-	dev := native.New(2)
+	dev, err := device.OpenThreads(cmp.Or(way.device, "native"), 2)
+	if err != nil {
+		t.Skip(err)
+	}
 	defer dev.Close()
 	n, err := NewNetwork(m, dev)
 	if err != nil {
@@ -88,7 +96,8 @@ func trainAs(t *testing.T, m *onnx.Model, way training, shape []int, outputs []s
 	n.worth = worth{size: 1, gap: 2}
 	u := newPlain(t, n)
 	n.SetUpdater(u)
-	spec := Spec{Inputs: map[string][]int{"image": shape}, Mode: Train, Update: way.update, Recompute: way.recompute, Loss: &Loss{Ignore: -1}}
+	spec := Spec{Inputs: map[string][]int{"image": shape}, Mode: Train, Update: way.update, Recompute: way.recompute,
+		Precision: way.precision, Loss: &Loss{Ignore: -1}}
 	for i, name := range outputs {
 		spec.Loss.Outputs = append(spec.Loss.Outputs, LossOutput{Name: name, Weight: 1 - 0.6*float32(i)})
 	}
@@ -96,7 +105,7 @@ func trainAs(t *testing.T, m *onnx.Model, way training, shape []int, outputs []s
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := outcome{parameters: map[string][]float32{}, arena: plan.ArenaSize()}
+	out := outcome{parameters: map[string][]float32{}, gradients: map[string][]float32{}, arena: plan.ArenaSize()}
 	for _, s := range plan.steps {
 		if strings.HasSuffix(s.kind, again) {
 			out.again++
@@ -138,6 +147,11 @@ func trainAs(t *testing.T, m *onnx.Model, way training, shape []int, outputs []s
 		if out.parameters[p.Name], err = n.Value(p); err != nil {
 			t.Fatal(err)
 		}
+		if p.Grad != nil {
+			if out.gradients[p.Name], err = n.Gradient(p); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 	return out
 }
@@ -148,9 +162,16 @@ func sameOutcome(t *testing.T, name string, got, want outcome) {
 	if !slices.Equal(got.losses, want.losses) {
 		t.Errorf("%s: losses %v, want %v", name, got.losses, want.losses)
 	}
+	same := func(a, b []float32) bool {
+		return slices.EqualFunc(a, b, func(a, b float32) bool { return math.Float32bits(a) == math.Float32bits(b) })
+	}
 	for p, w := range want.parameters {
-		if !slices.EqualFunc(got.parameters[p], w, func(a, b float32) bool { return math.Float32bits(a) == math.Float32bits(b) }) {
+		if !same(got.parameters[p], w) {
 			t.Errorf("%s: parameter %s differs", name, p)
+			return
+		}
+		if g := got.gradients[p]; g != nil && !same(g, want.gradients[p]) {
+			t.Errorf("%s: the gradient of %s differs", name, p)
 			return
 		}
 	}
@@ -158,8 +179,8 @@ func sameOutcome(t *testing.T, name string, got, want outcome) {
 
 // waysToTrain are all that must give the bits of the first.
 var waysToTrain = []training{
-	{false, RecomputeNothing}, {false, RecomputeCheap}, {false, RecomputeSegments},
-	{true, RecomputeNothing}, {true, RecomputeCheap}, {true, RecomputeSegments},
+	{recompute: RecomputeNothing}, {recompute: RecomputeCheap}, {recompute: RecomputeSegments},
+	{update: true, recompute: RecomputeNothing}, {update: true, recompute: RecomputeCheap}, {update: true, recompute: RecomputeSegments},
 }
 
 func TestNetworksTrainTheSameInEveryWay(t *testing.T) {
@@ -179,21 +200,30 @@ func TestNetworksTrainTheSameInEveryWay(t *testing.T) {
 					outputs = append(outputs, o.GetName())
 				}
 			}
-			var first outcome
-			without := 0 // the arena of the way before, which repeats less
-			for i, way := range waysToTrain {
-				got := trainAs(t, m, way, []int{2, 3, 64, 96}, outputs)
-				if i == 0 {
-					first = got
-				}
-				sameOutcome(t, fmt.Sprintf("%+v", way), got, first)
-				repeats := way.recompute != RecomputeNothing
-				if repeats != (got.again > 0) || repeats && got.arena >= without {
-					t.Errorf("%+v: %d operations run again, arena of %d bytes, %d without", way, got.again, got.arena, without)
-				}
-				without = got.arena
+			for _, on := range []training{{}, {precision: BFloat16}, {device: "onednn"}} {
+				t.Run(fmt.Sprintf("%+v", on), func(t *testing.T) { trainInEveryWay(t, m, on, outputs) })
 			}
 		})
+	}
+}
+
+// trainInEveryWay compares all ways to train on a device in a precision. Each
+// takes less memory than the one before it that updates alike.
+func trainInEveryWay(t *testing.T, m *onnx.Model, on training, outputs []string) {
+	var first outcome
+	without := 0 // the arena of the way before, which repeats less
+	for i, way := range waysToTrain {
+		way.device, way.precision = on.device, on.precision
+		got := trainAs(t, m, way, []int{2, 3, 64, 96}, outputs)
+		if i == 0 {
+			first = got
+		}
+		sameOutcome(t, fmt.Sprintf("%+v", way), got, first)
+		repeats := way.recompute != RecomputeNothing
+		if repeats != (got.again > 0) || repeats && got.arena >= without {
+			t.Errorf("%+v: %d operations run again, arena of %d bytes, %d without", way, got.again, got.arena, without)
+		}
+		without = got.arena
 	}
 }
 
@@ -221,7 +251,7 @@ func randomNetwork(t *testing.T, rng *rand.Rand) *onnx.Model {
 		name := fmt.Sprintf("n%d", i)
 		pick := func() string { return values[max(0, len(values)-1-rng.IntN(4))] }
 		var v string
-		switch rng.IntN(9) {
+		switch rng.IntN(10) {
 		case 0:
 			v = b.Op("Conv", name, []string{pick(), shared}, pads)
 		case 1:
@@ -237,6 +267,8 @@ func randomNetwork(t *testing.T, rng *rand.Rand) *onnx.Model {
 			v = b.Op("Mul", name, []string{pick(), b.Op("Sigmoid", name+".gate", []string{pick()})})
 		case 7:
 			v = b.Op("Reshape", name, []string{b.Op("Relu", name+".relu", []string{b.Op("Reshape", name+".flat", []string{pick(), shape})}), back})
+		case 8:
+			v = b.Op("Dropout", name, []string{pick(), b.Initializer(onnx.NewFloats(name+".ratio", nil, []float32{0.3}))})
 		default:
 			joined := b.Op("Concat", name+".joined", []string{pick(), pick()}, onnx.IntAttr("axis", 1))
 			v = b.Op("Conv", name, []string{joined, tensor(name+".w", 0.3, 0, channels, 2*channels, 1, 1)})

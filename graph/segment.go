@@ -91,7 +91,8 @@ func (s *segmenter) isLarge(o *operation) bool {
 }
 
 // cut ends a segment where it has made at most budget bytes, at least half of
-// them, and where the fewest have to be kept for what follows.
+// them, and where the fewest have to be kept for what follows; of equal places
+// the last.
 func (s *segmenter) cut(budget int) []segment {
 	across := s.across()
 	var cut []segment
@@ -105,7 +106,7 @@ func (s *segmenter) cut(budget int) []segment {
 			i, made, end, least = end, 0, -1, math.MaxInt
 			continue
 		}
-		if made >= budget/2 && across[i] < least {
+		if made >= budget/2 && across[i] <= least {
 			end, least = i, across[i]
 		}
 	}

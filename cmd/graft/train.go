@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,6 +22,7 @@ type trainCommand struct {
 	Resume     bool   `help:"Continue the run in DIR from its last checkpoint, bit for bit."`
 	Checkpoint string `help:"Checkpoint to continue from, instead of DIR's." placeholder:"FILE" predictor:"onnx"`
 	Profile    string `help:"Time every operator; write profile.txt and trace.json (for ui.perfetto.dev) to FOLDER." placeholder:"FOLDER"`
+	Recompute  string `help:"What is computed twice to need less memory: none, cheap or full. Without it: TRAIN.recompute." enum:",none,cheap,full" default:"" placeholder:"WHAT"`
 	jsonFlag
 }
 
@@ -42,6 +44,7 @@ func (c *trainCommand) Run(ctx context.Context, s streams, line commandLine) err
 	if err != nil {
 		return err
 	}
+	cfg.Train.Recompute = cmp.Or(c.Recompute, cfg.Train.Recompute)
 	resume := c.Checkpoint
 	if c.Resume && resume == "" {
 		resume = filepath.Join(cfg.Dir, train.CheckpointFile)
