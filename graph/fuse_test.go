@@ -88,11 +88,29 @@ func residual(t *testing.T, keep bool) *onnx.Model {
 	return f.model(t, last, "long", "short", "sum1", "inner", "sum2", "outer")
 }
 
+// joined resizes and joins maps, one of them as it is and one twice.
+func joined(t *testing.T, keep bool) *onnx.Model {
+	f := newFusing("joined", keep)
+	first := f.conv("conv1", "image", 3)
+	sizes := f.Initializer(onnx.NewInts("sizes", []int{4}, []int64{2, 4, 6, 5}))
+	resize := func(name, x, mode string) string {
+		return f.Op("Resize", name, []string{x, "", "", sizes}, onnx.StringAttr("mode", mode))
+	}
+	pool := func(name, x string, rows, cols int64) string {
+		return f.Op("AveragePool", name, []string{x}, onnx.IntsAttr("kernel_shape", rows, cols), onnx.IntsAttr("strides", rows, cols))
+	}
+	half := resize("half", pool("pool1", f.conv("conv2", "image", 3), 2, 2), "linear")
+	all := resize("all", pool("pool2", first, 6, 5), "nearest")
+	twice := resize("twice", pool("pool3", first, 3, 1), "linear")
+	join := f.Op("Concat", "join", []string{twice, half, first, all, twice}, onnx.IntAttr("axis", 1))
+	return f.model(t, f.conv("last", join, 20), "half", "all")
+}
+
 // fusedRun is what a training step of such a model computes.
 type fusedRun struct {
 	output    []float32
 	gradients map[string][]float32
-	separate  int // activations and sums of their own
+	separate  int // activations, sums and resizing of their own
 }
 
 func runFused(t *testing.T, m *onnx.Model, output string, fixBN bool) (r fusedRun) {
@@ -144,6 +162,10 @@ func runFused(t *testing.T, m *onnx.Model, output string, fixBN bool) (r fusedRu
 			if d.Op == kernel.Add {
 				r.separate++
 			}
+		case kernel.Resample:
+			if d.From.Of == 0 && d.To.Of == 0 {
+				r.separate++
+			}
 		}
 	}
 	return r
@@ -153,18 +175,19 @@ func runFused(t *testing.T, m *onnx.Model, output string, fixBN bool) (r fusedRu
 // the same bits from fewer kernels.
 func TestFusion(t *testing.T) {
 	for _, c := range []struct {
-		name, output        string
-		model               func(t *testing.T, keep bool) *onnx.Model
-		separate, gradients int
+		name, output               string
+		model                      func(t *testing.T, keep bool) *onnx.Model
+		fused, separate, gradients int
 	}{
-		{"activated", "clip", activated, 2, 5},
-		{"residual", "last", residual, 5, 12},
+		{"activated", "clip", activated, 0, 2, 5},
+		{"residual", "last", residual, 0, 5, 12},
+		{"joined", "last", joined, 2, 6, 3}, // what is joined twice stays
 	} {
 		for _, fixBN := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s fixBN=%v", c.name, fixBN), func(t *testing.T) {
 				fused, plain := runFused(t, c.model(t, false), c.output, fixBN), runFused(t, c.model(t, true), c.output, fixBN)
-				if fused.separate != 0 || plain.separate != c.separate {
-					t.Errorf("%d activations and sums of their own with fusion, want 0; %d without, want %d", fused.separate, plain.separate, c.separate)
+				if fused.separate != c.fused || plain.separate != c.separate {
+					t.Errorf("%d steps of their own with fusion, want %d; %d without, want %d", fused.separate, c.fused, plain.separate, c.separate)
 				}
 				if !slices.Equal(fused.output, plain.output) {
 					t.Error("outputs differ")

@@ -225,6 +225,8 @@ func refined(kind string, d kernel.Desc) string {
 		act = d.Act.On
 	case kernel.BatchNormBackward:
 		act = d.Act.On
+	case kernel.Resample:
+		kind = "Resample" // in whatever operator
 	}
 	if depthwise {
 		kind += " (depthwise)"
@@ -239,12 +241,17 @@ func refined(kind string, d kernel.Desc) string {
 }
 
 // traffic returns the bytes that a kernel must move if it reads every operand
-// and writes every result once. A Copy touches its box of the buffers only.
+// and writes every result once. A Copy and a Resample touch their part of the
+// buffers only.
 func traffic(d kernel.Desc) float64 {
 	args := d.Args()
-	if c, ok := unmixed(d).(kernel.Copy); ok {
+	switch c := unmixed(d).(type) {
+	case kernel.Copy:
 		box := kernel.Len(c.Shape)
 		return float64(min(box, c.SrcLen)*args[0].DType.Size() + box*args[1].DType.Size())
+	case kernel.Resample:
+		in, out := c.Rows.In*c.Cols.In, c.Rows.Out()*c.Cols.Out()
+		return float64(c.N * c.C * (in*args[0].DType.Size() + out*args[1].DType.Size()))
 	}
 	sum := 0
 	for _, a := range args {

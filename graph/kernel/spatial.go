@@ -79,16 +79,34 @@ func (t Taps) Transpose() Taps {
 // y[n,c,i,j] = sum over k,l of Rows[i,k]*Cols[j,l]*x[n,c,k,l].
 // Nearest, linear and cubic Resize under every coordinate rule, adaptive
 // average pooling, edge and reflect padding are all resamplings, and so are
-// their gradients (with transposed taps). Args: x (N,C,Rows.In,Cols.In),
-// y (N,C,Rows.Out,Cols.Out).
+// their gradients (with transposed taps). x and y may be some of the channels
+// of wider tensors, as in a concatenation; the others of y keep their values.
+// Args: x (N,C,Rows.In,Cols.In), y (N,C,Rows.Out,Cols.Out).
 type Resample struct {
 	N, C       int
 	Rows, Cols Taps
+	From, To   Channels // of x and y
 }
 
 func (d Resample) Args() []Arg {
-	return []Arg{
-		{"x", []int{d.N, d.C, d.Rows.In, d.Cols.In}, Float32, In},
-		{"y", []int{d.N, d.C, d.Rows.Out(), d.Cols.Out()}, Float32, Out},
+	dir := Out
+	if d.To.Of > 0 {
+		dir = InOut
 	}
+	return []Arg{
+		{"x", []int{d.N, d.From.Over(d.C).Of, d.Rows.In, d.Cols.In}, Float32, In},
+		{"y", []int{d.N, d.To.Over(d.C).Of, d.Rows.Out(), d.Cols.Out()}, Float32, dir},
+	}
+}
+
+// Channels says where in a tensor of Of channels those meant begin. The zero
+// value is a tensor that has no others.
+type Channels struct{ First, Of int }
+
+// Over returns the channels of a tensor, n of which are meant.
+func (c Channels) Over(n int) Channels {
+	if c.Of == 0 {
+		c.Of = n
+	}
+	return c
 }

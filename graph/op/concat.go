@@ -13,8 +13,13 @@ import (
 
 func init() { register("Concat", buildConcat) }
 
-// Concat joins tensors along an axis.
-type Concat struct{ Axis int }
+// Concat joins tensors along an axis. Those of 4 dimensions may be resampled on
+// the way where the axis is that of the channels.
+type Concat struct {
+	Axis int
+	// Resampled says how, nil for inputs that are taken as they are.
+	Resampled []*Resample
+}
 
 // Name implements Spec.
 func (Concat) Name() string { return "Concat" }
@@ -29,22 +34,32 @@ func (c Concat) Lower(b *Block) error {
 	at := 0
 	for i := range b.in {
 		in := b.InShape(i)
-		b.Call(kernel.Copy{
-			Shape: in, SrcStrides: kernel.Strides(in), DstStrides: strides, DstOffset: at * strides[c.Axis],
-			SrcLen: kernel.Len(in), DstLen: kernel.Len(out),
-		}, b.In(i), b.Out())
+		if r := c.Resampled[i]; r != nil {
+			b.Call(kernel.Resample{N: in[0], C: in[1], Rows: r.Rows, Cols: r.Cols, To: kernel.Channels{First: at, Of: out[1]}}, b.In(i), b.Out())
+		} else {
+			b.Call(kernel.Copy{
+				Shape: in, SrcStrides: kernel.Strides(in), DstStrides: strides, DstOffset: at * strides[c.Axis],
+				SrcLen: kernel.Len(in), DstLen: kernel.Len(out),
+			}, b.In(i), b.Out())
+		}
 		at += in[c.Axis]
 	}
 	return nil
 }
 
-// SymDiff implements Spec: every input's gradient is its slice.
+// SymDiff implements Spec: every input's gradient is its slice, or that of the
+// resampling whose result the slice was.
 func (c Concat) SymDiff(in gorgonia.Nodes, _, grad *Node) (gorgonia.Nodes, error) {
 	r := make(gorgonia.Nodes, len(in))
 	at := 0
 	for i, x := range in {
 		var err error
-		if r[i], err = part(grad, c.Axis, at, x.Shape()[c.Axis]); err != nil {
+		if how := c.Resampled[i]; how != nil {
+			r[i], err = apply(ResampleGrad{Rows: how.Rows.Transpose(), Cols: how.Cols.Transpose(), First: at}, shapeOf(x), grad)
+		} else {
+			r[i], err = part(grad, c.Axis, at, x.Shape()[c.Axis])
+		}
+		if err != nil {
 			return nil, err
 		}
 		at += x.Shape()[c.Axis]
@@ -82,5 +97,13 @@ func buildConcat(s *Source) ([]*Node, error) {
 	if len(in) == 1 {
 		return in, nil
 	}
-	return one(apply(Concat{axis}, out, in...))
+	c := Concat{axis, make([]*Resample, len(in))}
+	for i, x := range in {
+		if producer, from := s.producer(x); axis == 1 && producer != nil {
+			if r, ok := producer.(Resample); ok {
+				c.Resampled[i], in[i] = &r, from[0]
+			}
+		}
+	}
+	return one(apply(c, out, in...))
 }

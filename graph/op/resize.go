@@ -41,6 +41,24 @@ func (r Resample) SymDiff(in gorgonia.Nodes, _, grad *Node) (gorgonia.Nodes, err
 	return gorgonia.Nodes{dx}, err
 }
 
+// ResampleGrad is Resample of some channels of its input, from First on: the
+// gradient of what was resampled into a concatenation.
+type ResampleGrad struct {
+	last
+	Rows, Cols kernel.Taps
+	First      int
+}
+
+// Name implements Spec.
+func (ResampleGrad) Name() string { return "Resample" }
+
+// Lower implements Spec.
+func (r ResampleGrad) Lower(b *Block) error {
+	in, out := b.InShape(0), b.OutShape()
+	b.Call(kernel.Resample{N: out[0], C: out[1], Rows: r.Rows, Cols: r.Cols, From: kernel.Channels{First: r.First, Of: in[1]}}, b.In(0), b.Out())
+	return nil
+}
+
 // ResampleAxis applies a sparse matrix along one axis of a tensor of any rank.
 type ResampleAxis struct {
 	Axis int

@@ -3,6 +3,7 @@ package kerneltest
 import (
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/graft-onnx/graft/graph/kernel"
@@ -262,5 +263,22 @@ func testResample(t *testing.T, dev kernel.Device) {
 				terms(c.d, func(i, k int, w float64) { s += dy[k] * w * x[i] })
 				return s
 			}}).test(t, dev)
+		within := func(n int) kernel.Channels { return kernel.Channels{First: n, Of: n + c.d.C + 3} }
+		partly := c.d
+		partly.From, partly.To = within(4), within(2)
+		wide := widen(args[0].Shape, partly.From, x)
+		got := value{widen(args[1].Shape, partly.To, y.want), widen(args[1].Shape, partly.To, y.mag)}
+		before := widen(args[1].Shape, partly.To, dy)
+		(&spec{name: c.name + " of some channels", desc: partly, in: [][]float64{wide, before}, want: []value{got}}).test(t, dev)
 	}
+}
+
+// widen puts v, of a shape, among the channels of a wider tensor of ones.
+func widen(shape []int, to kernel.Channels, v []float64) []float64 {
+	plane := shape[2] * shape[3]
+	w := slices.Repeat([]float64{1}, shape[0]*to.Of*plane)
+	for n := range shape[0] {
+		copy(w[(n*to.Of+to.First)*plane:], v[n*shape[1]*plane:(n+1)*shape[1]*plane])
+	}
+	return w
 }

@@ -108,6 +108,11 @@ func check(d kernel.Desc) error {
 		if msg := checkTaps(k.Cols); msg != "" {
 			return bad("columns: %s", msg)
 		}
+		for _, c := range []kernel.Channels{k.From, k.To} {
+			if c = c.Over(k.C); c.First < 0 || k.C < 0 || c.First > c.Of-k.C {
+				return bad("%d channels from %d on are not in %d", k.C, c.First, c.Of)
+			}
+		}
 	}
 	for _, a := range d.Args() {
 		n := 1

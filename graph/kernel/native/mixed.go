@@ -80,12 +80,13 @@ func (d *Device) mixedWinograd(p *program, m kernel.Mixed) bool {
 	return true
 }
 
-// streams reports whether a kernel reads and writes activations by a stream
-// alone, which converts them on the way.
+// streams reports whether a kernel reads and writes activations by stretches,
+// which it converts on the way.
 func streams(d kernel.Desc) bool {
 	switch d := d.(type) {
 	case kernel.Unary, kernel.UnaryBackward, kernel.AddN,
-		kernel.BatchNormStats, kernel.BatchNorm, kernel.BatchNormReduce, kernel.BatchNormBackward:
+		kernel.BatchNormStats, kernel.BatchNorm, kernel.BatchNormReduce, kernel.BatchNormBackward,
+		kernel.Resample:
 		return true
 	case kernel.Binary:
 		return slices.Equal(d.A, d.Out) && slices.Equal(d.B, d.Out)

@@ -175,6 +175,8 @@ func TestCompileRejects(t *testing.T) {
 		kernel.Resample{N: 1, C: 1, Rows: taps(2), Cols: taps(0)},
 		kernel.Resample{N: 1, C: 1, Rows: taps(0), Cols: taps(-1)},
 		kernel.Resample{N: 1, C: 1, Rows: kernel.Taps{}, Cols: taps(0)},
+		kernel.Resample{N: 1, C: 2, Rows: taps(0), Cols: taps(0), To: kernel.Channels{First: 2, Of: 3}},
+		kernel.Resample{N: 1, C: 2, Rows: taps(0), Cols: taps(0), From: kernel.Channels{First: -1, Of: 3}},
 	} {
 		if _, err := dev.Compile(d); err == nil {
 			t.Errorf("Compile(%T %+v) succeeds", d, d)
