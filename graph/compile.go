@@ -20,6 +20,8 @@ type compiler struct {
 	grads   map[int64][]*Parameter // node -> parameters it is the gradient of
 	updates map[int64][]running    // statistics node -> updates
 	scratch map[*op.Block]int      // bytes that the kernels want, where that was measured
+	moments map[*value]*moments    // of statistics that a Group shares
+	mean    map[int64]*value       // gradient node -> mean over a Group
 }
 
 // compile turns an expression into a Plan.
@@ -30,6 +32,7 @@ func (n *Network) compile(e *expression, spec Spec) (*Plan, error) {
 	c := &compiler{
 		expression: e, network: n, spec: spec, values: map[int64]*value{},
 		grads: map[int64][]*Parameter{}, updates: map[int64][]running{},
+		moments: map[*value]*moments{}, mean: map[int64]*value{},
 	}
 	for _, p := range n.params {
 		if d := e.gradients[p.Name]; d != nil {
@@ -42,6 +45,7 @@ func (n *Network) compile(e *expression, spec Spec) (*Plan, error) {
 	if err := c.lower(); err != nil {
 		return nil, err
 	}
+	c.shareGradients()
 	if spec.Precision == BFloat16 {
 		c.storeHalf()
 	}
@@ -90,6 +94,7 @@ func (c *compiler) lower() error {
 			shapes = append(shapes, child.Shape())
 			in = append(in, c.values[child.ID()])
 		}
+		c.shareBackward(node, in)
 		block := op.NewBlock(shapes, node.Shape())
 		if err := o.Lower(block); err != nil {
 			return fmt.Errorf("%v: %w", o, err)
@@ -98,6 +103,7 @@ func (c *compiler) lower() error {
 			v.alias = in[block.Aliased].origin()
 		}
 		c.ops = append(c.ops, &operation{name: fmt.Sprint(o), label: c.label(node), block: block, in: in, out: v})
+		c.shareMoments(node)
 		c.attachUpdates(node)
 	}
 	for _, node := range c.kept() {
@@ -109,7 +115,11 @@ func (c *compiler) lower() error {
 // attachUpdates adds the updates of stored statistics that hang on a node.
 func (c *compiler) attachUpdates(node *op.Node) {
 	for _, r := range c.updates[node.ID()] {
-		d := kernel.BatchNormRunning{C: node.Shape()[1], Momentum: r.momentum, Count: r.count}
+		own := kernel.BatchNormRunning{C: node.Shape()[1], Momentum: r.momentum, Count: r.count}
+		var d kernel.Desc = own
+		if m := c.moments[c.values[node.ID()]]; m != nil {
+			d = shareRunning{own, m}
+		}
 		c.ops = append(c.ops, call(fmt.Sprintf("%v.running", node.Op()), label{"BatchNorm.running", c.origins[node.ID()]}, d,
 			c.values[node.ID()], fixed(r.mean.Value), fixed(r.variance.Value)))
 	}
@@ -174,7 +184,7 @@ func (c *compiler) placeGradients() error {
 	}
 	copies := map[*operation][]*operation{}
 	for _, node := range c.nodes {
-		v := c.values[node.ID()]
+		v := c.gradientOf(node)
 		for _, p := range c.grads[node.ID()] {
 			if _, ok := c.updateOf(p); ok {
 				continue

@@ -108,7 +108,7 @@ func (l *linker) step(i int, o *operation, d kernel.Desc, args []arg) error {
 			return fmt.Errorf("%T: argument %s has %d bytes, its buffer %d", d, a.Name, a.Size(), args[k].size)
 		}
 	}
-	k, err := l.network.dev.Compile(d)
+	k, err := l.kernel(o, d)
 	if err != nil {
 		return err
 	}
@@ -117,4 +117,12 @@ func (l *linker) step(i int, o *operation, d kernel.Desc, args []arg) error {
 	}
 	l.plan.steps = append(l.plan.steps, &planStep{label: o.label, name: o.name, desc: d, kernel: k, args: args})
 	return nil
+}
+
+// kernel compiles a call of an operation.
+func (c *compiler) kernel(o *operation, d kernel.Desc) (kernel.Kernel, error) {
+	if s, ok := d.(sharing); ok {
+		return s.join(shared{network: c.network, what: o.name}), nil
+	}
+	return c.network.dev.Compile(d)
 }

@@ -157,6 +157,7 @@ type Network struct {
 	updater  Updater         // nil unless set
 	frozen   map[string]bool // parameters that Freeze named
 	profiler *Profiler       // nil unless runs are timed
+	group    Group           // nil unless joined
 }
 
 // unknownMemory limits an arena on machines that do not tell their memory.

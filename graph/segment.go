@@ -179,7 +179,7 @@ func (c *compiler) measureScratch() error {
 			for k, r := range call.Args {
 				args[k] = op.Resolve(r, in, temps, out, arg{})
 			}
-			k, err := c.network.dev.Compile(mix(call.Desc, args))
+			k, err := c.kernel(o, mix(call.Desc, args))
 			if err != nil {
 				return fmt.Errorf("%s: %w", o.name, err)
 			}

@@ -62,7 +62,7 @@ func (c *compiler) insertUpdates() {
 	}
 	after := map[int][]*operation{}
 	for _, node := range c.nodes {
-		grad := c.values[node.ID()]
+		grad := c.gradientOf(node)
 		for _, p := range c.grads[node.ID()] {
 			u, ok := c.updateOf(p)
 			if !ok {
@@ -75,6 +75,9 @@ func (c *compiler) insertUpdates() {
 				}
 			}
 			at := max(made[grad], lastRead[params[p]], c.lossAt())
+			if c.mean[node.ID()] != nil {
+				at = max(at, lastRead[grad]) // when it is shared
+			}
 			after[at] = append(after[at], call(fmt.Sprintf("update of %q", p.Name), label{u.Kind, p.Name}, u.Desc, args...))
 		}
 	}

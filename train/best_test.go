@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/graft-onnx/graft/graph/kernel"
 	"github.com/graft-onnx/graft/train/history"
 )
 
@@ -38,7 +39,7 @@ func TestEarlyStopping(t *testing.T) {
 		t.Fatal(err)
 	}
 	told := &bytes.Buffer{}
-	result, err := Run(context.Background(), Options{Config: c, Device: nativeDevice(t), Output: told})
+	result, err := Run(context.Background(), Options{Config: c, Devices: []kernel.Device{nativeDevice(t)}, Output: told})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +55,7 @@ func TestEarlyStopping(t *testing.T) {
 		}
 	}
 	told.Reset()
-	again, err := Run(context.Background(), Options{Config: c, Device: nativeDevice(t), Output: told, Resume: result.Checkpoint})
+	again, err := Run(context.Background(), Options{Config: c, Devices: []kernel.Device{nativeDevice(t)}, Output: told, Resume: result.Checkpoint})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +63,7 @@ func TestEarlyStopping(t *testing.T) {
 		t.Errorf("resumed: %d iterations, best %+v: %s", again.Iterations, again.Best, told)
 	}
 	c.Dataset.ListVal, c.Dir = "", c.Dir+"-other"
-	if _, err := Run(context.Background(), Options{Config: c, Device: nativeDevice(t)}); err == nil || !strings.Contains(err.Error(), "TRAIN.patience 2") {
+	if _, err := Run(context.Background(), Options{Config: c, Devices: []kernel.Device{nativeDevice(t)}}); err == nil || !strings.Contains(err.Error(), "TRAIN.patience 2") {
 		t.Errorf("without a validation set: %v", err)
 	}
 }

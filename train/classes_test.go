@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"testing"
 
+	"github.com/graft-onnx/graft/graph/kernel"
 	"github.com/graft-onnx/graft/models"
 	"github.com/graft-onnx/graft/onnx"
 	"github.com/graft-onnx/graft/onnx/pb"
@@ -72,7 +73,7 @@ func TestInitialModelCarriesTheClasses(t *testing.T) {
 		t.Errorf("%v, %v; want %v", got, err, want)
 	}
 	cfg.Dataset.Classes = filepath.Join(cfg.Dir, "none.csv")
-	if _, err := Run(context.Background(), Options{Config: cfg, Device: nativeDevice(t)}); !errors.Is(err, os.ErrNotExist) {
+	if _, err := Run(context.Background(), Options{Config: cfg, Devices: []kernel.Device{nativeDevice(t)}}); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a missing class list: %v", err)
 	}
 }

@@ -3,6 +3,7 @@ package train
 import (
 	"bytes"
 	"context"
+	"github.com/graft-onnx/graft/graph/kernel"
 	"math"
 	"os"
 	"path/filepath"
@@ -13,7 +14,7 @@ import (
 func TestRunRecordsPartsAndClasses(t *testing.T) {
 	c := smallRun(t, t.TempDir())
 	c.Train.NumEpoch, c.Train.EpochIters, c.Train.Accumulate = 1, 2, 2
-	result, err := Run(context.Background(), Options{Config: c, Device: nativeDevice(t)})
+	result, err := Run(context.Background(), Options{Config: c, Devices: []kernel.Device{nativeDevice(t)}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +41,7 @@ func TestRunWritesEvents(t *testing.T) {
 	resume := ""
 	for epochs := 1; epochs <= 2; epochs++ {
 		c.Train.NumEpoch = epochs
-		result, err := Run(context.Background(), Options{Config: c, Device: nativeDevice(t), Resume: resume})
+		result, err := Run(context.Background(), Options{Config: c, Devices: []kernel.Device{nativeDevice(t)}, Resume: resume})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -46,7 +46,8 @@ var (
 // Options says what Run does besides what the configuration says.
 type Options struct {
 	Config *config.Config
-	Device kernel.Device
+	// Devices hold a replica each; one is enough.
+	Devices []kernel.Device
 	// Resume is the checkpoint to continue from, "" for a new run.
 	Resume string
 	// Command is the command line, for the environment report.
@@ -98,16 +99,17 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 // run is one call of Run.
 type run struct {
 	Options
-	trainer *Trainer
-	train   *data.Set
-	val     *data.Set        // nil without one
-	lock    *folderlock.Lock // of the run folder
-	log     *history.Log
-	events  *events.Log
-	classes models.Classes
-	known   []history.Record // of the checkpoint that the run goes on from
-	samples []report.Sample  // of the last evaluation
-	result  Result
+	replicas *Replicas
+	trainer  *Trainer // of the first replica, whose parameters are saved
+	train    *data.Set
+	val      *data.Set        // nil without one
+	lock     *folderlock.Lock // of the run folder
+	log      *history.Log
+	events   *events.Log
+	classes  models.Classes
+	known    []history.Record // of the checkpoint that the run goes on from
+	samples  []report.Sample  // of the last evaluation
+	result   Result
 }
 
 // reportSamples is how many pictures of the validation set the report shows.
@@ -204,7 +206,7 @@ func (r *run) refuseExisting() error {
 }
 
 func (r *run) environment() *report.Environment {
-	return report.NewEnvironment(r.Command, r.Version, r.Device.String())
+	return report.NewEnvironment(r.Command, r.Version, Describe(r.Devices))
 }
 
 // open makes the trainer, from a checkpoint or from the start.
@@ -214,8 +216,7 @@ func (r *run) open() (err error) {
 		if err != nil {
 			return err
 		}
-		r.trainer, err = NewTrainer(r.Config, m, r.Device)
-		return err
+		return r.replicate(func(dev kernel.Device) (*Trainer, error) { return NewTrainer(r.Config, m, dev) })
 	}
 	c, err := LoadCheckpoint(r.Resume)
 	if err != nil {
@@ -224,7 +225,7 @@ func (r *run) open() (err error) {
 	if err := r.compare(c); err != nil {
 		return err
 	}
-	if r.trainer, err = ResumeTrainer(r.Config, c, r.Device); err != nil {
+	if err := r.replicate(func(dev kernel.Device) (*Trainer, error) { return ResumeTrainer(r.Config, c, dev) }); err != nil {
 		return err
 	}
 	if was, now := c.Progress.MaxIterations, r.Config.MaxIters(); now > was {
@@ -237,6 +238,14 @@ func (r *run) open() (err error) {
 		r.result.Loss = r.known[n-1].Loss
 	}
 	return nil
+}
+
+// replicate makes a trainer on every device.
+func (r *run) replicate(make func(kernel.Device) (*Trainer, error)) (err error) {
+	if r.replicas, err = NewReplicas(r.Devices, make); err == nil {
+		r.trainer = r.replicas.First()
+	}
+	return err
 }
 
 // compare tells of settings that are not those the checkpoint was written
@@ -275,7 +284,7 @@ func (r *run) loop(ctx context.Context) error {
 		return err
 	}
 	total := cfg.MaxIters()
-	each := cfg.Train.Accumulate // batches of an iteration
+	each := cfg.Train.Accumulate * len(r.Devices) // batches of an iteration
 	stream := loader.Stream(ctx, t.Iteration*each, (total-t.Iteration)*each)
 	defer stream.Close()
 	meter := progress.New(r.Output, progress.Options{Label: "train", Total: total, Start: t.Iteration, Every: cfg.Train.DispIter})
@@ -296,7 +305,7 @@ func (r *run) loop(ctx context.Context) error {
 		}
 		waited := time.Now()
 		r.Profiler.Record("(waiting for pictures)", begin, 0)
-		rec, err := t.StepOn(inputs(batches)...)
+		rec, err := r.replicas.Step(inputs(batches)...)
 		if err != nil {
 			return fmt.Errorf("%w (pictures %q)", err, names(batches))
 		}
@@ -415,19 +424,21 @@ func (r *run) evaluate(ctx context.Context, meter *progress.Meter) error {
 	r.trainer.Net.SetProfiler(nil)
 	defer r.trainer.Net.SetProfiler(r.Profiler)
 	begin := time.Now()
-	r.samples = nil
-	confusion, err := r.trainer.Predictor().Evaluate(ctx, r.val, data.OptionsFrom(r.Config), func(one *Prediction) error {
-		if every := max(1, len(r.val.Records)/reportSamples); one.Item.Index%every == 0 && len(r.samples) < reportSamples {
-			r.samples = append(r.samples, report.Sample{
+	samples := make([]report.Sample, reportSamples)
+	every := max(1, len(r.val.Records)/reportSamples)
+	confusion, err := r.replicas.Evaluate(ctx, r.val, data.OptionsFrom(r.Config), func(one *Prediction) error {
+		if at := one.Item.Index / every; one.Item.Index%every == 0 && at < len(samples) {
+			samples[at] = report.Sample{
 				Name: one.Item.Record.Name, Picture: one.Item.Picture,
 				Truth: slices.Clone(one.Item.Labels), Prediction: one.Classes,
-			})
+			}
 		}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
+	r.samples = slices.DeleteFunc(samples, func(s report.Sample) bool { return s.Picture == nil })
 	s := confusion.Summary()
 	r.result.Evaluation = &s
 	done := r.trainer.Iteration

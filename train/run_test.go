@@ -24,13 +24,13 @@ import (
 func TestResumeExtendsAFinishedRun(t *testing.T) {
 	c := smallRun(t, t.TempDir())
 	c.Train.NumEpoch, c.Train.EpochIters = 1, 3
-	first, err := Run(context.Background(), Options{Config: c, Device: nativeDevice(t)})
+	first, err := Run(context.Background(), Options{Config: c, Devices: []kernel.Device{nativeDevice(t)}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	told, longer := &bytes.Buffer{}, *c
 	longer.Train.NumEpoch = 2
-	second, err := Run(context.Background(), Options{Config: &longer, Device: nativeDevice(t), Resume: first.Checkpoint, Output: told})
+	second, err := Run(context.Background(), Options{Config: &longer, Devices: []kernel.Device{nativeDevice(t)}, Resume: first.Checkpoint, Output: told})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,12 +50,12 @@ func TestResumeExtendsAFinishedRun(t *testing.T) {
 			t.Errorf("record %d: iteration %d, rate %g, want %g", i, r.Iteration, r.LREncoder, want)
 		}
 	}
-	if _, err := Run(context.Background(), Options{Config: c, Device: nativeDevice(t), Resume: second.Checkpoint}); err == nil || !strings.Contains(err.Error(), "not shorter") {
+	if _, err := Run(context.Background(), Options{Config: c, Devices: []kernel.Device{nativeDevice(t)}, Resume: second.Checkpoint}); err == nil || !strings.Contains(err.Error(), "not shorter") {
 		t.Errorf("shorter: %v", err)
 	}
 	other := longer
 	other.Train.Seed++
-	if _, err := Run(context.Background(), Options{Config: &other, Device: nativeDevice(t), Resume: second.Checkpoint}); err == nil || !strings.Contains(err.Error(), "seed") {
+	if _, err := Run(context.Background(), Options{Config: &other, Devices: []kernel.Device{nativeDevice(t)}, Resume: second.Checkpoint}); err == nil || !strings.Contains(err.Error(), "seed") {
 		t.Errorf("another seed: %v", err)
 	}
 }
@@ -110,7 +110,7 @@ func testResumedRun(t *testing.T, overrides []string) {
 	if err := whole.Set(overrides...); err != nil {
 		t.Fatal(err)
 	}
-	result, err := Run(context.Background(), Options{Config: whole, Device: nativeDevice(t)})
+	result, err := Run(context.Background(), Options{Config: whole, Devices: []kernel.Device{nativeDevice(t)}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,13 +129,13 @@ func testResumedRun(t *testing.T, overrides []string) {
 	resume := ""
 	for _, lines := range []int{7, 8} {
 		ctx, cancel := context.WithCancel(context.Background())
-		_, err = Run(ctx, Options{Config: whole, Device: nativeDevice(t), Resume: resume, Output: &stopAfter{lines, cancel}})
+		_, err = Run(ctx, Options{Config: whole, Devices: []kernel.Device{nativeDevice(t)}, Resume: resume, Output: &stopAfter{lines, cancel}})
 		if !errors.Is(err, ErrStopped) {
 			t.Fatalf("stopped run: %v", err)
 		}
 		resume = filepath.Join(whole.Dir, CheckpointFile)
 	}
-	if result, err = Run(context.Background(), Options{Config: whole, Device: nativeDevice(t), Resume: resume}); err != nil {
+	if result, err = Run(context.Background(), Options{Config: whole, Devices: []kernel.Device{nativeDevice(t)}, Resume: resume}); err != nil {
 		t.Fatal(err)
 	}
 	got, err := os.ReadFile(result.Checkpoint)
@@ -164,7 +164,7 @@ func (w *stopAfter) Write(p []byte) (int, error) {
 func TestResumeOfAFinishedRun(t *testing.T) {
 	c := smallRun(t, t.TempDir())
 	c.Train.NumEpoch, c.Train.EpochIters = 1, 3
-	first, err := Run(context.Background(), Options{Config: c, Device: nativeDevice(t)})
+	first, err := Run(context.Background(), Options{Config: c, Devices: []kernel.Device{nativeDevice(t)}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,7 +175,7 @@ func TestResumeOfAFinishedRun(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	again, err := Run(context.Background(), Options{Config: c, Device: nativeDevice(t), Resume: first.Checkpoint})
+	again, err := Run(context.Background(), Options{Config: c, Devices: []kernel.Device{nativeDevice(t)}, Resume: first.Checkpoint})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -190,7 +190,7 @@ func TestResumeOfAFinishedRun(t *testing.T) {
 	}
 	other := *c
 	other.Dir = c.Dir + "-other"
-	if _, err := Run(context.Background(), Options{Config: &other, Device: nativeDevice(t), Resume: first.Checkpoint}); err != nil {
+	if _, err := Run(context.Background(), Options{Config: &other, Devices: []kernel.Device{nativeDevice(t)}, Resume: first.Checkpoint}); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{CheckpointFile, ReportFile, "evaluation.csv"} {
@@ -210,11 +210,11 @@ func TestOneRunInAFolder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Run(context.Background(), Options{Config: c, Device: nativeDevice(t)}); !errors.Is(err, folderlock.ErrHeld) {
+	if _, err := Run(context.Background(), Options{Config: c, Devices: []kernel.Device{nativeDevice(t)}}); !errors.Is(err, folderlock.ErrHeld) {
 		t.Errorf("beside another run: %v", err)
 	}
 	lock.Unlock()
-	if _, err := Run(context.Background(), Options{Config: c, Device: nativeDevice(t)}); err != nil {
+	if _, err := Run(context.Background(), Options{Config: c, Devices: []kernel.Device{nativeDevice(t)}}); err != nil {
 		t.Error(err)
 	}
 }
@@ -222,13 +222,13 @@ func TestOneRunInAFolder(t *testing.T) {
 func TestResumeWithOtherSettings(t *testing.T) {
 	c := smallRun(t, t.TempDir())
 	c.Train.NumEpoch, c.Train.EpochIters = 1, 2
-	first, err := Run(context.Background(), Options{Config: c, Device: nativeDevice(t)})
+	first, err := Run(context.Background(), Options{Config: c, Devices: []kernel.Device{nativeDevice(t)}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	told, other := &bytes.Buffer{}, *c
 	other.Train.BatchSizePerGPU = 3
-	if _, err := Run(context.Background(), Options{Config: &other, Device: nativeDevice(t), Resume: first.Checkpoint, Output: told}); err != nil {
+	if _, err := Run(context.Background(), Options{Config: &other, Devices: []kernel.Device{nativeDevice(t)}, Resume: first.Checkpoint, Output: told}); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(told.String(), "TRAIN.batch_size_per_gpu 3, was 2") {
@@ -236,7 +236,7 @@ func TestResumeWithOtherSettings(t *testing.T) {
 	}
 	other = *c
 	other.Model.Width = 4
-	if _, err := Run(context.Background(), Options{Config: &other, Device: nativeDevice(t), Resume: first.Checkpoint}); err == nil || !strings.Contains(err.Error(), "MODEL.width was 8 and is 4") {
+	if _, err := Run(context.Background(), Options{Config: &other, Devices: []kernel.Device{nativeDevice(t)}, Resume: first.Checkpoint}); err == nil || !strings.Contains(err.Error(), "MODEL.width was 8 and is 4") {
 		t.Errorf("another model: %v", err)
 	}
 }
@@ -295,7 +295,7 @@ func TestMixedPrecisionRun(t *testing.T) {
 		cfg := smallRun(t, t.TempDir())
 		cfg.Train.Precision = c.precision
 		var output bytes.Buffer
-		result, err := Run(context.Background(), Options{Config: cfg, Device: dev, Output: &output})
+		result, err := Run(context.Background(), Options{Config: cfg, Devices: []kernel.Device{dev}, Output: &output})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -37,7 +37,7 @@ func (t *Trainer) StepOn(batches ...Batch) (history.Record, error) {
 	total, correct, labelled := 0.0, 0, 0
 	var parts [2]float64 // at the output, of deep supervision
 	for i, b := range batches {
-		loss, err := t.run(b, inside, uint64(t.Iteration*len(batches)+i))
+		loss, err := t.run(b, inside, uint64((t.Iteration*len(batches)+i)*t.replicas+t.replica))
 		if err != nil {
 			return history.Record{}, err
 		}

@@ -35,6 +35,8 @@ type Trainer struct {
 
 	precision graph.Precision
 	recompute graph.Recompute
+	replica   int        // number of this one
+	replicas  int        // that train together
 	gradients *gradients // nil before the first step that needs them
 	average   *average   // nil without TRAIN.ema_decay
 }
@@ -88,7 +90,7 @@ func NewTrainer(cfg *config.Config, m *onnx.Model, dev kernel.Device) (*Trainer,
 		return nil, err
 	}
 	net.SetUpdater(opt)
-	t := &Trainer{Net: net, Optimizer: opt, cfg: cfg, loss: loss, recompute: recompute[cfg.Train.Recompute]}
+	t := &Trainer{Net: net, Optimizer: opt, cfg: cfg, loss: loss, replicas: 1, recompute: recompute[cfg.Train.Recompute]}
 	if decay := cfg.Train.EMADecay; decay > 0 {
 		if t.average, err = newAverage(net, m, decay); err != nil {
 			return nil, err

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 
 	"github.com/graft-onnx/graft/graph/device"
 	"github.com/graft-onnx/graft/graph/kernel"
@@ -41,6 +42,36 @@ func (f deviceFlags) open(w io.Writer) (kernel.Device, error) {
 		fmt.Fprintln(w, line)
 	}
 	return dev, nil
+}
+
+// openAll opens one device, or several that share the threads evenly.
+func (f deviceFlags) openAll(w io.Writer, several []string) ([]kernel.Device, error) {
+	if n := len(several); n > 1 {
+		total := f.Threads
+		if total == 0 {
+			total = runtime.GOMAXPROCS(0)
+		}
+		if total > 0 && total < n {
+			return nil, usage("%d devices share %d threads; name at most %d with --devices, or set --threads", n, total, total)
+		}
+		f.Threads = total / n
+	}
+	devices := []kernel.Device{}
+	for range max(1, len(several)) {
+		dev, err := f.open(w)
+		if err != nil {
+			closeAll(devices)
+			return nil, err
+		}
+		devices, w = append(devices, dev), io.Discard // it says the same of each
+	}
+	return devices, nil
+}
+
+func closeAll(devices []kernel.Device) {
+	for _, dev := range devices {
+		dev.Close()
+	}
 }
 
 // or takes a configuration's device where neither the flag nor GRAFT_DEVICE

@@ -19,10 +19,11 @@ import (
 type trainCommand struct {
 	configFlags
 	deviceFlags
-	Resume     bool   `help:"Continue the run in DIR from its last checkpoint, bit for bit."`
-	Checkpoint string `help:"Checkpoint to continue from, instead of DIR's." placeholder:"FILE" predictor:"onnx"`
-	Profile    string `help:"Time every operator; write profile.txt and trace.json (for ui.perfetto.dev) to FOLDER." placeholder:"FOLDER"`
-	Recompute  string `help:"What is computed twice to need less memory: none, cheap or full. Without it: TRAIN.recompute." enum:",none,cheap,full" default:"" placeholder:"WHAT"`
+	Devices    []string `group:"device" help:"Train a replica on each of these: cpu:0,cpu:1 and so on, which share the threads evenly. Without it: TRAIN.devices." placeholder:"cpu:N"`
+	Resume     bool     `help:"Continue the run in DIR from its last checkpoint, bit for bit."`
+	Checkpoint string   `help:"Checkpoint to continue from, instead of DIR's." placeholder:"FILE" predictor:"onnx"`
+	Profile    string   `help:"Time every operator; write profile.txt and trace.json (for ui.perfetto.dev) to FOLDER." placeholder:"FOLDER"`
+	Recompute  string   `help:"What is computed twice to need less memory: none, cheap or full. Without it: TRAIN.recompute." enum:",none,cheap,full" default:"" placeholder:"WHAT"`
 	jsonFlag
 }
 
@@ -32,6 +33,7 @@ func (trainCommand) Help() string {
   graft train --cfg camvid.yaml
   graft train --cfg camvid.yaml TRAIN.num_epoch 10 DATASET.imgSizes "(240,)" DIR runs/short
   graft train --cfg camvid.yaml --resume
+  graft train --cfg camvid.yaml --devices cpu:0,cpu:1
   graft train --cfg camvid.yaml --profile profile TRAIN.num_epoch 1 TRAIN.epoch_iters 20 DIR runs/profiled
 
 The run folder (DIR) gets config.yaml, environment.json, history.csv, history.json,
@@ -45,6 +47,12 @@ func (c *trainCommand) Run(ctx context.Context, s streams, line commandLine) err
 		return err
 	}
 	cfg.Train.Recompute = cmp.Or(c.Recompute, cfg.Train.Recompute)
+	if len(c.Devices) > 0 {
+		cfg.Train.Devices = c.Devices
+		if err := cfg.Validate(); err != nil {
+			return usage("--devices: %v", err)
+		}
+	}
 	resume := c.Checkpoint
 	if c.Resume && resume == "" {
 		resume = filepath.Join(cfg.Dir, train.CheckpointFile)
@@ -94,14 +102,14 @@ func (r *trainResult) write(w io.Writer) error {
 }
 
 func runTraining(ctx context.Context, s streams, cfg *config.Config, d deviceFlags, resume string, line commandLine, profiler *graph.Profiler) (*trainResult, error) {
-	dev, err := d.or(cfg).open(s.err)
+	devices, err := d.or(cfg).openAll(s.err, cfg.Train.Devices)
 	if err != nil {
 		return nil, err
 	}
-	defer dev.Close()
-	fmt.Fprintf(s.err, "training on %v\n", dev)
+	defer closeAll(devices)
+	fmt.Fprintf(s.err, "training on %s\n", train.Describe(devices))
 	r, err := train.Run(ctx, train.Options{
-		Config: cfg, Device: dev, Resume: resume, Command: line, Version: version(), Output: s.err,
+		Config: cfg, Devices: devices, Resume: resume, Command: line, Version: version(), Output: s.err,
 		Profiler: profiler,
 	})
 	if err != nil {

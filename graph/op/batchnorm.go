@@ -21,6 +21,8 @@ func init() { register("BatchNormalization", buildBatchNorm) }
 type BatchNormStats struct {
 	last
 	kernel.BatchNormStats
+	// Batch says that they are of a batch, of which replicas have a part each.
+	Batch bool
 }
 
 // Name implements Spec.
@@ -207,7 +209,7 @@ func buildBatchNorm(s *Source) ([]*Node, error) {
 	train := s.Env.Training && !s.Env.FixBN
 	var stats *Node
 	if train {
-		stats, err = apply(BatchNormStats{BatchNormStats: kernel.BatchNormStats{N: d.N, C: d.C, H: d.H, W: d.W, Eps: eps}}, []int{3, d.C}, x)
+		stats, err = apply(BatchNormStats{BatchNormStats: kernel.BatchNormStats{N: d.N, C: d.C, H: d.H, W: d.W, Eps: eps}, Batch: true}, []int{3, d.C}, x)
 	} else {
 		stats, err = apply(BatchNormFrozen{BatchNormFrozen: kernel.BatchNormFrozen{C: d.C, Eps: eps}}, []int{3, d.C}, in[3], in[4])
 	}

@@ -121,6 +121,9 @@ type Train struct {
 	// it: "none", "cheap" (normalisation and the like) or "full" (whole segments
 	// of the network: least memory). The training's numbers are the same.
 	Recompute string `yaml:"recompute"`
+	// Devices are cpu:0, cpu:1 and so on, a replica of the model on each, or
+	// none for one that has all threads. BatchSizePerGPU is that of each.
+	Devices []string `yaml:"devices"`
 	// BNMomentum is the weight of the newest batch in the running
 	// statistics (PyTorch's sense; ONNX stores 1 minus it).
 	BNMomentum float64 `yaml:"bn_momentum"`
@@ -199,7 +202,7 @@ func Default() *Config {
 			BatchSizePerGPU: 2, NumEpoch: 20, StartEpoch: 0, EpochIters: 5000,
 			Optim: "SGD", LrEncoder: 0.02, LrDecoder: 0.02, LrPow: 0.9, Beta1: 0.9,
 			WeightDecay: 1e-4, DeepSupScale: 0.4, Workers: 16, Ckpt: "./ckpt", DispIter: 20, Seed: 304,
-			Precision: "fp32", Device: "auto", Recompute: "cheap", BNMomentum: 0.001, EvalEpochs: 1, Prefetch: 4,
+			Precision: "fp32", Device: "auto", Devices: []string{}, Recompute: "cheap", BNMomentum: 0.001, EvalEpochs: 1, Prefetch: 4,
 			Losses: []Loss{}, Beta2: 0.999, Eps: 1e-8, Accumulate: 1, Schedule: "poly", Milestones: []int{}, LrGamma: 0.1, WarmupFactor: 0.001,
 		},
 		Val:  Val{BatchSize: 1, Checkpoint: "epoch_20.pth", Window: []int{}, Overlap: 0.25},

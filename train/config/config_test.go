@@ -138,7 +138,7 @@ func TestRangesNameTheLine(t *testing.T) {
 		{"MODEL", "fc_dim", "0"}, {"MODEL", "arch_encoder", `""`}, {"TRAIN", "batch_size_per_gpu", "0"},
 		{"TRAIN", "start_epoch", "20"}, {"TRAIN", "epoch_iters", "0"}, {"TRAIN", "optim", "Adam"},
 		{"TRAIN", "beta1", "1"}, {"TRAIN", "lr_encoder", "-1"}, {"TRAIN", "precision", "fp64"}, {"TRAIN", "recompute", "all"},
-		{"TRAIN", "bn_momentum", "2"}, {"TRAIN", "patience", "-1"}, {"MODEL", "frozen", "[\"\"]"}, {"TRAIN", "seed", "-1"}, {"VAL", "batch_size", "2"}, {"TEST", "batch_size", "0"},
+		{"TRAIN", "bn_momentum", "2"}, {"TRAIN", "patience", "-1"}, {"MODEL", "frozen", "[\"\"]"}, {"TRAIN", "devices", "[\"cpu:0\", \"cpu:0\"]"}, {"TRAIN", "devices", "[\"gpu:0\"]"}, {"TRAIN", "devices", "[\"cpu:1\"]"}, {"TRAIN", "seed", "-1"}, {"VAL", "batch_size", "2"}, {"TEST", "batch_size", "0"},
 	} {
 		_, err := Parse([]byte(tc.section+":\n  "+tc.key+": "+tc.value+"\n"), "c.yaml")
 		var e *Error
