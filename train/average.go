@@ -38,7 +38,10 @@ func newAverage(net *graph.Network, m *onnx.Model, decay float64) (*average, err
 }
 
 // step takes the parameters of an iteration in.
-func (a *average) step() error { return runAll(a.net.Device(), a.follow) }
+func (a *average) step() error {
+	a.net.Changed()
+	return runAll(a.net.Device(), a.follow)
+}
 
 // values downloads the parameters of a network, row-major.
 func values(net *graph.Network) (map[string][]float32, error) {

@@ -167,7 +167,13 @@ func TestAverages(t *testing.T) {
 			want[name] = append(want[name], float64(x))
 		}
 	}
+	image := batch.Images[:3*batch.H*batch.W]
+	item := &data.EvalItem{Picture: &data.Picture{Width: batch.W, Height: batch.H}, Inputs: []data.Scaled{{H: batch.H, W: batch.W, Image: image}}}
 	for range 4 {
+		// An evaluation between steps must leave nothing of its own behind.
+		if _, err := trainer.Predictor().Probabilities(item); err != nil {
+			t.Fatal(err)
+		}
 		if _, err := trainer.Step(batch.Images, []int{batch.N, 3, batch.H, batch.W}, batch.Labels); err != nil {
 			t.Fatal(err)
 		}
@@ -205,8 +211,6 @@ func TestAverages(t *testing.T) {
 		t.Error("no running statistic is averaged")
 	}
 	// The averages are what is evaluated.
-	image := batch.Images[:3*batch.H*batch.W]
-	item := &data.EvalItem{Picture: &data.Picture{Width: batch.W, Height: batch.H}, Inputs: []data.Scaled{{H: batch.H, W: batch.W, Image: image}}}
 	got, err := trainer.Predictor().Probabilities(item)
 	if err != nil {
 		t.Fatal(err)
