@@ -170,11 +170,14 @@ func openColours(path string) (*colourCoding, error) {
 		if errors.Is(err, io.EOF) {
 			break
 		}
-		line, _ := rows.FieldPos(0)
-		if err != nil {
-			errs.add(line, "%v", err)
+		if bad := (*csv.ParseError)(nil); errors.As(err, &bad) {
+			errs.add(bad.Line, "not valid CSV: %v", bad.Err)
 			break
 		}
+		if err != nil {
+			return nil, fmt.Errorf("data: %s: %w", path, err)
+		}
+		line, _ := rows.FieldPos(0)
 		if len(row) != len(header) {
 			errs.add(line, "%d columns, the header has %d", len(row), len(header))
 			continue

@@ -184,6 +184,7 @@ func TestFormatRefusals(t *testing.T) {
 		{"colours by label", "c.csv", "name,r,g,b,label\nsky,200,0,0,0\n", nil, []string{"a.png", "colour 0,200,0", "c.csv"}},
 		{"colours by label", "c.csv", "name,r,g,b,label\nsky,200,0,0,x\nsky,300,0,0,1\n", nil, []string{"c.csv:2", `label "x"`, "c.csv:3", "300"}},
 		{"colours by label", "c.csv", "name,r,g,b\na,1,1,1\nb,1,1,1\n", nil, []string{"c.csv:3", "two labels"}},
+		{"colours by label", "c.csv", "name,r,g,b,label\na\"b,1,1,1,0\n", nil, []string{"c.csv:2", "not valid CSV", "bare"}},
 		{"colours by label", "c.csv", "a,b\n", nil, []string{"c.csv:1", "columns r, g, b"}},
 		{"colours by label", "-c.csv", "", nil, []string{"DATASET.mask_colours", "c.csv"}},
 	} {
