@@ -53,7 +53,9 @@ type Checkpoint struct {
 
 // Save writes the checkpoint atomically.
 func (c *Checkpoint) Save(path string) error {
-	m := c.Model.Clone()
+	m := c.Model.Shallow() // weights are large
+	m.MetadataProps = slices.Clone(m.MetadataProps)
+	m.DeleteMetadata(metadataTraining)
 	shapes := map[string][]int{}
 	for _, t := range m.GetGraph().GetInitializer() {
 		shapes[t.GetName()] = onnx.Dims(t)
