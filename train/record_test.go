@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -60,5 +61,51 @@ func TestRunWritesEvents(t *testing.T) {
 				t.Errorf("after %d epochs %q is there %d times, want %d", epochs, word, n, want)
 			}
 		}
+	}
+}
+
+// A report that is written anew is the one that the training wrote; without a
+// device it shows what the folder tells.
+func TestReportIsRenewed(t *testing.T) {
+	c := smallRun(t, t.TempDir())
+	c.Train.NumEpoch, c.Train.EpochIters = 1, 2
+	if _, err := Run(context.Background(), Options{Config: c, Devices: []kernel.Device{nativeDevice(t)}, Command: []string{"graft", "train", "a b"}, Version: "v1"}); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(c.Dir, ReportFile)
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range []string{"graft train &#39;a b&#39;", "Confusion matrix", "Time of an iteration", "Data set", "bn_momentum: 0.1", ">v1<", "data:image/png"} {
+		if !bytes.Contains(want, []byte(part)) {
+			t.Errorf("%q is missing", part)
+		}
+	}
+	other := filepath.Join(c.Dir, "other.html")
+	for _, out := range []string{"", other} {
+		at, err := Report(context.Background(), ReportOptions{Dir: c.Dir, Output: out, Device: nativeDevice(t)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := os.ReadFile(at); err != nil || !bytes.Equal(got, want) || out != "" && at != out || out == "" && at != file {
+			t.Errorf("%s has %d bytes, want the %d of the training's; %v", at, len(got), len(want), err)
+		}
+	}
+	// Without the data set.
+	if err := os.RemoveAll(c.Dataset.RootDataset); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Report(context.Background(), ReportOptions{Dir: c.Dir, Device: nativeDevice(t)}); err == nil || !strings.Contains(err.Error(), "--no-data") {
+		t.Errorf("without the data set: %v", err)
+	}
+	if _, err := Report(context.Background(), ReportOptions{Dir: c.Dir}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(file); err != nil || !bytes.Contains(got, []byte("Training loss")) || bytes.Contains(got, []byte("Data set")) {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+	if _, err := Report(context.Background(), ReportOptions{Dir: t.TempDir()}); err == nil || !strings.Contains(err.Error(), "no run folder") {
+		t.Errorf("no run folder: %v", err)
 	}
 }

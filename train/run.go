@@ -8,7 +8,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -109,11 +108,10 @@ type run struct {
 	classes  models.Classes
 	known    []history.Record // of the checkpoint that the run goes on from
 	samples  []report.Sample  // of the last evaluation
-	result   Result
+	// confusion is that of the last evaluation.
+	confusion *metric.Confusion
+	result    Result
 }
-
-// reportSamples is how many pictures of the validation set the report shows.
-const reportSamples = 6
 
 func start(ctx context.Context, o Options) (*run, error) {
 	cfg := o.Config
@@ -333,7 +331,7 @@ func (r *run) loop(ctx context.Context) error {
 			break
 		}
 	}
-	return r.finish()
+	return r.finish(ctx)
 }
 
 // exhausted tells that evaluations have not become better for too long, "" while
@@ -348,7 +346,7 @@ func (r *run) exhausted() string {
 }
 
 // finish collects the result of a run that is done.
-func (r *run) finish() error {
+func (r *run) finish(ctx context.Context) error {
 	r.result.History = r.log.History()
 	if best, _, ok := r.result.History.Best(); ok {
 		file := filepath.Join(r.Config.Dir, BestFile)
@@ -356,7 +354,7 @@ func (r *run) finish() error {
 			r.result.Best = &Best{file, best.Iteration, best.MeanIoU}
 		}
 	}
-	return r.report()
+	return r.report(ctx)
 }
 
 // staleStatistics warns of a run that is too short for its running statistics:
@@ -389,7 +387,7 @@ func (r *run) complete(ctx context.Context, why string) error {
 			return err
 		}
 	}
-	return r.finish()
+	return r.finish(ctx)
 }
 
 // afterStep evaluates and saves where the configuration says so.
@@ -424,21 +422,15 @@ func (r *run) evaluate(ctx context.Context, meter *progress.Meter) error {
 	r.trainer.Net.SetProfiler(nil)
 	defer r.trainer.Net.SetProfiler(r.Profiler)
 	begin := time.Now()
-	samples := make([]report.Sample, reportSamples)
-	every := max(1, len(r.val.Records)/reportSamples)
+	pictures := newSampler(len(r.val.Records))
 	confusion, err := r.replicas.Evaluate(ctx, r.val, data.OptionsFrom(r.Config), func(one *Prediction) error {
-		if at := one.Item.Index / every; one.Item.Index%every == 0 && at < len(samples) {
-			samples[at] = report.Sample{
-				Name: one.Item.Record.Name, Picture: one.Item.Picture,
-				Truth: slices.Clone(one.Item.Labels), Prediction: one.Classes,
-			}
-		}
+		pictures.keep(one)
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	r.samples = slices.DeleteFunc(samples, func(s report.Sample) bool { return s.Picture == nil })
+	r.samples, r.confusion = pictures.samples(), confusion
 	s := confusion.Summary()
 	r.result.Evaluation = &s
 	done := r.trainer.Iteration

@@ -15,7 +15,7 @@ import (
 	"github.com/graft-onnx/graft/train/metric"
 )
 
-var commands = []string{"new", "import", "inspect", "train", "eval", "predict", "data", "export", "verify", "demo", "doctor", "install-completions"}
+var commands = []string{"new", "import", "inspect", "train", "eval", "report", "predict", "data", "export", "verify", "demo", "doctor", "install-completions"}
 
 func TestHelp(t *testing.T) {
 	for _, name := range commands {
@@ -406,5 +406,24 @@ func TestCompletion(t *testing.T) {
 		if r.code != 0 {
 			t.Errorf("%q: exit code %d\n%s", line, r.code, r.err)
 		}
+	}
+}
+
+func TestReport(t *testing.T) {
+	f := fixtures(t)
+	out := filepath.Join(t.TempDir(), "page.html")
+	got := asJSON[reportResult](t, "report", f.run, "-o", out)
+	page := read(t, out)
+	for _, part := range []string{"Training loss", "Confusion matrix", "Data set", "graft train"} {
+		if got.Report != out || !strings.Contains(page, part) {
+			t.Errorf("%q is missing from %s", part, got.Report)
+		}
+	}
+	refused(t, exitFailure, []string{out, "--force"}, "report", f.run, "-o", out)
+	refused(t, exitFailure, []string{"config.yaml", "no run folder"}, "report", t.TempDir())
+	refused(t, exitUsage, []string{"--model", "--no-data"}, "report", f.run, "--no-data", "--model", f.checkpoint)
+	ok(t, "report", f.run, "--no-data", "-o", out, "--force")
+	if strings.Contains(read(t, out), "Data set") {
+		t.Error("--no-data tells of the data")
 	}
 }

@@ -29,6 +29,7 @@ type cli struct {
 
 	Train   trainCommand   `cmd:"" group:"training" help:"Train a model."`
 	Eval    evalCommand    `cmd:"" group:"training" help:"Measure a model on labelled pictures: mIoU, IoU by class, pixel accuracy."`
+	Report  reportCommand  `cmd:"" group:"training" help:"Write the page about a run: curves, classes, confusion, pictures, data."`
 	Predict predictCommand `cmd:"" group:"training" help:"Segment pictures: colour map, overlay, class shares."`
 	Data    dataCommand    `cmd:"" group:"training" help:"Describe a data set, and show pictures as training gets them."`
 

@@ -60,7 +60,7 @@ var rooms = map[string]room{
 	"train/progress": {others: []string{"github.com/schollz/progressbar/v3", "golang.org/x/term"}},
 	"train/report": {
 		ours:   []string{"internal/atomicfile", "models", "train/data", "train/history", "train/metric"},
-		others: []string{"golang.org/x/image/draw", "gonum.org/v1/plot"},
+		others: []string{"golang.org/x/image/draw", "golang.org/x/sys/cpu", "gonum.org/v1/plot"},
 	},
 
 	"export":     {ours: []string{"onnx", "onnx/pb", "graph", "graph/kernel", "export/ort"}}, // graph only to verify

@@ -9,17 +9,27 @@ import (
 	"github.com/graft-onnx/graft/train/metric"
 )
 
+// Pixels of a confusion matrix: of a cell's side, and for names.
+const (
+	cellSide = 34
+	nameRoom = 150
+	nameLean = 60 // of the last column's name, to the right
+)
+
+// matrixWidth is that of a whole matrix, pixels.
+func matrixWidth(classes int) int { return nameRoom + cellSide*classes + nameLean }
+
 // Confusion draws a confusion matrix as SVG: rows are labels, columns
 // predictions, the darkness of a cell is the share of its label's pixels. Up
 // to twenty classes the share is written in the cell; every cell tells its
-// numbers where the pointer rests on it. Cells without pixels are left out.
+// numbers where the pointer rests on it. Cells without pixels are left out. Text
+// has the colour of the text around the picture.
 func Confusion(c *metric.Confusion, classes models.Classes) []byte {
-	const side, room = 34, 150 // pixels of a cell, and for names
+	const side, room = cellSide, nameRoom
 	var b bytes.Buffer
-	size := room + side*c.Classes + 10
-	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="sans-serif" font-size="12">`+"\n", size, size)
-	fmt.Fprintf(&b, `<rect x="%d" y="%d" width="%d" height="%d" fill="#fff" stroke="#99a"/>`+"\n", room, room, side*c.Classes, side*c.Classes)
-	fmt.Fprintf(&b, `<text x="%d" y="14" fill="#667">predicted</text><text x="4" y="%d" fill="#667">label</text>`+"\n", room, room-6)
+	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" role="img" viewBox="0 0 %d %d" font-family="sans-serif" font-size="12" fill="currentColor"><title>Confusion matrix</title>`+"\n", matrixWidth(c.Classes), room+side*c.Classes+1)
+	fmt.Fprintf(&b, `<rect x="%d" y="%d" width="%d" height="%d" fill="none" stroke="#99a"/>`+"\n", room, room, side*c.Classes, side*c.Classes)
+	fmt.Fprintf(&b, `<text x="%d" y="14" fill-opacity="0.7">predicted</text><text x="4" y="%d" fill-opacity="0.7">label</text>`+"\n", room, room-6)
 	for l := range c.Classes {
 		name := html.EscapeString(shorten(classes.Name(l)))
 		at := room + side*l + side/2 + 4
@@ -38,8 +48,8 @@ func Confusion(c *metric.Confusion, classes models.Classes) []byte {
 			fmt.Fprintf(&b, `<rect x="%d" y="%d" width="%d" height="%d" fill="#1f61b0" fill-opacity="%.3f"><title>%s as %s: %d pixels, %.2f %%</title></rect>`+"\n",
 				room+side*p, room+side*l, side, side, share, html.EscapeString(classes.Name(l)), html.EscapeString(classes.Name(p)), n, 100*share)
 			if c.Classes <= 20 {
-				ink := "#1c2430"
-				if share > 0.5 {
+				ink := "currentColor"
+				if share > 0.75 {
 					ink = "#fff"
 				}
 				fmt.Fprintf(&b, `<text x="%d" y="%d" text-anchor="middle" font-size="11" fill="%s" pointer-events="none">%.0f</text>`+"\n",

@@ -4,6 +4,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 
@@ -29,12 +30,25 @@ func TestConfusion(t *testing.T) {
 			cells++
 		}
 	}
-	if cells != 5 {
-		t.Errorf("%d cells, want one for each count", cells)
+	if cells != 1+5 {
+		t.Errorf("%d titles, want the picture's and one for each count", cells)
 	}
 	for _, want := range []string{"sky &amp; sea as a name of more than eighteen letters: 2 pixels, 25.00 %", ">75<", "&lt;b&gt; as &lt;b&gt;: 2 pixels, 50.00 %", "a name of more th…<"} {
 		if !strings.Contains(svg, want) {
 			t.Errorf("%q is not in\n%s", want, svg)
 		}
+	}
+}
+
+func TestMistakes(t *testing.T) {
+	c := metric.NewConfusion(3)
+	copy(c.Counts, []int64{6, 2, 0, 0, 0, 0, 1, 5, 2})
+	want := []mistake{{"c", "b", 5, "62.50 %"}, {"a", "b", 2, "25.00 %"}, {"c", "a", 1, "12.50 %"}}
+	classes := models.NamedClasses("a", "b", "c")
+	if got := mistakes(c, classes, 9); !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+	if got := mistakes(c, classes, 2); !slices.Equal(got, want[:2]) {
+		t.Errorf("%v, want %v", got, want[:2])
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"image/color"
 	"math"
 	"regexp"
+	"slices"
 	"strconv"
 
 	"gonum.org/v1/plot"
@@ -40,7 +41,8 @@ type Chart struct {
 // equal stretches.
 const maxPoints = 600
 
-var lineColors = []color.RGBA{{31, 97, 176, 255}, {205, 84, 32, 255}, {34, 139, 84, 255}, {130, 70, 160, 255}}
+// lineColors can be told from white and from black paper.
+var lineColors = []color.NRGBA{{58, 123, 206, 255}, {212, 92, 40, 255}, {34, 145, 88, 255}, {154, 92, 184, 255}}
 
 // Curve draws a chart as an SVG element. Values that are not finite are left
 // out; a chart without any returns "".
@@ -59,9 +61,26 @@ func Curve(c Chart) (string, error) {
 	if i := bytes.Index(svg, []byte("<svg")); i > 0 { // without XML prolog, to lie inside HTML
 		svg = svg[i:]
 	}
+	svg = bytes.Replace(svg, []byte("<svg"), []byte(`<svg role="img" fill="currentColor"`), 1)
+	if i := bytes.IndexByte(svg, '>'); i > 0 {
+		svg = slices.Insert(svg, i+1, []byte("<title>"+html.EscapeString(c.describe())+"</title>")...)
+	}
+	// Text and axes in the reader's colour, on the reader's paper.
+	svg = bytes.ReplaceAll(svg, []byte("#000000"), []byte("currentColor"))
 	// Other faces for readers without this one.
 	svg = bytes.ReplaceAll(svg, []byte("font-family:Liberation Sans;"), []byte("font-family:Liberation Sans,Arial,sans-serif;"))
 	return string(fitText(svg)), nil
+}
+
+// describe tells what a chart shows to those who cannot see it.
+func (c Chart) describe() string {
+	text := c.Title
+	for _, s := range c.Series {
+		if p := points(s); len(p) > 0 && !s.Faint {
+			text += fmt.Sprintf("; %s from %.4g to %.4g", s.Name, p[0].Y, p[len(p)-1].Y)
+		}
+	}
+	return text
 }
 
 var textElement = regexp.MustCompile(`(?s)<text (.*?font-size:([\d.]+)px.*?)>(.*?)</text>`)
@@ -91,6 +110,7 @@ const (
 func (c Chart) plot() (*plot.Plot, error) {
 	p := plot.New()
 	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = c.Title, c.XLabel, c.YLabel
+	p.BackgroundColor = nil
 	sans(p)
 	p.Add(plotter.NewGrid())
 	drawn := 0
@@ -106,8 +126,9 @@ func (c Chart) plot() (*plot.Plot, error) {
 		line.Color = lineColors[drawn%len(lineColors)]
 		line.Width = vg.Points(1.6)
 		if s.Faint { // the colour of the line that follows, paler
-			base := lineColors[drawn%len(lineColors)]
-			line.Color = color.RGBA{mixed(base.R), mixed(base.G), mixed(base.B), 255}
+			pale := lineColors[drawn%len(lineColors)]
+			pale.A = 100
+			line.Color = pale
 			line.Width = vg.Points(0.7)
 			p.Add(line)
 			continue
@@ -174,8 +195,6 @@ func label(v, step float64) string {
 	}
 	return strconv.FormatFloat(v, 'g', min(max(digits, 1), 12), 64)
 }
-
-func mixed(v uint8) uint8 { return uint8(255 - (255-int(v))*2/5) }
 
 // sans sets every text in the sans-serif face.
 func sans(p *plot.Plot) {

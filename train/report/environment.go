@@ -3,8 +3,12 @@ package report
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"runtime"
 	"runtime/debug"
+	"strings"
+
+	"golang.org/x/sys/cpu"
 
 	"github.com/graft-onnx/graft/internal/atomicfile"
 )
@@ -21,6 +25,7 @@ type Environment struct {
 	System     string            `json:"system"` // operating system and architecture
 	Processors int               `json:"cpus"`
 	Used       int               `json:"cpus_used"` // of them
+	Features   []string          `json:"cpu_features,omitempty"`
 	Go         string            `json:"go"`
 	Modules    map[string]string `json:"modules"` // module path to version
 }
@@ -31,7 +36,7 @@ func NewEnvironment(command []string, version, device string) *Environment {
 	e := &Environment{
 		Command: command, Version: version, Device: device,
 		System: runtime.GOOS + "/" + runtime.GOARCH, Processors: runtime.NumCPU(), Used: runtime.GOMAXPROCS(0),
-		Go: runtime.Version(), Modules: map[string]string{},
+		Features: features(), Go: runtime.Version(), Modules: map[string]string{},
 	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
@@ -51,6 +56,24 @@ func NewEnvironment(command []string, version, device string) *Environment {
 	return e
 }
 
+// features are those of the processor that kernels ask for.
+func features() []string {
+	var out []string
+	for _, f := range []struct {
+		name string
+		has  bool
+	}{
+		{"AVX2", cpu.X86.HasAVX2}, {"FMA", cpu.X86.HasFMA}, {"AVX512F", cpu.X86.HasAVX512F}, {"AVX512BW", cpu.X86.HasAVX512BW},
+		{"AVX512VL", cpu.X86.HasAVX512VL}, {"AVX512_BF16", cpu.X86.HasAVX512BF16}, {"AMX_BF16", cpu.X86.HasAMXBF16},
+		{"ASIMD", cpu.ARM64.HasASIMD}, {"SVE", cpu.ARM64.HasSVE},
+	} {
+		if f.has {
+			out = append(out, f.name)
+		}
+	}
+	return out
+}
+
 // Facts are the environment's lines in a report; the command and the modules
 // are not among them.
 func (e *Environment) Facts() []Fact {
@@ -59,6 +82,7 @@ func (e *Environment) Facts() []Fact {
 		{"Go", e.Go},
 		{"system", e.System},
 		{"processors", fmt.Sprintf("%d, of which %d used", e.Processors, e.Used)},
+		{"processor features", strings.Join(e.Features, ", ")},
 		{"device", e.Device},
 	}
 	if e.Revision != "" {
@@ -75,6 +99,19 @@ func (e *Environment) Facts() []Fact {
 		}
 	}
 	return shown
+}
+
+// LoadEnvironment reads what Save wrote.
+func LoadEnvironment(path string) (*Environment, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("report: %w", err)
+	}
+	e := &Environment{}
+	if err := json.Unmarshal(text, e); err != nil {
+		return nil, fmt.Errorf("report: %s: %w", path, err)
+	}
+	return e, nil
 }
 
 // Save writes the environment as JSON.

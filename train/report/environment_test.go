@@ -1,7 +1,6 @@
 package report
 
 import (
-	"encoding/json"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -21,8 +20,8 @@ func TestEnvironmentHasNoPaths(t *testing.T) {
 }
 
 func TestEnvironmentFacts(t *testing.T) {
-	e := &Environment{Version: "v1", Go: "go1", System: "linux/amd64", Processors: 4, Used: 2, Revision: "abc", Changed: true}
-	want := []Fact{{"graft", "v1"}, {"Go", "go1"}, {"system", "linux/amd64"}, {"processors", "4, of which 2 used"}, {"revision", "abc, with changes"}}
+	e := &Environment{Version: "v1", Go: "go1", System: "linux/amd64", Processors: 4, Used: 2, Features: []string{"AVX2", "FMA"}, Revision: "abc", Changed: true}
+	want := []Fact{{"graft", "v1"}, {"Go", "go1"}, {"system", "linux/amd64"}, {"processors", "4, of which 2 used"}, {"processor features", "AVX2, FMA"}, {"revision", "abc, with changes"}}
 	if got := e.Facts(); !reflect.DeepEqual(got, want) {
 		t.Errorf("%v, want %v", got, want)
 	}
@@ -34,16 +33,18 @@ func TestEnvironmentIsSaved(t *testing.T) {
 	if err := want.Save(path); err != nil {
 		t.Fatal(err)
 	}
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := &Environment{}
-	if err := json.Unmarshal(text, got); err != nil || !reflect.DeepEqual(got, want) {
-		t.Errorf("%+v, %v; want %+v", got, err, want)
+	got, err := LoadEnvironment(path)
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Fatalf("%+v, %v; want %+v", got, err, want)
 	}
 	if got.Go != runtime.Version() || got.Device != "native" || got.Processors < 1 {
 		t.Errorf("%+v", got)
+	}
+	if err := os.WriteFile(path, []byte("{"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := LoadEnvironment(path); err == nil || !strings.Contains(err.Error(), path) {
+		t.Errorf("half a file: %v", err)
 	}
 	if err := want.Save(filepath.Join(path, "in a file")); err == nil {
 		t.Error("saved below a file")

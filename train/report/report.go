@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"html/template"
 	"image"
+	"image/color"
 	"io"
 	"math"
 	"strings"
@@ -34,7 +35,9 @@ type Report struct {
 	Classes     models.Classes
 	History     *history.History
 	Summary     *metric.Summary
+	Confusion   *metric.Confusion
 	Samples     []Sample
+	Data        []DataSet
 }
 
 //go:embed report.tmpl
@@ -51,7 +54,9 @@ type classRow struct {
 
 type sampleView struct {
 	Name, Accuracy string
+	Alt            string
 	Image          template.URL
+	Width, Height  int
 }
 
 type view struct {
@@ -61,15 +66,24 @@ type view struct {
 	Head      []Fact
 	Curves    []template.HTML
 	Rows      []classRow
+	Cells     template.HTML // the confusion matrix
+	Matrix    template.CSS  // its largest width
+	Mistakes  []mistake
 	Pictures  []sampleView
 	Truncated int // samples left out
+	Sets      *setsView
 }
 
-const maxSamples = 24
+// What a report shows of more.
+const (
+	maxSamples  = 24
+	maxCells    = 40 // classes of a confusion matrix that can be read
+	maxMistakes = 12
+)
 
 // WriteHTML writes the report.
 func (r *Report) WriteHTML(w io.Writer) error {
-	v := view{Report: r, Line: CommandLine(r.Command), Head: headline(r)}
+	v := view{Report: r, Line: CommandLine(r.Command), Head: headline(r), Sets: describeSets(r.Data, r.Classes), Matrix: "none"}
 	if !r.Created.IsZero() {
 		v.Date = r.Created.Format("2006-01-02 15:04")
 	}
@@ -79,6 +93,13 @@ func (r *Report) WriteHTML(w io.Writer) error {
 	}
 	if r.Summary != nil {
 		v.Rows = classRows(r.Summary, r.Classes)
+	}
+	if c := r.Confusion; c != nil {
+		if c.Classes <= maxCells {
+			v.Cells = template.HTML(Confusion(c, r.Classes)) // escapes the names
+			v.Matrix = template.CSS(fmt.Sprintf("%dpx", matrixWidth(c.Classes)))
+		}
+		v.Mistakes = mistakes(c, r.Classes, maxMistakes)
 	}
 	shown := r.Samples[:min(len(r.Samples), maxSamples)]
 	v.Truncated = len(r.Samples) - len(shown)
@@ -123,46 +144,6 @@ func headline(r *Report) []Fact {
 	return out
 }
 
-func curves(h *history.History) ([]template.HTML, error) {
-	if h == nil {
-		return nil, nil
-	}
-	n := len(h.Records)
-	x, loss, acc, enc, dec := make([]float64, n), make([]float64, n), make([]float64, n), make([]float64, n), make([]float64, n)
-	for i, r := range h.Records {
-		x[i], loss[i], acc[i], enc[i], dec[i] = float64(r.Iteration+1), r.Loss, 100*r.Accuracy, r.LREncoder, r.LRDecoder
-	}
-	var ex, iou, present, evalAcc []float64
-	for _, e := range h.Evaluations {
-		ex, iou = append(ex, float64(e.Iteration)), append(iou, 100*e.MeanIoU)
-		present, evalAcc = append(present, 100*e.MeanIoUPresent), append(evalAcc, 100*e.Accuracy)
-	}
-	window := max(1, n/50)
-	mean := fmt.Sprintf("mean of %d", window)
-	charts := []Chart{
-		{Title: "Training loss", XLabel: "iteration", YLabel: "loss", FromZero: true, Series: []Series{
-			{X: x, Y: loss, Faint: true}, {Name: mean, X: x, Y: Smooth(loss, window)}}},
-		{Title: "Pixel accuracy", XLabel: "iteration", YLabel: "%", Rising: true, Series: []Series{
-			{X: x, Y: acc, Faint: true}, {Name: "training, " + mean, X: x, Y: Smooth(acc, window)},
-			{Name: "validation", X: ex, Y: evalAcc, Points: true}}},
-		{Title: "Validation mean IoU", XLabel: "iteration", YLabel: "%", FromZero: true, Rising: true, Series: []Series{
-			{Name: "all classes", X: ex, Y: iou, Points: true}, {Name: "classes present", X: ex, Y: present, Points: true}}},
-		{Title: "Learning rate", XLabel: "iteration", YLabel: "rate", FromZero: true, Series: []Series{
-			{Name: "encoder", X: x, Y: enc}, {Name: "decoder", X: x, Y: dec}}},
-	}
-	var out []template.HTML
-	for _, c := range charts {
-		svg, err := Curve(c)
-		if err != nil {
-			return nil, err
-		}
-		if svg != "" {
-			out = append(out, template.HTML(svg)) // made here, from numbers and fixed words
-		}
-	}
-	return out, nil
-}
-
 // percent writes a share of 1, n/a for what is not a number.
 func percent(v float64) string {
 	if math.IsNaN(v) {
@@ -171,20 +152,28 @@ func percent(v float64) string {
 	return fmt.Sprintf("%.2f %%", 100*v)
 }
 
+// cssPercent is a share of 1 as a length, 0 for what is not a number.
+func cssPercent(v float64) template.CSS {
+	if math.IsNaN(v) {
+		v = 0
+	}
+	return template.CSS(fmt.Sprintf("%.1f%%", 100*v))
+}
+
+func cssColor(c color.RGBA) template.CSS {
+	return template.CSS(fmt.Sprintf("#%02x%02x%02x", c.R, c.G, c.B))
+}
+
 func classRows(s *metric.Summary, classes models.Classes) []classRow {
 	rows := make([]classRow, len(s.PerClass))
 	for i, k := range s.PerClass {
 		c := classes.Colour(k.Class)
-		width := k.IoU
-		if math.IsNaN(width) {
-			width = 0
-		}
 		rows[i] = classRow{
 			Name:  classes.Name(k.Class),
-			Color: template.CSS(fmt.Sprintf("#%02x%02x%02x", c.R, c.G, c.B)),
+			Color: cssColor(c),
 			IoU:   percent(k.IoU), Recall: percent(k.Recall), Precision: percent(k.Precision),
 			Share: percent(k.LabelShare), Got: percent(k.PredictedShare),
-			Bar: template.CSS(fmt.Sprintf("%.1f%%", 100*width)),
+			Bar: cssPercent(k.IoU),
 		}
 	}
 	return rows
@@ -199,7 +188,10 @@ func sample(s Sample, classes models.Classes) (sampleView, error) {
 	if err != nil {
 		return sampleView{}, err
 	}
-	v := sampleView{Name: s.Name, Image: uri}
+	v := sampleView{Name: s.Name, Image: uri, Width: img.Rect.Dx(), Height: img.Rect.Dy(), Alt: "picture, truth and prediction of " + s.Name}
+	if s.Truth == nil {
+		v.Alt = "picture and prediction of " + s.Name
+	}
 	if s.Truth != nil {
 		acc, valid, err := metric.PixelAccuracy(s.Prediction, s.Truth)
 		if err != nil {

@@ -41,7 +41,9 @@ func example(t *testing.T) *Report {
 		t.Fatal(err)
 	}
 	s := c.Summary()
-	return &Report{Title: "run <one>", Command: []string{"graft", "train", "--cfg", "my file.yaml", "it's"},
+	set := &data.Report{Records: 2, Sizes: map[string]int{"3x2": 1, "4x4": 1}, MinSize: [2]int{3, 2}, MaxSize: [2]int{4, 4}, Ignored: 0.25,
+		Classes: []data.ClassCount{{Class: 0, Share: 0.75, Files: 2}, {Class: 1, Share: 0.25, Files: 1}}, Mean: [3]float64{0.5, 0.25, 0.125}}
+	return &Report{Title: "run <one>", Confusion: c, Data: []DataSet{{"training", 9, set}, {"validation", 2, set}}, Command: []string{"graft", "train", "--cfg", "my file.yaml", "it's"},
 		Result: []Fact{{"model", "deploy.onnx"}}, Environment: NewEnvironment(nil, "v1", "native").Facts(), Config: "DIR: \"<x>\"\n", Classes: two, History: h, Summary: &s,
 		Samples: []Sample{{"a&b.png", p, []int32{0, 1, 1, -1, 0, 0}, []int32{0, 1, 0, 1, 0, 0}}, {Name: "no truth", Picture: p, Prediction: []int32{0, 0, 0, 1, 1, 1}}}}
 }
@@ -55,21 +57,22 @@ func TestReportIsSelfContained(t *testing.T) {
 	for _, part := range []string{
 		"<title>run &lt;one&gt;</title>", "graft train --cfg &#39;my file.yaml&#39; &#39;it&#39;\\&#39;&#39;s&#39;", "deploy.onnx",
 		"DIR: &#34;&lt;x&gt;&#34;", "sky &lt;b&gt;", "background:#c86432", "a&amp;b.png: 80.00 % of the pixels right",
-		">n/a<", "Training loss", "Learning rate", "mean IoU of the 1 classes present",
+		">n/a<", "Training loss; all, mean of 30 from 2.998 to ", "<th scope=\"row\">sizes</th><td class=\"text\">2, from 3 × 2 to 4 × 4</td>",
+		"9; what follows is of 2 of them, evenly spread", ">0.500, 0.250, 0.125<", "<td>75.00 %</td>", "width:75.0%", "Learning rate", "mean IoU of the 1 classes present",
 	} {
 		if !strings.Contains(html, part) {
 			t.Errorf("%q is missing", part)
 		}
 	}
-	if n := strings.Count(html, "<svg"); n != 4 {
-		t.Errorf("%d curves, want 4", n)
+	if n := strings.Count(html, "<svg"); n != 5 {
+		t.Errorf("%d drawings, want 4 curves and a matrix", n)
 	}
 	if strings.Contains(html, "ZgotmplZ") {
 		t.Error("the template refused a value")
 	}
 	// Nothing is fetched from anywhere; XML namespaces are names, not links.
 	for _, m := range regexp.MustCompile(`(?i)(src|href|url)\s*[=(]\s*["']?([^"'\s>)]*)`).FindAllStringSubmatch(html, -1) {
-		if !strings.HasPrefix(m[2], "data:image/png;base64,") && !strings.HasPrefix(m[2], "#") {
+		if !strings.HasPrefix(m[2], "data:image/png;base64,") && !strings.HasPrefix(m[2], "#") && m[2] != "data:," {
 			t.Errorf("a link leads out: %s", m[0])
 		}
 	}
@@ -84,6 +87,75 @@ func TestReportIsSelfContained(t *testing.T) {
 	img, err := png.Decode(bytes.NewReader(raw))
 	if err != nil || img.Bounds().Dx() != 3*3+2*4 || img.Bounds().Dy() != 2 {
 		t.Errorf("picture %v, %v", img.Bounds(), err)
+	}
+}
+
+// outline lists the elements that structure a page, in their order.
+func outline(t *testing.T, page string) string {
+	t.Helper()
+	var lines []string
+	for _, m := range regexp.MustCompile(`(?s)<(h[1-3]|th|caption|figcaption|dt)\b[^>]*>(.*?)</(?:h[1-3]|th|caption|figcaption|dt)>|<(svg|img|pre)\b`).FindAllStringSubmatch(page, -1) {
+		text := regexp.MustCompile(`<[^>]*>`).ReplaceAllString(m[2], "")
+		lines = append(lines, strings.TrimSpace(m[1]+m[3]+" "+text))
+	}
+	return strings.Join(lines, "\n")
+}
+
+func TestReportOutline(t *testing.T) {
+	r := example(t)
+	r.Environment = []Fact{{"graft", "v1"}}
+	r.Confusion = &metric.Confusion{Classes: 2, Counts: []int64{3, 1, 0, 2}}
+	var b bytes.Buffer
+	if err := r.WriteHTML(&b); err != nil {
+		t.Fatal(err)
+	}
+	want, err := os.ReadFile(filepath.Join("testdata", "outline.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := outline(t, b.String()) + "\n"; got != string(want) {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// What is drawn and listed can be told without seeing it, and on paper of any
+// colour.
+func TestReportIsAccessible(t *testing.T) {
+	var b bytes.Buffer
+	if err := example(t).WriteHTML(&b); err != nil {
+		t.Fatal(err)
+	}
+	html := b.String()
+	for _, m := range regexp.MustCompile(`<svg[^>]*>(<title>[^<]+)?`).FindAllStringSubmatch(html, -1) {
+		if m[1] == "" || !strings.Contains(m[0], `role="img"`) {
+			t.Errorf("a drawing without a title: %s", m[0])
+		}
+	}
+	for _, m := range regexp.MustCompile(`<img[^>]*>`).FindAllString(html, -1) {
+		if !regexp.MustCompile(`alt="[^"]+"`).MatchString(m) || !regexp.MustCompile(`width="\d+" height="\d+"`).MatchString(m) {
+			t.Errorf("a picture without words or size: %.200s", m)
+		}
+	}
+	for _, m := range regexp.MustCompile(`<th\b[^>]*>`).FindAllString(html, -1) {
+		if !strings.Contains(m, "scope=") && !strings.Contains(m, "aria-hidden") {
+			t.Errorf("a head of nothing: %s", m)
+		}
+	}
+	if !strings.Contains(html, "prefers-color-scheme: dark") || regexp.MustCompile(`(?i)(fill|stroke)(:|=")#000|(fill|stroke):#fff`).MatchString(html) {
+		t.Error("black or white is drawn, which one kind of paper hides")
+	}
+}
+
+// A matrix of very many classes is left to its most frequent cells.
+func TestReportOfManyClasses(t *testing.T) {
+	r := &Report{Title: "x", Confusion: metric.NewConfusion(150)}
+	r.Confusion.Counts[3*150+7] = 12
+	var b bytes.Buffer
+	if err := r.WriteHTML(&b); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(b.String(), "<svg") || !strings.Contains(b.String(), "Most frequent confusions") || !strings.Contains(b.String(), "<td>12</td><td>100.00 %</td>") {
+		t.Error(b.String())
 	}
 }
 
