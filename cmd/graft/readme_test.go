@@ -29,7 +29,7 @@ func TestDocuments(t *testing.T) {
 				}
 				continue
 			}
-			for _, line := range strings.Split(block[2], "\n") {
+			for _, line := range strings.Split(strings.ReplaceAll(block[2], "\\\n", " "), "\n") {
 				line, _, _ = strings.Cut(line, " # ")
 				words := strings.Fields(line)
 				if len(words) < 2 || words[0] != "graft" {
@@ -46,8 +46,12 @@ func TestDocuments(t *testing.T) {
 			}
 		}
 		for _, link := range regexp.MustCompile(`\]\(([^):]+)\)`).FindAllStringSubmatch(text, -1) {
-			if _, err := os.Stat(filepath.Join(filepath.Dir(file), link[1])); err != nil {
+			to, section, _ := strings.Cut(link[1], "#")
+			to = filepath.Join(filepath.Dir(file), to)
+			if _, err := os.Stat(to); err != nil {
 				t.Errorf("%s links to %s: %v", name, link[1], err)
+			} else if section != "" && !regexp.MustCompile("(?im)^#+ "+strings.ReplaceAll(regexp.QuoteMeta(section), "-", " ")+"$").MatchString(read(t, to)) {
+				t.Errorf("%s links to %s, which has no such section", name, link[1])
 			}
 		}
 	}

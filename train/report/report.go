@@ -83,7 +83,7 @@ const (
 
 // WriteHTML writes the report.
 func (r *Report) WriteHTML(w io.Writer) error {
-	v := view{Report: r, Line: CommandLine(r.Command), Head: headline(r), Sets: describeSets(r.Data, r.Classes), Matrix: "none"}
+	v := view{Report: r, Line: CommandLine(r.Command), Head: headline(r), Sets: describeSets(r.Data, r.Classes), Matrix: "100%"}
 	if !r.Created.IsZero() {
 		v.Date = r.Created.Format("2006-01-02 15:04")
 	}
