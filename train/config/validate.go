@@ -83,9 +83,16 @@ func (c *Config) Validate() error {
 		bad("DATASET.mask_colours", "format %s has masks of its own; use it with odgt or folders", d.Format)
 	case d.Format == FormatFolders && d.TrainImages == "":
 		bad("DATASET.format", "folders needs DATASET.train_images and DATASET.train_masks")
-	case d.Format == FormatVOC && d.TrainImages != "", d.Format == FormatCityscapes && d.TrainImages != "", d.Format == FormatODGT && d.TrainImages != "":
-		bad("DATASET.train_images", "format %s finds its pictures itself; leave it empty", d.Format)
 	}
+	unused := func(key, v string, formats ...string) {
+		if v != "" && slices.Contains(formats, d.Format) {
+			bad(key, "format %s finds its pictures itself; leave it empty", d.Format)
+		}
+	}
+	unused("DATASET.train_images", d.TrainImages, FormatODGT, FormatVOC, FormatCityscapes)
+	unused("DATASET.val_images", d.ValImages, FormatVOC, FormatCityscapes)
+	unused("DATASET.list_train", d.ListTrain, FormatCityscapes)
+	unused("DATASET.list_val", d.ListVal, FormatCityscapes)
 	together := func(key, v, otherKey, other string) {
 		if v != "" && other == "" && !d.COCO() {
 			bad(key, "set without %s; the two folders go together", otherKey)

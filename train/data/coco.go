@@ -178,7 +178,7 @@ func (f cocoFormat) mapping(categories []cocoCategory) (labels map[int]uint16, n
 // Classes implements Format.
 func (f cocoFormat) Classes() (models.Classes, error) {
 	_, _, list := f.places(Train)
-	if !f.Has(Train) { // evaluation alone
+	if !f.Has(Train) && f.Has(Val) { // evaluation alone
 		_, _, list = f.places(Val)
 	}
 	file, err := readCOCO(list, false)

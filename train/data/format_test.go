@@ -221,6 +221,8 @@ func TestFormatSettings(t *testing.T) {
 		{"DATASET.format", "pascal"}, {"DATASET.format", "folders"}, {"DATASET.things", "some"},
 		{"DATASET.format", "voc", "DATASET.mask_colours", "c.csv"},
 		{"DATASET.format", "cityscapes", "DATASET.train_images", "a", "DATASET.train_masks", "b"},
+		{"DATASET.format", "voc", "DATASET.val_images", "a", "DATASET.val_masks", "b"},
+		{"DATASET.format", "cityscapes", "DATASET.list_val", "a"},
 	} {
 		if _, err := config.Parse(nil, "", test...); err == nil || !strings.Contains(err.Error(), "DATASET.") {
 			t.Errorf("%v: %v", test, err)
