@@ -2,6 +2,8 @@ package train
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -147,6 +149,21 @@ type OptimizerState struct {
 	Name string // of the optimizer
 	// Tensors holds, for each of its states, the values by parameter, row-major.
 	Tensors map[string]map[string][]float32
+}
+
+// notFinite returns the first parameter with a state that is infinite or no
+// number, "" if there is none.
+func (s OptimizerState) notFinite() string {
+	for _, kind := range slices.Sorted(maps.Keys(s.Tensors)) {
+		for _, name := range slices.Sorted(maps.Keys(s.Tensors[kind])) {
+			for _, v := range s.Tensors[kind][name] {
+				if v-v != 0 {
+					return name
+				}
+			}
+		}
+	}
+	return ""
 }
 
 // State downloads the state.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/graft-onnx/graft/onnx"
@@ -225,5 +226,28 @@ func TestAverages(t *testing.T) {
 	}
 	if !slices.Equal(got, wanted) {
 		t.Error("the trainer does not evaluate the averages that it saves")
+	}
+}
+
+// A run that has diverged does not replace its last checkpoint.
+func TestNoCheckpointOfLostWeights(t *testing.T) {
+	cfg := smallRun(t, t.TempDir())
+	model, _ := firstBatch(t, cfg)
+	trainer := trainerOn(t, cfg, model)
+	state, err := trainer.Optimizer.State()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, v := range state.Tensors["velocity"] {
+		for _, bad := range []float64{math.NaN(), math.Inf(1), math.Inf(-1)} {
+			v[len(v)-1] = float32(bad)
+			if err := trainer.Optimizer.SetState(state); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := trainer.Checkpoint(nil); err == nil || !strings.Contains(err.Error(), name) {
+				t.Errorf("%v in the velocity of %s: %v", bad, name, err)
+			}
+		}
+		break
 	}
 }

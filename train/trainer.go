@@ -186,7 +186,8 @@ func (t *Trainer) Rates() (encoder, decoder float64) {
 }
 
 // Checkpoint collects the state of the run. The records go in without their
-// times.
+// times. A state that is not finite is an error: the weights are lost, and a
+// checkpoint of them must not replace a better one.
 func (t *Trainer) Checkpoint(records []history.Record) (*Checkpoint, error) {
 	var trained map[string][]float32
 	net := t.Net
@@ -204,6 +205,10 @@ func (t *Trainer) Checkpoint(records []history.Record) (*Checkpoint, error) {
 	state, err := t.Optimizer.State()
 	if err != nil {
 		return nil, err
+	}
+	if name := state.notFinite(); name != "" {
+		return nil, fmt.Errorf("iteration %d: the update of %q is not a finite number, and the weights are of no use any more; lower TRAIN.lr_encoder and TRAIN.lr_decoder, or check the data with `graft doctor`",
+			t.Iteration-1, name)
 	}
 	records = slices.Clone(records)
 	for i := range records {
