@@ -93,6 +93,9 @@ func (c *Config) Validate() error {
 	unused("DATASET.val_images", d.ValImages, FormatVOC, FormatCityscapes)
 	unused("DATASET.list_train", d.ListTrain, FormatCityscapes)
 	unused("DATASET.list_val", d.ListVal, FormatCityscapes)
+	if d.Things != "keep" && !d.COCO() {
+		bad("DATASET.things", "format %s does not tell things from the rest; leave it at keep", d.Format)
+	}
 	together := func(key, v, otherKey, other string) {
 		if v != "" && other == "" && !d.COCO() {
 			bad(key, "set without %s; the two folders go together", otherKey)

@@ -218,7 +218,7 @@ func TestFormatRefusals(t *testing.T) {
 
 func TestFormatSettings(t *testing.T) {
 	for _, test := range [][]string{
-		{"DATASET.format", "pascal"}, {"DATASET.format", "folders"}, {"DATASET.things", "some"},
+		{"DATASET.format", "pascal"}, {"DATASET.format", "folders"}, {"DATASET.things", "some"}, {"DATASET.things", "merge"},
 		{"DATASET.format", "voc", "DATASET.mask_colours", "c.csv"},
 		{"DATASET.format", "cityscapes", "DATASET.train_images", "a", "DATASET.train_masks", "b"},
 		{"DATASET.format", "voc", "DATASET.val_images", "a", "DATASET.val_masks", "b"},
