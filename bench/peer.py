@@ -72,7 +72,10 @@ class Network(trace.Graph):
         if channels_last:
             self.weights = {k: layout(w.detach(), True).requires_grad_() for k, w in self.weights.items()}
         self.steps = []
-        readers, makers, constants = {}, {}, {}
+        readers, makers = {}, {}
+        # Bounds may be stored as initializers; nothing trains them.
+        bounds = {i for n in self.nodes if n.op_type == "Clip" for i in n.input[1:]}
+        constants = {i: self.weights.pop(i).detach() for i in bounds if i in self.weights}
         for k, n in enumerate(self.nodes):
             makers[n.output[0]] = n
             if n.op_type == "Gemm":

@@ -95,12 +95,12 @@ def decimal(x):
 
 
 def convolve(a, x, training):
-    top, left, bottom, right = a["pads"]
-    if (top, left) != (bottom, right):
+    top, left, bottom, right = a.get("pads", [0, 0, 0, 0])
+    if (top, left) != (bottom, right) or a.get("auto_pad", b"NOTSET") != b"NOTSET":
         raise SystemExit("Conv: only symmetric padding is known here")
     return F.conv2d(x[0], x[1], x[2] if len(x) > 2 else None,
-                    stride=a["strides"], padding=(top, left),
-                    dilation=a["dilations"], groups=a["group"])
+                    stride=a.get("strides", [1, 1]), padding=(top, left),
+                    dilation=a.get("dilations", [1, 1]), groups=a.get("group", 1))
 
 
 def normalize(a, x, training):
