@@ -213,7 +213,7 @@ def evaluate(network, val, classes):
 def train(network, cfg, options):
     t, d = cfg["TRAIN"], cfg["DATASET"]
     for operator, attributes, *_ in network.steps:
-        if "momentum" in attributes:
+        if operator is peer.OPERATORS["BatchNormalization"]:
             attributes["momentum"] = 1 - t["bn_momentum"]
     groups = [{"params": [w for k, w in network.weights.items() if k.startswith(part + ".") and (k in network.decayed) == decays],
                "weight_decay": t["weight_decay"] if decays else 0, "part": part}

@@ -105,8 +105,8 @@ def convolve(a, x, training):
 
 def normalize(a, x, training):
     return F.batch_norm(x[0], x[3], x[4], x[1], x[2], training,
-                        momentum=round(1 - decimal(a["momentum"]), 6),
-                        eps=decimal(a["epsilon"]))
+                        momentum=round(1 - decimal(a.get("momentum", 0.9)), 6),
+                        eps=decimal(a.get("epsilon", 1e-5)))
 
 
 def max_pool(a, x, training):
