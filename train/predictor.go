@@ -48,10 +48,15 @@ func classCount(m *onnx.Model) (int, error) {
 	if !ok || len(out.Dims) != 4 || out.Dims[1].Size < 1 {
 		return 0, fmt.Errorf("%s: no output %q of log-probabilities (N,classes,H,W); `graft new` makes such a model of a backbone and a decoder, and training writes it as a checkpoint", modelName(m), models.OutputName)
 	}
+	return int(out.Dims[1].Size), takesPictures(m, shapes)
+}
+
+// takesPictures refuses models whose input has not the channels of a picture.
+func takesPictures(m *onnx.Model, shapes map[string]onnx.Info) error {
 	if in := shapes[models.InputName]; len(in.Dims) == 4 && in.Dims[1].Size > 0 && in.Dims[1].Size != 3 {
-		return 0, fmt.Errorf("%s: its input has %d channels; pictures are RGB, so a backbone of 3 channels is needed", modelName(m), in.Dims[1].Size)
+		return fmt.Errorf("%s: its input has %d channels; pictures are RGB, so a backbone of 3 channels is needed", modelName(m), in.Dims[1].Size)
 	}
-	return int(out.Dims[1].Size), nil
+	return nil
 }
 
 // Probabilities returns the class probabilities (Classes,H,W) at the size of

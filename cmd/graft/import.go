@@ -10,6 +10,8 @@ import (
 
 // importCommand is `graft import`.
 type importCommand struct {
+	deviceFlags
+	normFlags
 	Backbone     string `arg:"" help:"Classification network in ONNX." predictor:"onnx"`
 	OutputStride int    `help:"Pixels of the input per element of the last feature map: 8, 16 or 32. Strides past it become dilation." default:"8"`
 	Out          string `short:"o" help:"File to write." default:"encoder.onnx" predictor:"onnx"`
@@ -21,10 +23,16 @@ type importCommand struct {
 func (importCommand) Help() string {
 	return `Examples:
   graft import resnet18.onnx --output-stride 8 -o encoder.onnx
+  graft import mobilenetv2.onnx --batchnorm data/train.odgt -o encoder.onnx
   graft new --encoder encoder.onnx --decoder c1_deepsup --classes classes.csv
 
 The classifier head is dropped, feature maps at strides 4 to 32 become outputs, and
-batch, height and width become free. Weights stay as they are.`
+batch, height and width become free. Weights stay as they are.
+
+Most published files have their batch normalisation folded into the convolutions, and
+train worse without. --batchnorm puts one behind every convolution that has none: mean
+and variance are measured on pictures of yours (--pictures of them, at even distances),
+scale and shift such that the encoder computes what it did.`
 }
 
 // importResult is what `graft import` made.
@@ -32,6 +40,7 @@ type importResult struct {
 	File       string      `json:"file"`
 	Parameters int         `json:"parameters"`
 	Features   []importTap `json:"features"`
+	BatchNorm  *normResult `json:"batchnorm,omitempty"`
 }
 
 // importTap is a feature map that an encoder offers.
@@ -46,6 +55,9 @@ func (c *importCommand) Run(ctx context.Context, s streams) error {
 	case 8, 16, 32:
 	default:
 		return usage("--output-stride is %d; give 8, 16 or 32", c.OutputStride)
+	}
+	if err := c.normFlags.check(); err != nil {
+		return err
 	}
 	if err := refuseExisting(c.Out, c.Force); err != nil {
 		return err
@@ -71,6 +83,11 @@ func (c *importCommand) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
+	if len(c.BatchNorm) > 0 {
+		if encoder, r.BatchNorm, err = c.unfold(ctx, encoder, c.deviceFlags, s.err); err != nil {
+			return err
+		}
+	}
 	if err := encoder.Save(c.Out); err != nil {
 		return err
 	}
@@ -80,6 +97,7 @@ func (c *importCommand) Run(ctx context.Context, s streams) error {
 		for _, t := range r.Features {
 			fmt.Fprintf(w, "  %s: %d channels, stride %d\n", t.Name, t.Channels, t.Stride)
 		}
+		r.BatchNorm.write(w)
 		_, err := fmt.Fprintf(w, "next: graft new --encoder %s --decoder c1_deepsup --classes classes.csv\n", r.File)
 		return err
 	})

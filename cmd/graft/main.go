@@ -137,6 +137,7 @@ func newParser(ctx context.Context, args []string, s streams, exit func(int)) (*
 			{Key: "training", Title: "Training"},
 			{Key: "deployment", Title: "Deployment"},
 			{Key: "help", Title: "Getting along"},
+			{Key: "norm", Title: "Batch normalisation"},
 			{Key: "device", Title: "Device"},
 		}),
 		kong.Writers(s.out, s.err),

@@ -67,6 +67,19 @@ func List(c *config.Config, split Split) (*Set, error) {
 	return set, nil
 }
 
+// Spread returns n records at even distances in the set, all of them where it
+// has no more: pictures of a film beside each other show the same.
+func (s *Set) Spread(n int) *Set {
+	if n >= len(s.Records) {
+		return s
+	}
+	part := &Set{Name: s.Name, Records: make([]Record, n)}
+	for i := range part.Records {
+		part.Records[i] = s.Records[i*len(s.Records)/n]
+	}
+	return part
+}
+
 // Measure fills in sizes that the list did not give, from the files' headers.
 func (s *Set) Measure(ctx context.Context, o Orientation) error {
 	g, group := errgroup.WithContext(ctx)
