@@ -41,9 +41,9 @@ func (f *normFlags) check() error {
 	if len(f.Mean) != 3 || len(f.Std) != 3 {
 		return usage("--mean and --std are three numbers each, for red, green and blue")
 	}
-	for _, s := range f.Std {
-		if !(s > 0) {
-			return usage("--std has %g; it must be above 0", s)
+	for k, s := range f.Std {
+		if m := f.Mean[k]; m-m != 0 || s-s != 0 || s <= 0 {
+			return usage("--mean and --std are numbers, and --std above 0, not %g and %g", m, s)
 		}
 	}
 	return nil
@@ -65,8 +65,11 @@ func (f *normFlags) unfold(ctx context.Context, encoder *onnx.Model, on deviceFl
 		}
 		names = append(names, c.Output)
 	}
-	if r.Convolutions = len(names); r.Convolutions == 0 {
+	switch r.Convolutions = len(names); {
+	case len(bare) == 0:
 		return nil, nil, fmt.Errorf("%s: no convolution lacks batch normalisation; leave out --batchnorm", encoder.Path)
+	case len(names) == 0:
+		return nil, nil, fmt.Errorf("%s: no convolution can be given batch normalisation: %s lacks it, but %s; leave out --batchnorm", encoder.Path, r.Left[0].Node, r.Left[0].Reason)
 	}
 	set, err := data.OpenImages(f.BatchNorm...)
 	if err != nil {

@@ -140,6 +140,22 @@ func TestOpenImages(t *testing.T) {
 	}
 }
 
+func TestSpread(t *testing.T) {
+	set := &Set{Name: "ten"}
+	for i := range 10 {
+		set.Records = append(set.Records, Record{Line: i})
+	}
+	for n, want := range map[int][]int{1: {0}, 3: {0, 3, 6}, 4: {0, 2, 5, 7}, 10: {0, 1, 2, 3, 4, 5, 6, 7, 8, 9}, 99: {0, 1, 2, 3, 4, 5, 6, 7, 8, 9}} {
+		var got []int
+		for _, r := range set.Spread(n).Records {
+			got = append(got, r.Line)
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%d of 10: %v, want %v", n, got, want)
+		}
+	}
+}
+
 func TestOpenByConfig(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, "i/a.png", pngBytes(t, NewPicture(6, 4)))
