@@ -3,19 +3,22 @@
 package native
 
 //go:noescape
-func momentsAVX2(s, q *float64, x *float32, shift *float32, n, rows, stride int)
+func momentsAVX2(s, q *float32, x *float32, shift *float32, n, rows, stride int)
 
 //go:noescape
-func dotsAVX2(s, q *float64, dy, x *float32, mean *float32, n, rows, stride int)
+func dotsAVX2(s, q *float32, dy, x *float32, mean *float32, n, rows, stride int)
 
 //go:noescape
-func dotsClipAVX2(s, q *float64, dy, x *float32, mean, a, b *float32, n, rows, stride int, lo, hi float32)
+func dotsClipAVX2(s, q *float32, dy, x *float32, mean, a, b *float32, n, rows, stride int, lo, hi float32)
 
 //go:noescape
 func dotRowsAVX2(dst, a, b *float32, c, n, sa, sb int)
 
 //go:noescape
 func spreadAVX2(t *spreadTile)
+
+//go:noescape
+func settleAVX2(dst *float64, x *float32, n int)
 
 //go:noescape
 func maxRowAVX2(dst *float32, x *float32, n int)
@@ -27,19 +30,22 @@ func sumRowAVX2(dst *float64, x *float32, n int)
 func maxBackAVX2(t *windowTile)
 
 //go:noescape
-func momentsAVX512(s, q *float64, x *float32, shift *float32, n, rows, stride int)
+func momentsAVX512(s, q *float32, x *float32, shift *float32, n, rows, stride int)
 
 //go:noescape
-func dotsAVX512(s, q *float64, dy, x *float32, mean *float32, n, rows, stride int)
+func dotsAVX512(s, q *float32, dy, x *float32, mean *float32, n, rows, stride int)
 
 //go:noescape
-func dotsClipAVX512(s, q *float64, dy, x *float32, mean, a, b *float32, n, rows, stride int, lo, hi float32)
+func dotsClipAVX512(s, q *float32, dy, x *float32, mean, a, b *float32, n, rows, stride int, lo, hi float32)
 
 //go:noescape
 func dotRowsAVX512(dst, a, b *float32, c, n, sa, sb int)
 
 //go:noescape
 func spreadAVX512(t *spreadTile)
+
+//go:noescape
+func settleAVX512(dst *float64, x *float32, n int)
 
 //go:noescape
 func maxRowAVX512(dst *float32, x *float32, n int)

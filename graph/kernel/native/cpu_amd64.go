@@ -56,14 +56,19 @@ var avx512 = &isa{
 		return s
 	},
 	norm: vecNormAVX512, normAdd: vecNormAddAVX512, normBack: vecNormBackAVX512, normBackClip: vecNormBackClipAVX512, sgd: vecSGDAVX512,
-	moments: func(s, q []float64, x, shift []float32, n, rows, stride int) {
-		momentsAVX512(&s[0], &q[0], &x[0], &shift[0], n, rows, 4*stride)
+	moments: func(s, q, x, shift []float32, n, rows int) {
+		momentsAVX512(&s[0], &q[0], &x[0], &shift[0], n, rows, 4*n)
 	},
-	dots: func(s, q []float64, dy, x, mean []float32, n, rows, stride int) {
-		dotsAVX512(&s[0], &q[0], &dy[0], &x[0], &mean[0], n, rows, 4*stride)
+	dots: func(s, q, dy, x, mean []float32, n, rows int) {
+		dotsAVX512(&s[0], &q[0], &dy[0], &x[0], &mean[0], n, rows, 4*n)
 	},
-	dotsClip: func(s, q []float64, dy, x, mean, a, b []float32, n, rows, stride int, lo, hi float32) {
-		dotsClipAVX512(&s[0], &q[0], &dy[0], &x[0], &mean[0], &a[0], &b[0], n, rows, 4*stride, lo, hi)
+	dotsClip: func(s, q, dy, x, mean, a, b []float32, n, rows int, lo, hi float32) {
+		dotsClipAVX512(&s[0], &q[0], &dy[0], &x[0], &mean[0], &a[0], &b[0], n, rows, 4*n, lo, hi)
+	},
+	settle: func(dst []float64, x []float32) {
+		if n := len(x); n > 0 {
+			settleAVX512(&dst[:n][0], &x[0], n)
+		}
 	},
 	dotRows: func(dst, a, b []float32, n, sa, sb int) {
 		if n > 0 && len(dst) > 0 {
@@ -104,14 +109,14 @@ var avx512Half = func() *isa {
 		},
 		winograd: winogradKernels{image: winogradImageHalf, gradient: winogradGradientHalf, output: winogradOutputHalf},
 		norm:     vecNormHalf, normAdd: vecNormAddHalf, normBack: vecNormBackHalf, normBackClip: vecNormBackClipHalf,
-		moments: func(s, q []float64, x []uint16, shift []float32, n, rows, stride int) {
-			momentsHalf(&s[0], &q[0], &x[0], &shift[0], n, rows, 2*stride)
+		moments: func(s, q []float32, x []uint16, shift []float32, n, rows int) {
+			momentsHalf(&s[0], &q[0], &x[0], &shift[0], n, rows, 2*n)
 		},
-		dots: func(s, q []float64, dy, x []uint16, mean []float32, n, rows, stride int) {
-			dotsHalf(&s[0], &q[0], &dy[0], &x[0], &mean[0], n, rows, 2*stride)
+		dots: func(s, q []float32, dy, x []uint16, mean []float32, n, rows int) {
+			dotsHalf(&s[0], &q[0], &dy[0], &x[0], &mean[0], n, rows, 2*n)
 		},
-		dotsClip: func(s, q []float64, dy, x []uint16, mean, a, b []float32, n, rows, stride int, lo, hi float32) {
-			dotsClipHalf(&s[0], &q[0], &dy[0], &x[0], &mean[0], &a[0], &b[0], n, rows, 2*stride, lo, hi)
+		dotsClip: func(s, q []float32, dy, x []uint16, mean, a, b []float32, n, rows int, lo, hi float32) {
+			dotsClipHalf(&s[0], &q[0], &dy[0], &x[0], &mean[0], &a[0], &b[0], n, rows, 2*n, lo, hi)
 		},
 		spread: spreadKernels{spreadHalf, &stencilsHalf, &stencilSumsHalf},
 		dotRows: func(dst []float32, a, b []uint16, n, sa, sb int) {
@@ -170,14 +175,19 @@ var avx2 = &isa{
 		return s
 	},
 	norm: vecNormAVX2, normAdd: vecNormAddAVX2, normBack: vecNormBackAVX2, normBackClip: vecNormBackClipAVX2, sgd: vecSGDAVX2,
-	moments: func(s, q []float64, x, shift []float32, n, rows, stride int) {
-		momentsAVX2(&s[0], &q[0], &x[0], &shift[0], n, rows, 4*stride)
+	moments: func(s, q, x, shift []float32, n, rows int) {
+		momentsAVX2(&s[0], &q[0], &x[0], &shift[0], n, rows, 4*n)
 	},
-	dots: func(s, q []float64, dy, x, mean []float32, n, rows, stride int) {
-		dotsAVX2(&s[0], &q[0], &dy[0], &x[0], &mean[0], n, rows, 4*stride)
+	dots: func(s, q, dy, x, mean []float32, n, rows int) {
+		dotsAVX2(&s[0], &q[0], &dy[0], &x[0], &mean[0], n, rows, 4*n)
 	},
-	dotsClip: func(s, q []float64, dy, x, mean, a, b []float32, n, rows, stride int, lo, hi float32) {
-		dotsClipAVX2(&s[0], &q[0], &dy[0], &x[0], &mean[0], &a[0], &b[0], n, rows, 4*stride, lo, hi)
+	dotsClip: func(s, q, dy, x, mean, a, b []float32, n, rows int, lo, hi float32) {
+		dotsClipAVX2(&s[0], &q[0], &dy[0], &x[0], &mean[0], &a[0], &b[0], n, rows, 4*n, lo, hi)
+	},
+	settle: func(dst []float64, x []float32) {
+		if n := len(x); n > 0 {
+			settleAVX2(&dst[:n][0], &x[0], n)
+		}
 	},
 	dotRows: func(dst, a, b []float32, n, sa, sb int) {
 		if n > 0 && len(dst) > 0 {

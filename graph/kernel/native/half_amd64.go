@@ -120,13 +120,13 @@ func narrowPairAVX512(dst, a, b *float32, n int)
 func pairRowsAVX512(dst *float32, x *uint16, n, dstStep, step, second, c int)
 
 //go:noescape
-func momentsHalf(s, q *float64, x *uint16, shift *float32, n, rows, stride int)
+func momentsHalf(s, q *float32, x *uint16, shift *float32, n, rows, stride int)
 
 //go:noescape
-func dotsHalf(s, q *float64, dy, x *uint16, mean *float32, n, rows, stride int)
+func dotsHalf(s, q *float32, dy, x *uint16, mean *float32, n, rows, stride int)
 
 //go:noescape
-func dotsClipHalf(s, q *float64, dy, x *uint16, mean, a, b *float32, n, rows, stride int, lo, hi float32)
+func dotsClipHalf(s, q *float32, dy, x *uint16, mean, a, b *float32, n, rows, stride int, lo, hi float32)
 
 //go:noescape
 func dotRowsHalf(dst *float32, a, b *uint16, c, n, sa, sb int)
@@ -135,45 +135,100 @@ func dotRowsHalf(dst *float32, a, b *uint16, c, n, sa, sb int)
 func spreadHalf(t *spreadTile)
 
 //go:noescape
-func mapNormHalf(y *uint16, x *uint16, mean *float32, a *float32, b *float32, n int, lo, hi float32)
+func mapAddHalf(dst *uint16, a *uint16, b *uint16, n int)
 
 //go:noescape
-func mapNormAddHalf(y *uint16, x *uint16, mean *float32, a *float32, b *float32, r *uint16, n int, lo, hi float32)
+func mapAddClampHalf(dst *uint16, a *uint16, b *uint16, n int, lo, hi float32)
 
 //go:noescape
-func mapNormBackClipHalf(dx *uint16, dy *uint16, x *uint16, mean *float32, k *float32, m *float32, q *float32, b *float32, n int, lo, hi float32)
+func mapClampHalf(dst *uint16, x *uint16, n int, lo, hi float32)
 
 //go:noescape
-func mapNormBackHalf(dx *uint16, dy *uint16, x *uint16, mean *float32, k *float32, m *float32, q *float32, n int)
+func mapAboveHalf(dst *uint16, dy *uint16, x *uint16, n int, lo float32)
+
+//go:noescape
+func mapInsideHalf(dst *uint16, dy *uint16, x *uint16, n int, lo, hi float32)
+
+//go:noescape
+func mapNormHalf(y *uint16, x *uint16, mean *float32, a *float32, b *float32, n int, row int, lo, hi float32)
+
+//go:noescape
+func mapNormAddHalf(y *uint16, x *uint16, mean *float32, a *float32, b *float32, r *uint16, n int, row int, lo, hi float32)
+
+//go:noescape
+func mapNormBackClipHalf(dx *uint16, dy *uint16, x *uint16, mean *float32, k *float32, m *float32, q *float32, b *float32, n int, row int, lo, hi float32)
+
+//go:noescape
+func mapNormBackHalf(dx *uint16, dy *uint16, x *uint16, mean *float32, k *float32, m *float32, q *float32, n int, row int)
+
+func vecAddHalf(dst []uint16, a []uint16, b []uint16) {
+	if len(dst) == 0 {
+		return
+	}
+	a, b = a[:len(dst)], b[:len(dst)]
+	mapAddHalf(&dst[0], &a[0], &b[0], len(dst))
+}
+
+func vecAddClampHalf(dst []uint16, a []uint16, b []uint16, lo, hi float32) {
+	if len(dst) == 0 {
+		return
+	}
+	a, b = a[:len(dst)], b[:len(dst)]
+	mapAddClampHalf(&dst[0], &a[0], &b[0], len(dst), lo, hi)
+}
+
+func vecClampHalf(dst []uint16, x []uint16, lo, hi float32) {
+	if len(dst) == 0 {
+		return
+	}
+	x = x[:len(dst)]
+	mapClampHalf(&dst[0], &x[0], len(dst), lo, hi)
+}
+
+func vecAboveHalf(dst []uint16, dy []uint16, x []uint16, lo float32) {
+	if len(dst) == 0 {
+		return
+	}
+	dy, x = dy[:len(dst)], x[:len(dst)]
+	mapAboveHalf(&dst[0], &dy[0], &x[0], len(dst), lo)
+}
+
+func vecInsideHalf(dst []uint16, dy []uint16, x []uint16, lo, hi float32) {
+	if len(dst) == 0 {
+		return
+	}
+	dy, x = dy[:len(dst)], x[:len(dst)]
+	mapInsideHalf(&dst[0], &dy[0], &x[0], len(dst), lo, hi)
+}
 
 func vecNormHalf(y []uint16, x []uint16, mean []float32, a []float32, b []float32, lo, hi float32) {
 	if len(y) == 0 {
 		return
 	}
-	x, mean, a, b = x[:len(y)], mean[:len(y)], a[:len(y)], b[:len(y)]
-	mapNormHalf(&y[0], &x[0], &mean[0], &a[0], &b[0], len(y), lo, hi)
+	x, a, b = x[:len(y)], a[:len(mean)], b[:len(mean)]
+	mapNormHalf(&y[0], &x[0], &mean[0], &a[0], &b[0], len(y), len(mean), lo, hi)
 }
 
 func vecNormAddHalf(y []uint16, x []uint16, mean []float32, a []float32, b []float32, r []uint16, lo, hi float32) {
 	if len(y) == 0 {
 		return
 	}
-	x, mean, a, b, r = x[:len(y)], mean[:len(y)], a[:len(y)], b[:len(y)], r[:len(y)]
-	mapNormAddHalf(&y[0], &x[0], &mean[0], &a[0], &b[0], &r[0], len(y), lo, hi)
+	x, a, b, r = x[:len(y)], a[:len(mean)], b[:len(mean)], r[:len(y)]
+	mapNormAddHalf(&y[0], &x[0], &mean[0], &a[0], &b[0], &r[0], len(y), len(mean), lo, hi)
 }
 
 func vecNormBackClipHalf(dx []uint16, dy []uint16, x []uint16, mean []float32, k []float32, m []float32, q []float32, b []float32, lo, hi float32) {
 	if len(dx) == 0 {
 		return
 	}
-	dy, x, mean, k, m, q, b = dy[:len(dx)], x[:len(dx)], mean[:len(dx)], k[:len(dx)], m[:len(dx)], q[:len(dx)], b[:len(dx)]
-	mapNormBackClipHalf(&dx[0], &dy[0], &x[0], &mean[0], &k[0], &m[0], &q[0], &b[0], len(dx), lo, hi)
+	dy, x, k, m, q, b = dy[:len(dx)], x[:len(dx)], k[:len(mean)], m[:len(mean)], q[:len(mean)], b[:len(mean)]
+	mapNormBackClipHalf(&dx[0], &dy[0], &x[0], &mean[0], &k[0], &m[0], &q[0], &b[0], len(dx), len(mean), lo, hi)
 }
 
 func vecNormBackHalf(dx []uint16, dy []uint16, x []uint16, mean []float32, k []float32, m []float32, q []float32) {
 	if len(dx) == 0 {
 		return
 	}
-	dy, x, mean, k, m, q = dy[:len(dx)], x[:len(dx)], mean[:len(dx)], k[:len(dx)], m[:len(dx)], q[:len(dx)]
-	mapNormBackHalf(&dx[0], &dy[0], &x[0], &mean[0], &k[0], &m[0], &q[0], len(dx))
+	dy, x, k, m, q = dy[:len(dx)], x[:len(dx)], k[:len(mean)], m[:len(mean)], q[:len(mean)]
+	mapNormBackHalf(&dx[0], &dy[0], &x[0], &mean[0], &k[0], &m[0], &q[0], len(dx), len(mean))
 }

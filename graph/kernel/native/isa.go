@@ -44,7 +44,8 @@ type isa struct {
 	sum     func(x []float32) float64
 	// exp is e to the (x-shift), which is at most 80.
 	exp func(dst, x []float32, shift float32)
-	// norm is clamp((x-mean)*a + b, lo, hi).
+	// norm is clamp((x-mean)*a + b, lo, hi). Of the kernels named norm, the
+	// arguments but y, x, r, dx and dy are one row, which repeats.
 	norm func(y, x, mean, a, b []float32, lo, hi float32)
 	// normAdd is clamp((x-mean)*a + b + r, lo, hi).
 	normAdd func(y, x, mean, a, b, r []float32, lo, hi float32)
@@ -55,12 +56,14 @@ type isa struct {
 	// sgd is a step of gradient descent with momentum.
 	sgd func(param, velocity, grad []float32, rate, momentum, decay float32)
 	// moments adds x-shift to s and its square to q, dots adds dy to s and
-	// dy*(x-mean) to q, for n columns of some rows that lie stride elements
-	// apart. dotsClip takes dy for 0 unless lo < (x-mean)*a + b < hi. The sums
-	// and the vectors of columns are as long as n made a multiple of sumWidth.
-	moments  func(s, q []float64, x, shift []float32, n, rows, stride int)
-	dots     func(s, q []float64, dy, x, mean []float32, n, rows, stride int)
-	dotsClip func(s, q []float64, dy, x, mean, a, b []float32, n, rows, stride int, lo, hi float32)
+	// dy*(x-mean) to q, for some rows of n columns. dotsClip takes dy for 0
+	// unless lo < (x-mean)*a + b < hi. The sums and the vectors of columns are
+	// as long as n made a multiple of sumWidth.
+	moments  func(s, q, x, shift []float32, n, rows int)
+	dots     func(s, q, dy, x, mean []float32, n, rows int)
+	dotsClip func(s, q, dy, x, mean, a, b []float32, n, rows int, lo, hi float32)
+	// settle adds x, a multiple of sumWidth, to dst and zeroes it.
+	settle func(dst []float64, x []float32)
 	// dotRows adds to dst the sum over n rows of a*b; rows of a lie sa apart,
 	// rows of b sb.
 	dotRows func(dst, a, b []float32, n, sa, sb int)
@@ -87,9 +90,9 @@ type halfISA struct {
 	normAdd      func(y, x []uint16, mean, a, b []float32, r []uint16, lo, hi float32)
 	normBack     func(dx, dy, x []uint16, mean, k, m, q []float32)
 	normBackClip func(dx, dy, x []uint16, mean, k, m, q, b []float32, lo, hi float32)
-	moments      func(s, q []float64, x []uint16, shift []float32, n, rows, stride int)
-	dots         func(s, q []float64, dy, x []uint16, mean []float32, n, rows, stride int)
-	dotsClip     func(s, q []float64, dy, x []uint16, mean, a, b []float32, n, rows, stride int, lo, hi float32)
+	moments      func(s, q []float32, x []uint16, shift []float32, n, rows int)
+	dots         func(s, q []float32, dy, x []uint16, mean []float32, n, rows int)
+	dotsClip     func(s, q []float32, dy, x []uint16, mean, a, b []float32, n, rows int, lo, hi float32)
 	// pairRows writes n rows of words, dstStep apart: c elements, nr at most, of
 	// the pixels at x and second on; the next row's pixels are step further.
 	pairRows func(dst []float32, x []uint16, n, dstStep, step, second, c int)
@@ -103,7 +106,7 @@ var portable = &isa{
 	name: "plain Go", lanes: 1, mr: 4, nr: 4, dense: 64 << 10, tile: tileGo, spread: spreadKernels{taps: spreadGo}, maxBack: maxBackGo, interleave: interleaveGo,
 	add: vecAdd, sub: vecSub, div: vecDiv, mul: vecMul, max: vecMax, mulAdd: vecMulAdd, scale: vecScale, axpy: vecAxpy, affine: vecAffine,
 	clamp: vecClamp, exp: vecExp, gate: vecGate, above: vecAbove, inside: vecInside, largest: vecLargest, sum: vecSum, norm: vecNorm, normAdd: vecNormAdd,
-	normBack: vecNormBack, normBackClip: vecNormBackClip, sgd: vecSGD, moments: vecMoments, dots: vecDots, dotsClip: vecDotsClip, dotRows: vecDotRows,
+	normBack: vecNormBack, normBackClip: vecNormBackClip, sgd: vecSGD, moments: vecMoments, dots: vecDots, dotsClip: vecDotsClip, settle: vecSettle, dotRows: vecDotRows,
 	widen: vecWiden, narrow: vecNarrow,
 	columns:  func(to, from []float32, n, c, stride int) { copyColumns(to, from, n, c, 4, stride) },
 	winograd: winogradKernels{winogradImageGo, winogradGradientGo, winogradFilterGo, winogradOutputGo, winogradFilterGradientGo},

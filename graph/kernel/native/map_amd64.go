@@ -6,6 +6,9 @@ package native
 func mapAddAVX2(dst *float32, a *float32, b *float32, n int)
 
 //go:noescape
+func mapAddClampAVX2(dst *float32, a *float32, b *float32, n int, lo, hi float32)
+
+//go:noescape
 func mapMulAVX2(dst *float32, a *float32, b *float32, n int)
 
 //go:noescape
@@ -39,16 +42,16 @@ func mapAboveAVX2(dst *float32, dy *float32, x *float32, n int, lo float32)
 func mapInsideAVX2(dst *float32, dy *float32, x *float32, n int, lo, hi float32)
 
 //go:noescape
-func mapNormAVX2(y *float32, x *float32, mean *float32, a *float32, b *float32, n int, lo, hi float32)
+func mapNormAVX2(y *float32, x *float32, mean *float32, a *float32, b *float32, n int, row int, lo, hi float32)
 
 //go:noescape
-func mapNormAddAVX2(y *float32, x *float32, mean *float32, a *float32, b *float32, r *float32, n int, lo, hi float32)
+func mapNormAddAVX2(y *float32, x *float32, mean *float32, a *float32, b *float32, r *float32, n int, row int, lo, hi float32)
 
 //go:noescape
-func mapNormBackClipAVX2(dx *float32, dy *float32, x *float32, mean *float32, k *float32, m *float32, q *float32, b *float32, n int, lo, hi float32)
+func mapNormBackClipAVX2(dx *float32, dy *float32, x *float32, mean *float32, k *float32, m *float32, q *float32, b *float32, n int, row int, lo, hi float32)
 
 //go:noescape
-func mapNormBackAVX2(dx *float32, dy *float32, x *float32, mean *float32, k *float32, m *float32, q *float32, n int)
+func mapNormBackAVX2(dx *float32, dy *float32, x *float32, mean *float32, k *float32, m *float32, q *float32, n int, row int)
 
 //go:noescape
 func mapGateAVX2(dst *float32, x *float32, n int, a, b, lo, hi float32)
@@ -65,6 +68,14 @@ func vecAddAVX2(dst []float32, a []float32, b []float32) {
 	}
 	a, b = a[:len(dst)], b[:len(dst)]
 	mapAddAVX2(&dst[0], &a[0], &b[0], len(dst))
+}
+
+func vecAddClampAVX2(dst []float32, a []float32, b []float32, lo, hi float32) {
+	if len(dst) == 0 {
+		return
+	}
+	a, b = a[:len(dst)], b[:len(dst)]
+	mapAddClampAVX2(&dst[0], &a[0], &b[0], len(dst), lo, hi)
 }
 
 func vecMulAVX2(dst []float32, a []float32, b []float32) {
@@ -159,32 +170,32 @@ func vecNormAVX2(y []float32, x []float32, mean []float32, a []float32, b []floa
 	if len(y) == 0 {
 		return
 	}
-	x, mean, a, b = x[:len(y)], mean[:len(y)], a[:len(y)], b[:len(y)]
-	mapNormAVX2(&y[0], &x[0], &mean[0], &a[0], &b[0], len(y), lo, hi)
+	x, a, b = x[:len(y)], a[:len(mean)], b[:len(mean)]
+	mapNormAVX2(&y[0], &x[0], &mean[0], &a[0], &b[0], len(y), len(mean), lo, hi)
 }
 
 func vecNormAddAVX2(y []float32, x []float32, mean []float32, a []float32, b []float32, r []float32, lo, hi float32) {
 	if len(y) == 0 {
 		return
 	}
-	x, mean, a, b, r = x[:len(y)], mean[:len(y)], a[:len(y)], b[:len(y)], r[:len(y)]
-	mapNormAddAVX2(&y[0], &x[0], &mean[0], &a[0], &b[0], &r[0], len(y), lo, hi)
+	x, a, b, r = x[:len(y)], a[:len(mean)], b[:len(mean)], r[:len(y)]
+	mapNormAddAVX2(&y[0], &x[0], &mean[0], &a[0], &b[0], &r[0], len(y), len(mean), lo, hi)
 }
 
 func vecNormBackClipAVX2(dx []float32, dy []float32, x []float32, mean []float32, k []float32, m []float32, q []float32, b []float32, lo, hi float32) {
 	if len(dx) == 0 {
 		return
 	}
-	dy, x, mean, k, m, q, b = dy[:len(dx)], x[:len(dx)], mean[:len(dx)], k[:len(dx)], m[:len(dx)], q[:len(dx)], b[:len(dx)]
-	mapNormBackClipAVX2(&dx[0], &dy[0], &x[0], &mean[0], &k[0], &m[0], &q[0], &b[0], len(dx), lo, hi)
+	dy, x, k, m, q, b = dy[:len(dx)], x[:len(dx)], k[:len(mean)], m[:len(mean)], q[:len(mean)], b[:len(mean)]
+	mapNormBackClipAVX2(&dx[0], &dy[0], &x[0], &mean[0], &k[0], &m[0], &q[0], &b[0], len(dx), len(mean), lo, hi)
 }
 
 func vecNormBackAVX2(dx []float32, dy []float32, x []float32, mean []float32, k []float32, m []float32, q []float32) {
 	if len(dx) == 0 {
 		return
 	}
-	dy, x, mean, k, m, q = dy[:len(dx)], x[:len(dx)], mean[:len(dx)], k[:len(dx)], m[:len(dx)], q[:len(dx)]
-	mapNormBackAVX2(&dx[0], &dy[0], &x[0], &mean[0], &k[0], &m[0], &q[0], len(dx))
+	dy, x, k, m, q = dy[:len(dx)], x[:len(dx)], k[:len(mean)], m[:len(mean)], q[:len(mean)]
+	mapNormBackAVX2(&dx[0], &dy[0], &x[0], &mean[0], &k[0], &m[0], &q[0], len(dx), len(mean))
 }
 
 func vecGateAVX2(dst []float32, x []float32, a, b, lo, hi float32) {
@@ -213,6 +224,9 @@ func vecSGDAVX2(param []float32, velocity []float32, grad []float32, rate, momen
 
 //go:noescape
 func mapAddAVX512(dst *float32, a *float32, b *float32, n int)
+
+//go:noescape
+func mapAddClampAVX512(dst *float32, a *float32, b *float32, n int, lo, hi float32)
 
 //go:noescape
 func mapMulAVX512(dst *float32, a *float32, b *float32, n int)
@@ -248,16 +262,16 @@ func mapAboveAVX512(dst *float32, dy *float32, x *float32, n int, lo float32)
 func mapInsideAVX512(dst *float32, dy *float32, x *float32, n int, lo, hi float32)
 
 //go:noescape
-func mapNormAVX512(y *float32, x *float32, mean *float32, a *float32, b *float32, n int, lo, hi float32)
+func mapNormAVX512(y *float32, x *float32, mean *float32, a *float32, b *float32, n int, row int, lo, hi float32)
 
 //go:noescape
-func mapNormAddAVX512(y *float32, x *float32, mean *float32, a *float32, b *float32, r *float32, n int, lo, hi float32)
+func mapNormAddAVX512(y *float32, x *float32, mean *float32, a *float32, b *float32, r *float32, n int, row int, lo, hi float32)
 
 //go:noescape
-func mapNormBackClipAVX512(dx *float32, dy *float32, x *float32, mean *float32, k *float32, m *float32, q *float32, b *float32, n int, lo, hi float32)
+func mapNormBackClipAVX512(dx *float32, dy *float32, x *float32, mean *float32, k *float32, m *float32, q *float32, b *float32, n int, row int, lo, hi float32)
 
 //go:noescape
-func mapNormBackAVX512(dx *float32, dy *float32, x *float32, mean *float32, k *float32, m *float32, q *float32, n int)
+func mapNormBackAVX512(dx *float32, dy *float32, x *float32, mean *float32, k *float32, m *float32, q *float32, n int, row int)
 
 //go:noescape
 func mapGateAVX512(dst *float32, x *float32, n int, a, b, lo, hi float32)
@@ -274,6 +288,14 @@ func vecAddAVX512(dst []float32, a []float32, b []float32) {
 	}
 	a, b = a[:len(dst)], b[:len(dst)]
 	mapAddAVX512(&dst[0], &a[0], &b[0], len(dst))
+}
+
+func vecAddClampAVX512(dst []float32, a []float32, b []float32, lo, hi float32) {
+	if len(dst) == 0 {
+		return
+	}
+	a, b = a[:len(dst)], b[:len(dst)]
+	mapAddClampAVX512(&dst[0], &a[0], &b[0], len(dst), lo, hi)
 }
 
 func vecMulAVX512(dst []float32, a []float32, b []float32) {
@@ -368,32 +390,32 @@ func vecNormAVX512(y []float32, x []float32, mean []float32, a []float32, b []fl
 	if len(y) == 0 {
 		return
 	}
-	x, mean, a, b = x[:len(y)], mean[:len(y)], a[:len(y)], b[:len(y)]
-	mapNormAVX512(&y[0], &x[0], &mean[0], &a[0], &b[0], len(y), lo, hi)
+	x, a, b = x[:len(y)], a[:len(mean)], b[:len(mean)]
+	mapNormAVX512(&y[0], &x[0], &mean[0], &a[0], &b[0], len(y), len(mean), lo, hi)
 }
 
 func vecNormAddAVX512(y []float32, x []float32, mean []float32, a []float32, b []float32, r []float32, lo, hi float32) {
 	if len(y) == 0 {
 		return
 	}
-	x, mean, a, b, r = x[:len(y)], mean[:len(y)], a[:len(y)], b[:len(y)], r[:len(y)]
-	mapNormAddAVX512(&y[0], &x[0], &mean[0], &a[0], &b[0], &r[0], len(y), lo, hi)
+	x, a, b, r = x[:len(y)], a[:len(mean)], b[:len(mean)], r[:len(y)]
+	mapNormAddAVX512(&y[0], &x[0], &mean[0], &a[0], &b[0], &r[0], len(y), len(mean), lo, hi)
 }
 
 func vecNormBackClipAVX512(dx []float32, dy []float32, x []float32, mean []float32, k []float32, m []float32, q []float32, b []float32, lo, hi float32) {
 	if len(dx) == 0 {
 		return
 	}
-	dy, x, mean, k, m, q, b = dy[:len(dx)], x[:len(dx)], mean[:len(dx)], k[:len(dx)], m[:len(dx)], q[:len(dx)], b[:len(dx)]
-	mapNormBackClipAVX512(&dx[0], &dy[0], &x[0], &mean[0], &k[0], &m[0], &q[0], &b[0], len(dx), lo, hi)
+	dy, x, k, m, q, b = dy[:len(dx)], x[:len(dx)], k[:len(mean)], m[:len(mean)], q[:len(mean)], b[:len(mean)]
+	mapNormBackClipAVX512(&dx[0], &dy[0], &x[0], &mean[0], &k[0], &m[0], &q[0], &b[0], len(dx), len(mean), lo, hi)
 }
 
 func vecNormBackAVX512(dx []float32, dy []float32, x []float32, mean []float32, k []float32, m []float32, q []float32) {
 	if len(dx) == 0 {
 		return
 	}
-	dy, x, mean, k, m, q = dy[:len(dx)], x[:len(dx)], mean[:len(dx)], k[:len(dx)], m[:len(dx)], q[:len(dx)]
-	mapNormBackAVX512(&dx[0], &dy[0], &x[0], &mean[0], &k[0], &m[0], &q[0], len(dx))
+	dy, x, k, m, q = dy[:len(dx)], x[:len(dx)], k[:len(mean)], m[:len(mean)], q[:len(mean)]
+	mapNormBackAVX512(&dx[0], &dy[0], &x[0], &mean[0], &k[0], &m[0], &q[0], len(dx), len(mean))
 }
 
 func vecGateAVX512(dst []float32, x []float32, a, b, lo, hi float32) {

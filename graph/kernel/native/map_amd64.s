@@ -26,14 +26,58 @@ loop:
 tail:
 	ADDQ $8, CX
 	JZ done
-	LEAQ maskTable<>+32(SB), BX
+	LEAQ lanes<>+32(SB), BX
 	SHLQ $2, CX
 	SUBQ CX, BX
+	SHRQ $2, CX
 	VMOVDQU (BX), Y15
 	VMASKMOVPS (SI)(AX*4), Y15, Y0
 	VMASKMOVPS (DX)(AX*4), Y15, Y1
 	VADDPS Y1, Y0, Y2
 	VMASKMOVPS Y2, Y15, (DI)(AX*4)
+
+done:
+	VZEROUPPER
+	RET
+
+// func mapAddClampAVX2(dst *float32, a *float32, b *float32, n int, lo, hi float32)
+TEXT ·mapAddClampAVX2(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), DI
+	MOVQ a+8(FP), SI
+	MOVQ b+16(FP), DX
+	MOVQ n+24(FP), CX
+	VBROADCASTSS lo+32(FP), Y0
+	VBROADCASTSS hi+36(FP), Y1
+	XORQ AX, AX
+	SUBQ $8, CX
+	JLT tail
+
+	PCALIGN $32
+loop:
+	VMOVUPS (SI)(AX*4), Y2
+	VMOVUPS (DX)(AX*4), Y3
+	VADDPS Y3, Y2, Y4
+	VMAXPS Y4, Y0, Y5
+	VMINPS Y5, Y1, Y6
+	VMOVUPS Y6, (DI)(AX*4)
+	ADDQ $8, AX
+	SUBQ $8, CX
+	JGE loop
+
+tail:
+	ADDQ $8, CX
+	JZ done
+	LEAQ lanes<>+32(SB), BX
+	SHLQ $2, CX
+	SUBQ CX, BX
+	SHRQ $2, CX
+	VMOVDQU (BX), Y15
+	VMASKMOVPS (SI)(AX*4), Y15, Y2
+	VMASKMOVPS (DX)(AX*4), Y15, Y3
+	VADDPS Y3, Y2, Y4
+	VMAXPS Y4, Y0, Y5
+	VMINPS Y5, Y1, Y6
+	VMASKMOVPS Y6, Y15, (DI)(AX*4)
 
 done:
 	VZEROUPPER
@@ -62,9 +106,10 @@ loop:
 tail:
 	ADDQ $8, CX
 	JZ done
-	LEAQ maskTable<>+32(SB), BX
+	LEAQ lanes<>+32(SB), BX
 	SHLQ $2, CX
 	SUBQ CX, BX
+	SHRQ $2, CX
 	VMOVDQU (BX), Y15
 	VMASKMOVPS (SI)(AX*4), Y15, Y0
 	VMASKMOVPS (DX)(AX*4), Y15, Y1
@@ -98,9 +143,10 @@ loop:
 tail:
 	ADDQ $8, CX
 	JZ done
-	LEAQ maskTable<>+32(SB), BX
+	LEAQ lanes<>+32(SB), BX
 	SHLQ $2, CX
 	SUBQ CX, BX
+	SHRQ $2, CX
 	VMOVDQU (BX), Y15
 	VMASKMOVPS (SI)(AX*4), Y15, Y0
 	VMASKMOVPS (DX)(AX*4), Y15, Y1
@@ -134,9 +180,10 @@ loop:
 tail:
 	ADDQ $8, CX
 	JZ done
-	LEAQ maskTable<>+32(SB), BX
+	LEAQ lanes<>+32(SB), BX
 	SHLQ $2, CX
 	SUBQ CX, BX
+	SHRQ $2, CX
 	VMOVDQU (BX), Y15
 	VMASKMOVPS (SI)(AX*4), Y15, Y0
 	VMASKMOVPS (DX)(AX*4), Y15, Y1
@@ -172,9 +219,10 @@ loop:
 tail:
 	ADDQ $8, CX
 	JZ done
-	LEAQ maskTable<>+32(SB), BX
+	LEAQ lanes<>+32(SB), BX
 	SHLQ $2, CX
 	SUBQ CX, BX
+	SHRQ $2, CX
 	VMOVDQU (BX), Y15
 	VMASKMOVPS (SI)(AX*4), Y15, Y0
 	VMASKMOVPS (DX)(AX*4), Y15, Y1
@@ -211,9 +259,10 @@ loop:
 tail:
 	ADDQ $8, CX
 	JZ done
-	LEAQ maskTable<>+32(SB), BX
+	LEAQ lanes<>+32(SB), BX
 	SHLQ $2, CX
 	SUBQ CX, BX
+	SHRQ $2, CX
 	VMOVDQU (BX), Y15
 	VMASKMOVPS (SI)(AX*4), Y15, Y0
 	VMASKMOVPS (DX)(AX*4), Y15, Y1
@@ -247,9 +296,10 @@ loop:
 tail:
 	ADDQ $8, CX
 	JZ done
-	LEAQ maskTable<>+32(SB), BX
+	LEAQ lanes<>+32(SB), BX
 	SHLQ $2, CX
 	SUBQ CX, BX
+	SHRQ $2, CX
 	VMOVDQU (BX), Y15
 	VMASKMOVPS (SI)(AX*4), Y15, Y1
 	VMULPS Y0, Y1, Y2
@@ -282,9 +332,10 @@ loop:
 tail:
 	ADDQ $8, CX
 	JZ done
-	LEAQ maskTable<>+32(SB), BX
+	LEAQ lanes<>+32(SB), BX
 	SHLQ $2, CX
 	SUBQ CX, BX
+	SHRQ $2, CX
 	VMOVDQU (BX), Y15
 	VMASKMOVPS (SI)(AX*4), Y15, Y1
 	VMASKMOVPS (DI)(AX*4), Y15, Y2
@@ -319,9 +370,10 @@ loop:
 tail:
 	ADDQ $8, CX
 	JZ done
-	LEAQ maskTable<>+32(SB), BX
+	LEAQ lanes<>+32(SB), BX
 	SHLQ $2, CX
 	SUBQ CX, BX
+	SHRQ $2, CX
 	VMOVDQU (BX), Y15
 	VMASKMOVPS (SI)(AX*4), Y15, Y2
 	VMULPS Y0, Y2, Y3
@@ -356,9 +408,10 @@ loop:
 tail:
 	ADDQ $8, CX
 	JZ done
-	LEAQ maskTable<>+32(SB), BX
+	LEAQ lanes<>+32(SB), BX
 	SHLQ $2, CX
 	SUBQ CX, BX
+	SHRQ $2, CX
 	VMOVDQU (BX), Y15
 	VMASKMOVPS (SI)(AX*4), Y15, Y2
 	VMAXPS Y2, Y0, Y3
@@ -394,9 +447,10 @@ loop:
 tail:
 	ADDQ $8, CX
 	JZ done
-	LEAQ maskTable<>+32(SB), BX
+	LEAQ lanes<>+32(SB), BX
 	SHLQ $2, CX
 	SUBQ CX, BX
+	SHRQ $2, CX
 	VMOVDQU (BX), Y15
 	VMASKMOVPS (SI)(AX*4), Y15, Y1
 	VMASKMOVPS (DX)(AX*4), Y15, Y2
@@ -436,9 +490,10 @@ loop:
 tail:
 	ADDQ $8, CX
 	JZ done
-	LEAQ maskTable<>+32(SB), BX
+	LEAQ lanes<>+32(SB), BX
 	SHLQ $2, CX
 	SUBQ CX, BX
+	SHRQ $2, CX
 	VMOVDQU (BX), Y15
 	VMASKMOVPS (DX)(AX*4), Y15, Y2
 	VMASKMOVPS (SI)(AX*4), Y15, Y3
@@ -452,78 +507,99 @@ done:
 	VZEROUPPER
 	RET
 
-// func mapNormAVX2(y *float32, x *float32, mean *float32, a *float32, b *float32, n int, lo, hi float32)
-TEXT ·mapNormAVX2(SB), NOSPLIT, $0-56
+// func mapNormAVX2(y *float32, x *float32, mean *float32, a *float32, b *float32, n int, row int, lo, hi float32)
+TEXT ·mapNormAVX2(SB), NOSPLIT, $0-64
 	MOVQ y+0(FP), DI
 	MOVQ x+8(FP), SI
 	MOVQ mean+16(FP), DX
 	MOVQ a+24(FP), R8
 	MOVQ b+32(FP), R9
-	MOVQ n+40(FP), CX
-	VBROADCASTSS lo+48(FP), Y0
-	VBROADCASTSS hi+52(FP), Y1
+	MOVQ row+48(FP), R15
+	MOVQ n+40(FP), R14
+	VBROADCASTSS lo+56(FP), Y0
+	VBROADCASTSS hi+60(FP), Y1
 	XORQ AX, AX
+
+row:
+	XORQ R13, R13
+	MOVQ R15, CX
+	CMPQ CX, R14
+	CMOVQGT R14, CX
+	SUBQ CX, R14
 	SUBQ $8, CX
 	JLT tail
 
 	PCALIGN $32
 loop:
 	VMOVUPS (SI)(AX*4), Y2
-	VMOVUPS (DX)(AX*4), Y3
+	VMOVUPS (DX)(R13*4), Y3
 	VSUBPS Y3, Y2, Y4
-	VMOVUPS (R8)(AX*4), Y5
-	VMOVUPS (R9)(AX*4), Y6
+	VMOVUPS (R8)(R13*4), Y5
+	VMOVUPS (R9)(R13*4), Y6
 	VFMADD231PS Y4, Y5, Y6
 	VMAXPS Y6, Y0, Y7
 	VMINPS Y7, Y1, Y8
 	VMOVUPS Y8, (DI)(AX*4)
 	ADDQ $8, AX
+	ADDQ $8, R13
 	SUBQ $8, CX
 	JGE loop
 
 tail:
 	ADDQ $8, CX
 	JZ done
-	LEAQ maskTable<>+32(SB), BX
+	LEAQ lanes<>+32(SB), BX
 	SHLQ $2, CX
 	SUBQ CX, BX
+	SHRQ $2, CX
 	VMOVDQU (BX), Y15
 	VMASKMOVPS (SI)(AX*4), Y15, Y2
-	VMASKMOVPS (DX)(AX*4), Y15, Y3
+	VMASKMOVPS (DX)(R13*4), Y15, Y3
 	VSUBPS Y3, Y2, Y4
-	VMASKMOVPS (R8)(AX*4), Y15, Y5
-	VMASKMOVPS (R9)(AX*4), Y15, Y6
+	VMASKMOVPS (R8)(R13*4), Y15, Y5
+	VMASKMOVPS (R9)(R13*4), Y15, Y6
 	VFMADD231PS Y4, Y5, Y6
 	VMAXPS Y6, Y0, Y7
 	VMINPS Y7, Y1, Y8
 	VMASKMOVPS Y8, Y15, (DI)(AX*4)
+	ADDQ CX, AX
 
 done:
+	TESTQ R14, R14
+	JNZ row
 	VZEROUPPER
 	RET
 
-// func mapNormAddAVX2(y *float32, x *float32, mean *float32, a *float32, b *float32, r *float32, n int, lo, hi float32)
-TEXT ·mapNormAddAVX2(SB), NOSPLIT, $0-64
+// func mapNormAddAVX2(y *float32, x *float32, mean *float32, a *float32, b *float32, r *float32, n int, row int, lo, hi float32)
+TEXT ·mapNormAddAVX2(SB), NOSPLIT, $0-72
 	MOVQ y+0(FP), DI
 	MOVQ x+8(FP), SI
 	MOVQ mean+16(FP), DX
 	MOVQ a+24(FP), R8
 	MOVQ b+32(FP), R9
 	MOVQ r+40(FP), R10
-	MOVQ n+48(FP), CX
-	VBROADCASTSS lo+56(FP), Y0
-	VBROADCASTSS hi+60(FP), Y1
+	MOVQ row+56(FP), R15
+	MOVQ n+48(FP), R14
+	VBROADCASTSS lo+64(FP), Y0
+	VBROADCASTSS hi+68(FP), Y1
 	XORQ AX, AX
+
+row:
+	XORQ R13, R13
+	MOVQ R15, CX
+	CMPQ CX, R14
+	CMOVQGT R14, CX
+	SUBQ CX, R14
 	SUBQ $8, CX
 	JLT tail
 
 	PCALIGN $32
 loop:
 	VMOVUPS (SI)(AX*4), Y2
-	VMOVUPS (DX)(AX*4), Y3
+	VMOVUPS (DX)(R13*4), Y3
 	VSUBPS Y3, Y2, Y4
-	VMOVUPS (R8)(AX*4), Y5
-	VMOVUPS (R9)(AX*4), Y6
+	VMOVUPS (R8)(R13*4), Y5
+	VMOVUPS (R9)(R13*4), Y6
 	VFMADD231PS Y4, Y5, Y6
 	VMOVUPS (R10)(AX*4), Y7
 	VADDPS Y7, Y6, Y8
@@ -531,34 +607,39 @@ loop:
 	VMINPS Y9, Y1, Y10
 	VMOVUPS Y10, (DI)(AX*4)
 	ADDQ $8, AX
+	ADDQ $8, R13
 	SUBQ $8, CX
 	JGE loop
 
 tail:
 	ADDQ $8, CX
 	JZ done
-	LEAQ maskTable<>+32(SB), BX
+	LEAQ lanes<>+32(SB), BX
 	SHLQ $2, CX
 	SUBQ CX, BX
+	SHRQ $2, CX
 	VMOVDQU (BX), Y15
 	VMASKMOVPS (SI)(AX*4), Y15, Y2
-	VMASKMOVPS (DX)(AX*4), Y15, Y3
+	VMASKMOVPS (DX)(R13*4), Y15, Y3
 	VSUBPS Y3, Y2, Y4
-	VMASKMOVPS (R8)(AX*4), Y15, Y5
-	VMASKMOVPS (R9)(AX*4), Y15, Y6
+	VMASKMOVPS (R8)(R13*4), Y15, Y5
+	VMASKMOVPS (R9)(R13*4), Y15, Y6
 	VFMADD231PS Y4, Y5, Y6
 	VMASKMOVPS (R10)(AX*4), Y15, Y7
 	VADDPS Y7, Y6, Y8
 	VMAXPS Y8, Y0, Y9
 	VMINPS Y9, Y1, Y10
 	VMASKMOVPS Y10, Y15, (DI)(AX*4)
+	ADDQ CX, AX
 
 done:
+	TESTQ R14, R14
+	JNZ row
 	VZEROUPPER
 	RET
 
-// func mapNormBackClipAVX2(dx *float32, dy *float32, x *float32, mean *float32, k *float32, m *float32, q *float32, b *float32, n int, lo, hi float32)
-TEXT ·mapNormBackClipAVX2(SB), NOSPLIT, $0-80
+// func mapNormBackClipAVX2(dx *float32, dy *float32, x *float32, mean *float32, k *float32, m *float32, q *float32, b *float32, n int, row int, lo, hi float32)
+TEXT ·mapNormBackClipAVX2(SB), NOSPLIT, $0-88
 	MOVQ dx+0(FP), DI
 	MOVQ dy+8(FP), SI
 	MOVQ x+16(FP), DX
@@ -567,20 +648,28 @@ TEXT ·mapNormBackClipAVX2(SB), NOSPLIT, $0-80
 	MOVQ m+40(FP), R10
 	MOVQ q+48(FP), R11
 	MOVQ b+56(FP), R12
-	MOVQ n+64(FP), CX
-	VBROADCASTSS lo+72(FP), Y0
-	VBROADCASTSS hi+76(FP), Y1
+	MOVQ row+72(FP), R15
+	MOVQ n+64(FP), R14
+	VBROADCASTSS lo+80(FP), Y0
+	VBROADCASTSS hi+84(FP), Y1
 	XORQ AX, AX
+
+row:
+	XORQ R13, R13
+	MOVQ R15, CX
+	CMPQ CX, R14
+	CMOVQGT R14, CX
+	SUBQ CX, R14
 	SUBQ $8, CX
 	JLT tail
 
 	PCALIGN $32
 loop:
 	VMOVUPS (DX)(AX*4), Y2
-	VMOVUPS (R8)(AX*4), Y3
+	VMOVUPS (R8)(R13*4), Y3
 	VSUBPS Y3, Y2, Y4
-	VMOVUPS (R9)(AX*4), Y5
-	VMOVUPS (R12)(AX*4), Y6
+	VMOVUPS (R9)(R13*4), Y5
+	VMOVUPS (R12)(R13*4), Y6
 	VFMADD231PS Y4, Y5, Y6
 	VMOVUPS (SI)(AX*4), Y7
 	VCMPPS $30, Y0, Y6, Y8
@@ -588,27 +677,29 @@ loop:
 	VCMPPS $17, Y1, Y6, Y9
 	VANDPS Y8, Y9, Y9
 	VMULPS Y9, Y5, Y10
-	VMOVUPS (R11)(AX*4), Y11
+	VMOVUPS (R11)(R13*4), Y11
 	VSUBPS Y11, Y10, Y12
-	VMOVUPS (R10)(AX*4), Y13
+	VMOVUPS (R10)(R13*4), Y13
 	VFNMADD231PS Y13, Y4, Y12
 	VMOVUPS Y12, (DI)(AX*4)
 	ADDQ $8, AX
+	ADDQ $8, R13
 	SUBQ $8, CX
 	JGE loop
 
 tail:
 	ADDQ $8, CX
 	JZ done
-	LEAQ maskTable<>+32(SB), BX
+	LEAQ lanes<>+32(SB), BX
 	SHLQ $2, CX
 	SUBQ CX, BX
+	SHRQ $2, CX
 	VMOVDQU (BX), Y15
 	VMASKMOVPS (DX)(AX*4), Y15, Y2
-	VMASKMOVPS (R8)(AX*4), Y15, Y3
+	VMASKMOVPS (R8)(R13*4), Y15, Y3
 	VSUBPS Y3, Y2, Y4
-	VMASKMOVPS (R9)(AX*4), Y15, Y5
-	VMASKMOVPS (R12)(AX*4), Y15, Y6
+	VMASKMOVPS (R9)(R13*4), Y15, Y5
+	VMASKMOVPS (R12)(R13*4), Y15, Y6
 	VFMADD231PS Y4, Y5, Y6
 	VMASKMOVPS (SI)(AX*4), Y15, Y7
 	VCMPPS $30, Y0, Y6, Y8
@@ -616,18 +707,21 @@ tail:
 	VCMPPS $17, Y1, Y6, Y9
 	VANDPS Y8, Y9, Y9
 	VMULPS Y9, Y5, Y10
-	VMASKMOVPS (R11)(AX*4), Y15, Y11
+	VMASKMOVPS (R11)(R13*4), Y15, Y11
 	VSUBPS Y11, Y10, Y12
-	VMASKMOVPS (R10)(AX*4), Y15, Y13
+	VMASKMOVPS (R10)(R13*4), Y15, Y13
 	VFNMADD231PS Y13, Y4, Y12
 	VMASKMOVPS Y12, Y15, (DI)(AX*4)
+	ADDQ CX, AX
 
 done:
+	TESTQ R14, R14
+	JNZ row
 	VZEROUPPER
 	RET
 
-// func mapNormBackAVX2(dx *float32, dy *float32, x *float32, mean *float32, k *float32, m *float32, q *float32, n int)
-TEXT ·mapNormBackAVX2(SB), NOSPLIT, $0-64
+// func mapNormBackAVX2(dx *float32, dy *float32, x *float32, mean *float32, k *float32, m *float32, q *float32, n int, row int)
+TEXT ·mapNormBackAVX2(SB), NOSPLIT, $0-72
 	MOVQ dx+0(FP), DI
 	MOVQ dy+8(FP), SI
 	MOVQ x+16(FP), DX
@@ -635,48 +729,61 @@ TEXT ·mapNormBackAVX2(SB), NOSPLIT, $0-64
 	MOVQ k+32(FP), R9
 	MOVQ m+40(FP), R10
 	MOVQ q+48(FP), R11
-	MOVQ n+56(FP), CX
+	MOVQ row+64(FP), R15
+	MOVQ n+56(FP), R14
 	XORQ AX, AX
+
+row:
+	XORQ R13, R13
+	MOVQ R15, CX
+	CMPQ CX, R14
+	CMOVQGT R14, CX
+	SUBQ CX, R14
 	SUBQ $8, CX
 	JLT tail
 
 	PCALIGN $32
 loop:
-	VMOVUPS (R9)(AX*4), Y0
+	VMOVUPS (R9)(R13*4), Y0
 	VMOVUPS (SI)(AX*4), Y1
 	VMULPS Y1, Y0, Y2
-	VMOVUPS (R11)(AX*4), Y3
+	VMOVUPS (R11)(R13*4), Y3
 	VSUBPS Y3, Y2, Y4
-	VMOVUPS (R10)(AX*4), Y5
+	VMOVUPS (R10)(R13*4), Y5
 	VMOVUPS (DX)(AX*4), Y6
-	VMOVUPS (R8)(AX*4), Y7
+	VMOVUPS (R8)(R13*4), Y7
 	VSUBPS Y7, Y6, Y8
 	VFNMADD231PS Y5, Y8, Y4
 	VMOVUPS Y4, (DI)(AX*4)
 	ADDQ $8, AX
+	ADDQ $8, R13
 	SUBQ $8, CX
 	JGE loop
 
 tail:
 	ADDQ $8, CX
 	JZ done
-	LEAQ maskTable<>+32(SB), BX
+	LEAQ lanes<>+32(SB), BX
 	SHLQ $2, CX
 	SUBQ CX, BX
+	SHRQ $2, CX
 	VMOVDQU (BX), Y15
-	VMASKMOVPS (R9)(AX*4), Y15, Y0
+	VMASKMOVPS (R9)(R13*4), Y15, Y0
 	VMASKMOVPS (SI)(AX*4), Y15, Y1
 	VMULPS Y1, Y0, Y2
-	VMASKMOVPS (R11)(AX*4), Y15, Y3
+	VMASKMOVPS (R11)(R13*4), Y15, Y3
 	VSUBPS Y3, Y2, Y4
-	VMASKMOVPS (R10)(AX*4), Y15, Y5
+	VMASKMOVPS (R10)(R13*4), Y15, Y5
 	VMASKMOVPS (DX)(AX*4), Y15, Y6
-	VMASKMOVPS (R8)(AX*4), Y15, Y7
+	VMASKMOVPS (R8)(R13*4), Y15, Y7
 	VSUBPS Y7, Y6, Y8
 	VFNMADD231PS Y5, Y8, Y4
 	VMASKMOVPS Y4, Y15, (DI)(AX*4)
+	ADDQ CX, AX
 
 done:
+	TESTQ R14, R14
+	JNZ row
 	VZEROUPPER
 	RET
 
@@ -709,9 +816,10 @@ loop:
 tail:
 	ADDQ $8, CX
 	JZ done
-	LEAQ maskTable<>+32(SB), BX
+	LEAQ lanes<>+32(SB), BX
 	SHLQ $2, CX
 	SUBQ CX, BX
+	SHRQ $2, CX
 	VMOVDQU (BX), Y15
 	VMASKMOVPS (SI)(AX*4), Y15, Y4
 	VMULPS Y0, Y4, Y5
@@ -767,9 +875,10 @@ loop:
 tail:
 	ADDQ $8, CX
 	JZ done
-	LEAQ maskTable<>+32(SB), BX
+	LEAQ lanes<>+32(SB), BX
 	SHLQ $2, CX
 	SUBQ CX, BX
+	SHRQ $2, CX
 	VMOVDQU (BX), Y15
 	VMASKMOVPS (SI)(AX*4), Y15, Y1
 	VSUBPS Y0, Y1, Y2
@@ -829,9 +938,10 @@ loop:
 tail:
 	ADDQ $8, CX
 	JZ done
-	LEAQ maskTable<>+32(SB), BX
+	LEAQ lanes<>+32(SB), BX
 	SHLQ $2, CX
 	SUBQ CX, BX
+	SHRQ $2, CX
 	VMOVDQU (BX), Y15
 	VMASKMOVPS (DI)(AX*4), Y15, Y3
 	VMASKMOVPS (DX)(AX*4), Y15, Y4
@@ -877,6 +987,48 @@ tail:
 	VMOVUPS.Z (DX)(AX*4), K1, Z1
 	VADDPS Z1, Z0, Z2
 	VMOVUPS Z2, K1, (DI)(AX*4)
+
+done:
+	VZEROUPPER
+	RET
+
+// func mapAddClampAVX512(dst *float32, a *float32, b *float32, n int, lo, hi float32)
+TEXT ·mapAddClampAVX512(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), DI
+	MOVQ a+8(FP), SI
+	MOVQ b+16(FP), DX
+	MOVQ n+24(FP), CX
+	VBROADCASTSS lo+32(FP), Z0
+	VBROADCASTSS hi+36(FP), Z1
+	XORQ AX, AX
+	SUBQ $16, CX
+	JLT tail
+
+	PCALIGN $32
+loop:
+	VMOVUPS (SI)(AX*4), Z2
+	VMOVUPS (DX)(AX*4), Z3
+	VADDPS Z3, Z2, Z4
+	VMAXPS Z4, Z0, Z5
+	VMINPS Z5, Z1, Z6
+	VMOVUPS Z6, (DI)(AX*4)
+	ADDQ $16, AX
+	SUBQ $16, CX
+	JGE loop
+
+tail:
+	ADDQ $16, CX
+	JZ done
+	MOVL $1, BX
+	SHLL CX, BX
+	DECL BX
+	KMOVW BX, K1
+	VMOVUPS.Z (SI)(AX*4), K1, Z2
+	VMOVUPS.Z (DX)(AX*4), K1, Z3
+	VADDPS Z3, Z2, Z4
+	VMAXPS Z4, Z0, Z5
+	VMINPS Z5, Z1, Z6
+	VMOVUPS Z6, K1, (DI)(AX*4)
 
 done:
 	VZEROUPPER
@@ -1268,10 +1420,9 @@ loop:
 	VMOVUPS (DX)(AX*4), Z2
 	VMOVUPS (SI)(AX*4), Z3
 	VCMPPS $30, Z0, Z2, K2
+	VCMPPS $17, Z1, Z2, K2, K2
 	VMOVAPS.Z Z3, K2, Z4
-	VCMPPS $17, Z1, Z2, K2
-	VMOVAPS.Z Z4, K2, Z5
-	VMOVUPS Z5, (DI)(AX*4)
+	VMOVUPS Z4, (DI)(AX*4)
 	ADDQ $16, AX
 	SUBQ $16, CX
 	JGE loop
@@ -1286,41 +1437,49 @@ tail:
 	VMOVUPS.Z (DX)(AX*4), K1, Z2
 	VMOVUPS.Z (SI)(AX*4), K1, Z3
 	VCMPPS $30, Z0, Z2, K2
+	VCMPPS $17, Z1, Z2, K2, K2
 	VMOVAPS.Z Z3, K2, Z4
-	VCMPPS $17, Z1, Z2, K2
-	VMOVAPS.Z Z4, K2, Z5
-	VMOVUPS Z5, K1, (DI)(AX*4)
+	VMOVUPS Z4, K1, (DI)(AX*4)
 
 done:
 	VZEROUPPER
 	RET
 
-// func mapNormAVX512(y *float32, x *float32, mean *float32, a *float32, b *float32, n int, lo, hi float32)
-TEXT ·mapNormAVX512(SB), NOSPLIT, $0-56
+// func mapNormAVX512(y *float32, x *float32, mean *float32, a *float32, b *float32, n int, row int, lo, hi float32)
+TEXT ·mapNormAVX512(SB), NOSPLIT, $0-64
 	MOVQ y+0(FP), DI
 	MOVQ x+8(FP), SI
 	MOVQ mean+16(FP), DX
 	MOVQ a+24(FP), R8
 	MOVQ b+32(FP), R9
-	MOVQ n+40(FP), CX
-	VBROADCASTSS lo+48(FP), Z0
-	VBROADCASTSS hi+52(FP), Z1
+	MOVQ row+48(FP), R15
+	MOVQ n+40(FP), R14
+	VBROADCASTSS lo+56(FP), Z0
+	VBROADCASTSS hi+60(FP), Z1
 	XORQ AX, AX
+
+row:
+	XORQ R13, R13
+	MOVQ R15, CX
+	CMPQ CX, R14
+	CMOVQGT R14, CX
+	SUBQ CX, R14
 	SUBQ $16, CX
 	JLT tail
 
 	PCALIGN $32
 loop:
 	VMOVUPS (SI)(AX*4), Z2
-	VMOVUPS (DX)(AX*4), Z3
+	VMOVUPS (DX)(R13*4), Z3
 	VSUBPS Z3, Z2, Z4
-	VMOVUPS (R8)(AX*4), Z5
-	VMOVUPS (R9)(AX*4), Z6
+	VMOVUPS (R8)(R13*4), Z5
+	VMOVUPS (R9)(R13*4), Z6
 	VFMADD231PS Z4, Z5, Z6
 	VMAXPS Z6, Z0, Z7
 	VMINPS Z7, Z1, Z8
 	VMOVUPS Z8, (DI)(AX*4)
 	ADDQ $16, AX
+	ADDQ $16, R13
 	SUBQ $16, CX
 	JGE loop
 
@@ -1332,41 +1491,52 @@ tail:
 	DECL BX
 	KMOVW BX, K1
 	VMOVUPS.Z (SI)(AX*4), K1, Z2
-	VMOVUPS.Z (DX)(AX*4), K1, Z3
+	VMOVUPS.Z (DX)(R13*4), K1, Z3
 	VSUBPS Z3, Z2, Z4
-	VMOVUPS.Z (R8)(AX*4), K1, Z5
-	VMOVUPS.Z (R9)(AX*4), K1, Z6
+	VMOVUPS.Z (R8)(R13*4), K1, Z5
+	VMOVUPS.Z (R9)(R13*4), K1, Z6
 	VFMADD231PS Z4, Z5, Z6
 	VMAXPS Z6, Z0, Z7
 	VMINPS Z7, Z1, Z8
 	VMOVUPS Z8, K1, (DI)(AX*4)
+	ADDQ CX, AX
 
 done:
+	TESTQ R14, R14
+	JNZ row
 	VZEROUPPER
 	RET
 
-// func mapNormAddAVX512(y *float32, x *float32, mean *float32, a *float32, b *float32, r *float32, n int, lo, hi float32)
-TEXT ·mapNormAddAVX512(SB), NOSPLIT, $0-64
+// func mapNormAddAVX512(y *float32, x *float32, mean *float32, a *float32, b *float32, r *float32, n int, row int, lo, hi float32)
+TEXT ·mapNormAddAVX512(SB), NOSPLIT, $0-72
 	MOVQ y+0(FP), DI
 	MOVQ x+8(FP), SI
 	MOVQ mean+16(FP), DX
 	MOVQ a+24(FP), R8
 	MOVQ b+32(FP), R9
 	MOVQ r+40(FP), R10
-	MOVQ n+48(FP), CX
-	VBROADCASTSS lo+56(FP), Z0
-	VBROADCASTSS hi+60(FP), Z1
+	MOVQ row+56(FP), R15
+	MOVQ n+48(FP), R14
+	VBROADCASTSS lo+64(FP), Z0
+	VBROADCASTSS hi+68(FP), Z1
 	XORQ AX, AX
+
+row:
+	XORQ R13, R13
+	MOVQ R15, CX
+	CMPQ CX, R14
+	CMOVQGT R14, CX
+	SUBQ CX, R14
 	SUBQ $16, CX
 	JLT tail
 
 	PCALIGN $32
 loop:
 	VMOVUPS (SI)(AX*4), Z2
-	VMOVUPS (DX)(AX*4), Z3
+	VMOVUPS (DX)(R13*4), Z3
 	VSUBPS Z3, Z2, Z4
-	VMOVUPS (R8)(AX*4), Z5
-	VMOVUPS (R9)(AX*4), Z6
+	VMOVUPS (R8)(R13*4), Z5
+	VMOVUPS (R9)(R13*4), Z6
 	VFMADD231PS Z4, Z5, Z6
 	VMOVUPS (R10)(AX*4), Z7
 	VADDPS Z7, Z6, Z8
@@ -1374,6 +1544,7 @@ loop:
 	VMINPS Z9, Z1, Z10
 	VMOVUPS Z10, (DI)(AX*4)
 	ADDQ $16, AX
+	ADDQ $16, R13
 	SUBQ $16, CX
 	JGE loop
 
@@ -1385,23 +1556,26 @@ tail:
 	DECL BX
 	KMOVW BX, K1
 	VMOVUPS.Z (SI)(AX*4), K1, Z2
-	VMOVUPS.Z (DX)(AX*4), K1, Z3
+	VMOVUPS.Z (DX)(R13*4), K1, Z3
 	VSUBPS Z3, Z2, Z4
-	VMOVUPS.Z (R8)(AX*4), K1, Z5
-	VMOVUPS.Z (R9)(AX*4), K1, Z6
+	VMOVUPS.Z (R8)(R13*4), K1, Z5
+	VMOVUPS.Z (R9)(R13*4), K1, Z6
 	VFMADD231PS Z4, Z5, Z6
 	VMOVUPS.Z (R10)(AX*4), K1, Z7
 	VADDPS Z7, Z6, Z8
 	VMAXPS Z8, Z0, Z9
 	VMINPS Z9, Z1, Z10
 	VMOVUPS Z10, K1, (DI)(AX*4)
+	ADDQ CX, AX
 
 done:
+	TESTQ R14, R14
+	JNZ row
 	VZEROUPPER
 	RET
 
-// func mapNormBackClipAVX512(dx *float32, dy *float32, x *float32, mean *float32, k *float32, m *float32, q *float32, b *float32, n int, lo, hi float32)
-TEXT ·mapNormBackClipAVX512(SB), NOSPLIT, $0-80
+// func mapNormBackClipAVX512(dx *float32, dy *float32, x *float32, mean *float32, k *float32, m *float32, q *float32, b *float32, n int, row int, lo, hi float32)
+TEXT ·mapNormBackClipAVX512(SB), NOSPLIT, $0-88
 	MOVQ dx+0(FP), DI
 	MOVQ dy+8(FP), SI
 	MOVQ x+16(FP), DX
@@ -1410,33 +1584,41 @@ TEXT ·mapNormBackClipAVX512(SB), NOSPLIT, $0-80
 	MOVQ m+40(FP), R10
 	MOVQ q+48(FP), R11
 	MOVQ b+56(FP), R12
-	MOVQ n+64(FP), CX
-	VBROADCASTSS lo+72(FP), Z0
-	VBROADCASTSS hi+76(FP), Z1
+	MOVQ row+72(FP), R15
+	MOVQ n+64(FP), R14
+	VBROADCASTSS lo+80(FP), Z0
+	VBROADCASTSS hi+84(FP), Z1
 	XORQ AX, AX
+
+row:
+	XORQ R13, R13
+	MOVQ R15, CX
+	CMPQ CX, R14
+	CMOVQGT R14, CX
+	SUBQ CX, R14
 	SUBQ $16, CX
 	JLT tail
 
 	PCALIGN $32
 loop:
 	VMOVUPS (DX)(AX*4), Z2
-	VMOVUPS (R8)(AX*4), Z3
+	VMOVUPS (R8)(R13*4), Z3
 	VSUBPS Z3, Z2, Z4
-	VMOVUPS (R9)(AX*4), Z5
-	VMOVUPS (R12)(AX*4), Z6
+	VMOVUPS (R9)(R13*4), Z5
+	VMOVUPS (R12)(R13*4), Z6
 	VFMADD231PS Z4, Z5, Z6
 	VMOVUPS (SI)(AX*4), Z7
 	VCMPPS $30, Z0, Z6, K2
+	VCMPPS $17, Z1, Z6, K2, K2
 	VMOVAPS.Z Z7, K2, Z8
-	VCMPPS $17, Z1, Z6, K2
-	VMOVAPS.Z Z8, K2, Z9
-	VMULPS Z9, Z5, Z10
-	VMOVUPS (R11)(AX*4), Z11
-	VSUBPS Z11, Z10, Z12
-	VMOVUPS (R10)(AX*4), Z13
-	VFNMADD231PS Z13, Z4, Z12
-	VMOVUPS Z12, (DI)(AX*4)
+	VMULPS Z8, Z5, Z9
+	VMOVUPS (R11)(R13*4), Z10
+	VSUBPS Z10, Z9, Z11
+	VMOVUPS (R10)(R13*4), Z12
+	VFNMADD231PS Z12, Z4, Z11
+	VMOVUPS Z11, (DI)(AX*4)
 	ADDQ $16, AX
+	ADDQ $16, R13
 	SUBQ $16, CX
 	JGE loop
 
@@ -1448,29 +1630,31 @@ tail:
 	DECL BX
 	KMOVW BX, K1
 	VMOVUPS.Z (DX)(AX*4), K1, Z2
-	VMOVUPS.Z (R8)(AX*4), K1, Z3
+	VMOVUPS.Z (R8)(R13*4), K1, Z3
 	VSUBPS Z3, Z2, Z4
-	VMOVUPS.Z (R9)(AX*4), K1, Z5
-	VMOVUPS.Z (R12)(AX*4), K1, Z6
+	VMOVUPS.Z (R9)(R13*4), K1, Z5
+	VMOVUPS.Z (R12)(R13*4), K1, Z6
 	VFMADD231PS Z4, Z5, Z6
 	VMOVUPS.Z (SI)(AX*4), K1, Z7
 	VCMPPS $30, Z0, Z6, K2
+	VCMPPS $17, Z1, Z6, K2, K2
 	VMOVAPS.Z Z7, K2, Z8
-	VCMPPS $17, Z1, Z6, K2
-	VMOVAPS.Z Z8, K2, Z9
-	VMULPS Z9, Z5, Z10
-	VMOVUPS.Z (R11)(AX*4), K1, Z11
-	VSUBPS Z11, Z10, Z12
-	VMOVUPS.Z (R10)(AX*4), K1, Z13
-	VFNMADD231PS Z13, Z4, Z12
-	VMOVUPS Z12, K1, (DI)(AX*4)
+	VMULPS Z8, Z5, Z9
+	VMOVUPS.Z (R11)(R13*4), K1, Z10
+	VSUBPS Z10, Z9, Z11
+	VMOVUPS.Z (R10)(R13*4), K1, Z12
+	VFNMADD231PS Z12, Z4, Z11
+	VMOVUPS Z11, K1, (DI)(AX*4)
+	ADDQ CX, AX
 
 done:
+	TESTQ R14, R14
+	JNZ row
 	VZEROUPPER
 	RET
 
-// func mapNormBackAVX512(dx *float32, dy *float32, x *float32, mean *float32, k *float32, m *float32, q *float32, n int)
-TEXT ·mapNormBackAVX512(SB), NOSPLIT, $0-64
+// func mapNormBackAVX512(dx *float32, dy *float32, x *float32, mean *float32, k *float32, m *float32, q *float32, n int, row int)
+TEXT ·mapNormBackAVX512(SB), NOSPLIT, $0-72
 	MOVQ dx+0(FP), DI
 	MOVQ dy+8(FP), SI
 	MOVQ x+16(FP), DX
@@ -1478,25 +1662,34 @@ TEXT ·mapNormBackAVX512(SB), NOSPLIT, $0-64
 	MOVQ k+32(FP), R9
 	MOVQ m+40(FP), R10
 	MOVQ q+48(FP), R11
-	MOVQ n+56(FP), CX
+	MOVQ row+64(FP), R15
+	MOVQ n+56(FP), R14
 	XORQ AX, AX
+
+row:
+	XORQ R13, R13
+	MOVQ R15, CX
+	CMPQ CX, R14
+	CMOVQGT R14, CX
+	SUBQ CX, R14
 	SUBQ $16, CX
 	JLT tail
 
 	PCALIGN $32
 loop:
-	VMOVUPS (R9)(AX*4), Z0
+	VMOVUPS (R9)(R13*4), Z0
 	VMOVUPS (SI)(AX*4), Z1
 	VMULPS Z1, Z0, Z2
-	VMOVUPS (R11)(AX*4), Z3
+	VMOVUPS (R11)(R13*4), Z3
 	VSUBPS Z3, Z2, Z4
-	VMOVUPS (R10)(AX*4), Z5
+	VMOVUPS (R10)(R13*4), Z5
 	VMOVUPS (DX)(AX*4), Z6
-	VMOVUPS (R8)(AX*4), Z7
+	VMOVUPS (R8)(R13*4), Z7
 	VSUBPS Z7, Z6, Z8
 	VFNMADD231PS Z5, Z8, Z4
 	VMOVUPS Z4, (DI)(AX*4)
 	ADDQ $16, AX
+	ADDQ $16, R13
 	SUBQ $16, CX
 	JGE loop
 
@@ -1507,19 +1700,22 @@ tail:
 	SHLL CX, BX
 	DECL BX
 	KMOVW BX, K1
-	VMOVUPS.Z (R9)(AX*4), K1, Z0
+	VMOVUPS.Z (R9)(R13*4), K1, Z0
 	VMOVUPS.Z (SI)(AX*4), K1, Z1
 	VMULPS Z1, Z0, Z2
-	VMOVUPS.Z (R11)(AX*4), K1, Z3
+	VMOVUPS.Z (R11)(R13*4), K1, Z3
 	VSUBPS Z3, Z2, Z4
-	VMOVUPS.Z (R10)(AX*4), K1, Z5
+	VMOVUPS.Z (R10)(R13*4), K1, Z5
 	VMOVUPS.Z (DX)(AX*4), K1, Z6
-	VMOVUPS.Z (R8)(AX*4), K1, Z7
+	VMOVUPS.Z (R8)(R13*4), K1, Z7
 	VSUBPS Z7, Z6, Z8
 	VFNMADD231PS Z5, Z8, Z4
 	VMOVUPS Z4, K1, (DI)(AX*4)
+	ADDQ CX, AX
 
 done:
+	TESTQ R14, R14
+	JNZ row
 	VZEROUPPER
 	RET
 
@@ -1681,15 +1877,15 @@ done:
 	VZEROUPPER
 	RET
 
-DATA maskTable<>+0(SB)/8, $0xffffffffffffffff
-DATA maskTable<>+8(SB)/8, $0xffffffffffffffff
-DATA maskTable<>+16(SB)/8, $0xffffffffffffffff
-DATA maskTable<>+24(SB)/8, $0xffffffffffffffff
-DATA maskTable<>+32(SB)/8, $0
-DATA maskTable<>+40(SB)/8, $0
-DATA maskTable<>+48(SB)/8, $0
-DATA maskTable<>+56(SB)/8, $0
-GLOBL maskTable<>(SB), RODATA|NOPTR, $64
+DATA lanes<>+0(SB)/8, $0xffffffffffffffff
+DATA lanes<>+8(SB)/8, $0xffffffffffffffff
+DATA lanes<>+16(SB)/8, $0xffffffffffffffff
+DATA lanes<>+24(SB)/8, $0xffffffffffffffff
+DATA lanes<>+32(SB)/8, $0
+DATA lanes<>+40(SB)/8, $0
+DATA lanes<>+48(SB)/8, $0
+DATA lanes<>+56(SB)/8, $0
+GLOBL lanes<>(SB), RODATA|NOPTR, $64
 
 DATA expTable<>+0(SB)/8, $0xc2d00000c2d00000
 DATA expTable<>+8(SB)/8, $0xc2d00000c2d00000

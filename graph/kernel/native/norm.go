@@ -13,12 +13,25 @@ func (p *program) float64s(at, n int) []float64 {
 	return unsafe.Slice((*float64)(unsafe.Pointer(unsafe.SliceData(s))), n)
 }
 
-// superRow is how many elements the loops over channels should have at least:
-// rows of few channels are taken several at a time.
-const superRow = 256
+// Loops over channels take rows of few channels several at a time: at least
+// superRow elements, and where that keeps it short whole blocks of columns, as
+// many as the kernels for columns take at a time.
+const (
+	superRow    = 256
+	columnBlock = 4 * sumWidth
+)
 
 // together returns how many rows of c channels make a super-row.
-func together(c int) int { return ceilDiv(superRow, max(c, 1)) }
+func together(c int) int {
+	rows, whole := ceilDiv(superRow, max(c, 1)), columnBlock
+	for whole > 1 && whole*c%columnBlock == 0 && whole/2*c%columnBlock == 0 {
+		whole /= 2
+	}
+	if aligned := ceilDiv(rows, whole) * whole; aligned*c <= 4*superRow {
+		return aligned
+	}
+	return rows
+}
 
 // replicate repeats the first c elements to fill x.
 func replicate(x []float32, c int) {
@@ -27,22 +40,30 @@ func replicate(x []float32, c int) {
 	}
 }
 
-// columnStretch is how many elements of each stream the column sums take at a
-// time: enough to pay for a call, few enough to stay in the first-level cache.
-const columnStretch = 2048
+// columnBytes is how many bytes of each stream the column sums take at a time:
+// enough to pay for a call, few enough that this call's and what is fetched for
+// the next share the first-level cache.
+const columnBytes = 16 << 10
 
-// columns is a stretch of rows for the column sums: of every argument n columns,
-// and rows that lie stride elements apart.
+// settleRows is how many rows are added in float32 before their sum goes to
+// float64. A sum of n terms in float32 is off by n/2^24 of the terms'
+// magnitudes at most, here 4e-6, and as roundings have no preferred direction
+// by about the root of that many units in the last place; sums in float64 add
+// nothing to speak of.
+const settleRows = 64
+
+// columns is a stretch of some rows of n columns for the column sums.
 type columns struct {
 	stretch
-	n, rows, stride int
+	n, rows int
 }
 
 // rowSums runs add over all super-rows of (rows, c) in parallel, every share
-// into its own two sums a column (float64), and then calls done with the
-// totals of every channel. prepare fills the c first values of each of
-// len(prepare) vectors, which add is given at the super-row's length.
-func rowSums(p *program, rows, c, vectors int, prepare func(v [][]float32), add func(at columns, s, q []float64, v [][]float32), done func(c int, s, q float64)) {
+// into its own two sums a column, and then calls done with the totals of every
+// channel. add sums some rows in float32, which are then settled. prepare fills
+// the c first values of each of len(prepare) vectors, which add is given at the
+// super-row's length.
+func rowSums(p *program, rows, c, vectors int, prepare func(v [][]float32), add func(at columns, s, q []float32, v [][]float32), done func(c int, s, q float64)) {
 	if c == 0 {
 		return
 	}
@@ -50,9 +71,13 @@ func rowSums(p *program, rows, c, vectors int, prepare func(v [][]float32), add 
 	width := group * c
 	padded := ceilDiv(width, sumWidth) * sumWidth
 	parts := p.parts(rows*c, grain)
-	several := max(columnStretch/width, 4)
-	stream := p.stream(rows*c, parts, several*width, p.allHalf(rows*c))
-	at := p.reserve(4 * padded * parts)
+	plain, size := p.allHalf(rows*c), 4
+	if plain {
+		size = 2
+	}
+	several := min(max(columnBytes/(size*width), 4), settleRows)
+	stream := p.stream(rows*c, parts, several*width, plain)
+	at := p.reserve(6 * padded * parts)
 	shared := p.reserve(vectors * padded)
 	views, first := make([][]float32, vectors), make([][]float32, vectors)
 	p.stage(1, func(int) {
@@ -66,24 +91,34 @@ func rowSums(p *program, rows, c, vectors int, prepare func(v [][]float32), add 
 		}
 	})
 	p.stage(parts, func(part int) {
-		sums := p.float64s(at+4*padded*part, 2*padded)
+		totals := p.float64s(at+6*padded*part, 2*padded)
+		sums := p.s[at+6*padded*part+4*padded:][:2*padded]
+		clear(totals)
 		clear(sums)
 		from, to := span(rows, part, parts, 1)
-		lo := from * c
+		lo, unsettled := from*c, 0
+		more := func(n, rows int) {
+			if unsettled += rows; unsettled > settleRows {
+				p.isa.settle(totals, sums)
+				unsettled = rows
+			}
+			hi := lo + n*rows
+			add(columns{stream.open(part, lo, hi), n, rows}, sums[:padded], sums[padded:], views)
+			lo = hi
+		}
 		for left := (to - from) / group; left > 0; left -= several {
-			n := min(left, several)
-			add(columns{stream.open(part, lo, lo+n*width), width, n, width}, sums[:padded], sums[padded:], views)
-			lo += n * width
+			more(width, min(left, several))
 		}
 		if n := to*c - lo; n > 0 {
-			add(columns{stream.open(part, lo, lo+n), n, 1, n}, sums[:padded], sums[padded:], views)
+			more(n, 1)
 		}
+		p.isa.settle(totals, sums)
 	})
 	p.stage(1, func(int) {
 		for i := range c {
 			s, q := 0.0, 0.0
 			for part := range parts {
-				sums := p.float64s(at+4*padded*part, 2*padded)
+				sums := p.float64s(at+6*padded*part, 2*padded)
 				for k := i; k < width; k += c {
 					s += sums[k]
 					q += sums[padded+k]
@@ -107,11 +142,11 @@ func batchNormStats(p *program, d kernel.BatchNormStats) {
 			}
 			shift = v[0]
 		},
-		func(at columns, s, q []float64, v [][]float32) {
+		func(at columns, s, q []float32, v [][]float32) {
 			if x := at.half[0]; x != nil {
-				p.isa.half.moments(s, q, x, v[0], at.n, at.rows, at.stride)
+				p.isa.half.moments(s, q, x, v[0], at.n, at.rows)
 			} else {
-				p.isa.moments(s, q, at.full[0], v[0], at.n, at.rows, at.stride)
+				p.isa.moments(s, q, at.full[0], v[0], at.n, at.rows)
 			}
 		},
 		func(c int, s, q float64) {
@@ -138,9 +173,9 @@ func batchNormFrozen(p *program, d kernel.BatchNormFrozen) {
 	})
 }
 
-// perRow runs body over super-rows of the arguments of shape (rows, c). prepare
-// fills the c first values of each of n vectors, which body is given at the
-// row's length.
+// perRow runs body over stretches of the arguments of shape (rows, c), which
+// begin with a row. prepare fills the c first values of each of n vectors,
+// which body is given at a super-row's length.
 func perRow(p *program, rows, c, n int, prepare func(v [][]float32), body func(a stretch, v [][]float32)) {
 	if rows*c == 0 {
 		return
@@ -148,31 +183,28 @@ func perRow(p *program, rows, c, n int, prepare func(v [][]float32), body func(a
 	width := together(c) * c
 	at := p.reserve(n * width)
 	parts := p.parts(rows, grain/c+1)
-	stream := p.stream(rows*c, parts, width, p.allHalf(rows*c))
-	views := make([][]float32, n*(parts+1))
-	vectors := func(part, length int) [][]float32 {
-		v := views[part*n : (part+1)*n]
-		for i := range v {
-			v[i] = p.s[at+i*width : at+i*width+length]
-		}
-		return v
-	}
+	plain := p.allHalf(rows * c)
+	stream := p.stream(rows*c, parts, width, plain)
+	views, first := make([][]float32, n), make([][]float32, n)
 	p.stage(1, func(int) {
-		prepare(vectors(parts, c))
-		for _, v := range vectors(parts, width) {
+		for i := range views {
+			views[i] = p.s[at+i*width : at+(i+1)*width]
+			first[i] = views[i][:c]
+		}
+		prepare(first)
+		for _, v := range views {
 			replicate(v, c)
 		}
 	})
 	p.stage(parts, func(part int) {
 		from, to := span(rows, part, parts, 1)
-		v := vectors(part, width)
-		for lo := from * c; lo < to*c; lo += width {
-			hi := lo + width
-			if hi > to*c {
-				hi = to * c
-				v = vectors(part, hi-lo)
-			}
-			body(stream.open(part, lo, hi), v)
+		step := max(to-from, 1) * c
+		if len(stream.half) > 0 && !plain {
+			step = width
+		}
+		for lo := from * c; lo < to*c; lo += step {
+			hi := min(lo+step, to*c)
+			body(stream.open(part, lo, hi), views)
 			stream.close(part, lo, hi)
 		}
 	})
@@ -229,17 +261,17 @@ func batchNormReduce(p *program, d kernel.BatchNormReduce) {
 				copy(v[2], p.f[3])
 			}
 		},
-		func(at columns, s, q []float64, v [][]float32) {
+		func(at columns, s, q []float32, v [][]float32) {
 			x, dy := at.full[0], at.full[1]
 			switch {
 			case at.half[0] != nil && d.Act.On:
-				p.isa.half.dotsClip(s, q, at.half[1], at.half[0], v[0], v[1], v[2], at.n, at.rows, at.stride, lo, hi)
+				p.isa.half.dotsClip(s, q, at.half[1], at.half[0], v[0], v[1], v[2], at.n, at.rows, lo, hi)
 			case at.half[0] != nil:
-				p.isa.half.dots(s, q, at.half[1], at.half[0], v[0], at.n, at.rows, at.stride)
+				p.isa.half.dots(s, q, at.half[1], at.half[0], v[0], at.n, at.rows)
 			case d.Act.On:
-				p.isa.dotsClip(s, q, dy, x, v[0], v[1], v[2], at.n, at.rows, at.stride, lo, hi)
+				p.isa.dotsClip(s, q, dy, x, v[0], v[1], v[2], at.n, at.rows, lo, hi)
 			default:
-				p.isa.dots(s, q, dy, x, v[0], at.n, at.rows, at.stride)
+				p.isa.dots(s, q, dy, x, v[0], at.n, at.rows)
 			}
 		},
 		func(c int, s, q float64) {
@@ -282,7 +314,9 @@ func batchNormBackward(p *program, d kernel.BatchNormBackward) {
 			case d.Act.On:
 				p.isa.normBackClip(dx, dy, x, v[0], v[1], v[2], v[3], v[4], lo, hi)
 			case d.Frozen:
-				p.isa.mul(dx, dy, v[1])
+				for lo := 0; lo < len(dx); lo += len(v[1]) {
+					p.isa.mul(dx[lo:min(lo+len(v[1]), len(dx))], dy[lo:], v[1])
+				}
 			default:
 				p.isa.normBack(dx, dy, x, v[0], v[1], v[2], v[3])
 			}

@@ -104,11 +104,11 @@ func vecMax(dst, a, b []float32) {
 }
 
 // vecMoments adds x-shift to s and its square to q.
-func vecMoments(s, q []float64, x, shift []float32, n, rows, stride int) {
+func vecMoments(s, q, x, shift []float32, n, rows int) {
 	s, q, shift = s[:n], q[:n], shift[:n]
 	for r := range rows {
-		for i, v := range x[r*stride : r*stride+n] {
-			u := float64(v) - float64(shift[i])
+		for i, v := range x[r*n : (r+1)*n] {
+			u := v - shift[i]
 			s[i] += u
 			q[i] += u * u
 		}
@@ -116,70 +116,87 @@ func vecMoments(s, q []float64, x, shift []float32, n, rows, stride int) {
 }
 
 // vecDots adds dy to s and dy*(x-mean) to q.
-func vecDots(s, q []float64, dy, x, mean []float32, n, rows, stride int) {
+func vecDots(s, q, dy, x, mean []float32, n, rows int) {
 	s, q, mean = s[:n], q[:n], mean[:n]
 	for r := range rows {
-		x := x[r*stride : r*stride+n]
-		for i, g := range dy[r*stride : r*stride+n] {
-			u := float64(g)
-			s[i] += u
-			q[i] += u * (float64(x[i]) - float64(mean[i]))
+		x := x[r*n : (r+1)*n]
+		for i, g := range dy[r*n : (r+1)*n] {
+			s[i] += g
+			q[i] += g * (x[i] - mean[i])
 		}
 	}
 }
 
 // vecDotsClip is vecDots with dy for 0 unless lo < (x-mean)*a + b < hi.
-func vecDotsClip(s, q []float64, dy, x, mean, a, b []float32, n, rows, stride int, lo, hi float32) {
+func vecDotsClip(s, q, dy, x, mean, a, b []float32, n, rows int, lo, hi float32) {
 	s, q, mean, a, b = s[:n], q[:n], mean[:n], a[:n], b[:n]
 	for r := range rows {
-		x := x[r*stride : r*stride+n]
-		for i, g := range dy[r*stride : r*stride+n] {
+		x := x[r*n : (r+1)*n]
+		for i, g := range dy[r*n : (r+1)*n] {
 			c := x[i] - mean[i]
-			u := 0.0
-			if y := c*a[i] + b[i]; y > lo && y < hi {
-				u = float64(g)
+			if y := c*a[i] + b[i]; !(y > lo && y < hi) {
+				g = 0
 			}
-			s[i] += u
-			q[i] += u * (float64(x[i]) - float64(mean[i]))
+			s[i] += g
+			q[i] += g * c
 		}
 	}
 }
 
+// vecSettle adds x to dst and zeroes it.
+func vecSettle(dst []float64, x []float32) {
+	dst = dst[:len(x)]
+	for i, v := range x {
+		dst[i] += float64(v)
+	}
+	clear(x)
+}
+
 // vecNorm computes y = clamp((x-mean)*a + b, lo, hi).
 func vecNorm(y, x, mean, a, b []float32, lo, hi float32) {
-	x, mean, a, b = x[:len(y)], mean[:len(y)], a[:len(y)], b[:len(y)]
-	for i := range y {
-		y[i] = clamp32((x[i]-mean[i])*a[i]+b[i], lo, hi)
+	a, b = a[:len(mean)], b[:len(mean)]
+	for ; len(y) > 0; y, x = y[len(mean):], x[len(mean):] {
+		mean = mean[:min(len(mean), len(y))]
+		for i, m := range mean {
+			y[i] = clamp32((x[i]-m)*a[i]+b[i], lo, hi)
+		}
 	}
 }
 
 // vecNormAdd computes y = clamp((x-mean)*a + b + r, lo, hi).
 func vecNormAdd(y, x, mean, a, b, r []float32, lo, hi float32) {
-	x, mean, a, b, r = x[:len(y)], mean[:len(y)], a[:len(y)], b[:len(y)], r[:len(y)]
-	for i := range y {
-		y[i] = clamp32((x[i]-mean[i])*a[i]+b[i]+r[i], lo, hi)
+	a, b = a[:len(mean)], b[:len(mean)]
+	for ; len(y) > 0; y, x, r = y[len(mean):], x[len(mean):], r[len(mean):] {
+		mean = mean[:min(len(mean), len(y))]
+		for i, m := range mean {
+			y[i] = clamp32((x[i]-m)*a[i]+b[i]+r[i], lo, hi)
+		}
 	}
 }
 
 // vecNormBackClip is vecNormBack with dy for 0 unless lo < (x-mean)*k + b < hi.
 func vecNormBackClip(dx, dy, x, mean, k, m, q, b []float32, lo, hi float32) {
-	dy, x, mean, b = dy[:len(dx)], x[:len(dx)], mean[:len(dx)], b[:len(dx)]
-	k, m, q = k[:len(dx)], m[:len(dx)], q[:len(dx)]
-	for i := range dx {
-		c, g := x[i]-mean[i], dy[i]
-		if y := c*k[i] + b[i]; !(y > lo && y < hi) {
-			g = 0
+	k, m, q, b = k[:len(mean)], m[:len(mean)], q[:len(mean)], b[:len(mean)]
+	for ; len(dx) > 0; dx, dy, x = dx[len(mean):], dy[len(mean):], x[len(mean):] {
+		mean = mean[:min(len(mean), len(dx))]
+		for i, v := range mean {
+			c, g := x[i]-v, dy[i]
+			if y := c*k[i] + b[i]; !(y > lo && y < hi) {
+				g = 0
+			}
+			dx[i] = k[i]*g - m[i]*c - q[i]
 		}
-		dx[i] = k[i]*g - m[i]*c - q[i]
 	}
 }
 
 // vecNormBack computes dx = k*dy - m*(x-mean) - q.
 func vecNormBack(dx, dy, x, mean, k, m, q []float32) {
-	dy, x, mean = dy[:len(dx)], x[:len(dx)], mean[:len(dx)]
-	k, m, q = k[:len(dx)], m[:len(dx)], q[:len(dx)]
-	for i := range dx {
-		dx[i] = k[i]*dy[i] - m[i]*(x[i]-mean[i]) - q[i]
+	k, m, q = k[:len(mean)], m[:len(mean)], q[:len(mean)]
+	for ; len(dx) > 0; dx, dy, x = dx[len(mean):], dy[len(mean):], x[len(mean):] {
+		mean = mean[:min(len(mean), len(dx))]
+		for i, v := range mean {
+			dx[i] = k[i]*dy[i] - m[i]*(x[i]-v) - q[i]
+		}
 	}
 }
 

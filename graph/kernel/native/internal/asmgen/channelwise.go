@@ -10,6 +10,7 @@ func channelwise(f *file, v vectors) {
 	dotRows(f, v)
 	spread(f, v)
 	if !v.half {
+		settle(f, v)
 		rows(f, v)
 		maxBack(f, v)
 	}

@@ -5,11 +5,11 @@ import (
 	"strings"
 )
 
-// columnSums describes a kernel that adds, in float64, the rows of one or two
+// columnSums describes a kernel that adds, in float32, the rows of one or two
 // streams column by column: s += u, q += u*w. With the single stream x,
 // u = w = x-shift; with dy and x, u = dy and w = x-mean. With clip, u is dy
 // only where lo < (x-mean)*a + b < hi. Each column's sums stay in registers
-// for all rows of a call, and the rows are read side by side.
+// for all rows of a call.
 type columnSums struct {
 	name             string
 	streams, vectors []string
@@ -22,6 +22,9 @@ var columnKernels = []columnSums{
 	{name: "dotsClip", streams: []string{"dy", "x"}, vectors: []string{"mean", "a", "b"}, clip: true},
 }
 
+// Registers of pointers: streams and vectors in order.
+var streamPointers, vectorPointers = []string{"R8", "R9"}, []string{"R10", "R11", "R12"}
+
 // emit writes the kernel: s, q and the vectors hold whole vector registers,
 // the last columns of the streams are masked.
 func (k columnSums) emit(f *file, v vectors) {
@@ -30,7 +33,7 @@ func (k columnSums) emit(f *file, v vectors) {
 	if v.half {
 		element = "uint16"
 	}
-	params := "s, q *float64, " + strings.Join(k.streams, ", ") + " *" + element + ", " + strings.Join(k.vectors, ", ") + " *float32, n, rows, stride int"
+	params := "s, q *float32, " + strings.Join(k.streams, ", ") + " *" + element + ", " + strings.Join(k.vectors, ", ") + " *float32, n, rows, stride int"
 	if k.clip {
 		params += ", lo, hi float32"
 	}
@@ -48,120 +51,157 @@ func (k columnSums) emit(f *file, v vectors) {
 	f.p("TEXT ·%s(SB), NOSPLIT, $0-%d", name, size)
 	arg("s", "DI")
 	arg("q", "SI")
-	streams, pointers := []string{"R8", "R9"}, []string{"R10", "R11", "R12"}
 	for i, s := range k.streams {
-		arg(s, streams[i])
+		arg(s, streamPointers[i])
 	}
 	for i, s := range k.vectors {
-		arg(s, pointers[i])
+		arg(s, vectorPointers[i])
 	}
 	arg("n", "CX")
 	arg("rows", "R13")
 	arg("stride", "DX")
-	r := func(i int) string { return fmt.Sprintf("%s%d", v.reg, i) }
 	if k.clip {
-		f.p("	VBROADCASTSS lo+%d(FP), %s", at, r(9))
-		f.p("	VBROADCASTSS hi+%d(FP), %s", at+4, r(10))
+		f.p("	VBROADCASTSS lo+%d(FP), %s0", at, v.reg)
+		f.p("	VBROADCASTSS hi+%d(FP), %s1", at+4, v.reg)
+	}
+	if v.half {
+		pairSetup(f)
 	}
 	f.p("	XORQ AX, AX")
+	several := 2 // registers of columns at a time, as many as there is room for
+	if v.masked {
+		several = 4
+	}
+	f.p("\nblock:")
+	f.p("	CMPQ CX, $%d", several*v.width)
+	f.p("	JLT column")
+	k.columns(f, v, several, "Block", func(mem, dst string) { f.p("	VMOVUPS %s, %s", mem, dst) })
+	f.p("	JMP block")
 	// The mask of the last columns is made of CX, which counts columns left.
 	single(f, v, "column", "done", func(suffix string, load func(mem, dst string), _ func(src, mem string)) {
-		k.column(f, v, suffix, load)
+		k.columns(f, v, 1, suffix, load)
+		f.p("	JMP column")
 	})
 	f.p("\ndone:")
 	f.p("	VZEROUPPER")
 	f.p("	RET")
 }
 
-// column emits the sums of one register of columns over all rows.
-func (k columnSums) column(f *file, v vectors, suffix string, load func(mem, dst string)) {
-	r := func(i int) string { return fmt.Sprintf("%s%d", v.reg, i) }
-	// half is the register one size smaller, widen the two halves in float64.
-	half := func(i int) string {
-		if v.masked {
-			return fmt.Sprintf("Y%d", i)
+// columns emits the sums of n registers of columns over all rows.
+func (k columnSums) columns(f *file, v vectors, n int, suffix string, load func(mem, dst string)) {
+	next := 0
+	take := func(n int) []string {
+		r := make([]string, n)
+		for i := range r {
+			r[i] = fmt.Sprintf("%s%d", v.reg, next)
+			next++
 		}
-		return fmt.Sprintf("X%d", i)
+		return r
 	}
-	extract := "VEXTRACTF128"
-	if v.masked {
-		extract = "VEXTRACTF64X4"
+	bounds := take(2)
+	s, q := take(n), take(n)
+	var held [][]string // vectors
+	for range k.vectors {
+		held = append(held, take(n))
 	}
-	bytes := 4 * v.width // of a register
-	f.p("	VMOVUPD (DI)(AX*8), %s", r(0))
-	f.p("	VMOVUPD %d(DI)(AX*8), %s", bytes, r(1))
-	f.p("	VMOVUPD (SI)(AX*8), %s", r(2))
-	f.p("	VMOVUPD %d(SI)(AX*8), %s", bytes, r(3))
-	load("(R10)(AX*4)", r(14)) // masked like the streams, so that x-shift is 0 there
-	f.p("	VCVTPS2PD %s, %s", half(14), r(4))
-	f.p("	%s $1, %s, %s", extract, r(14), half(14))
-	f.p("	VCVTPS2PD %s, %s", half(14), r(5))
-	if k.clip {
-		for i, p := range []string{"R10", "R11", "R12"} {
-			f.p("	VMOVUPS (%s)(AX*4), %s", p, r(6+i))
+	u, w, y := take(1)[0], take(1)[0], take(1)[0]
+	size, in := 4*v.width, 4*v.width // of a register in memory, as float32 and as it is in the streams
+	read := load
+	if v.half {
+		in /= 2
+		read = widening(f, suffix)
+	}
+	stream := func(i, j int, r string) {
+		if p := streamPointers[j]; v.half && n > 1 {
+			widenTwo(f, fmt.Sprintf("%d(%s)(BX*1)", i/2*2*in, p), i%2, r)
+		} else {
+			read(fmt.Sprintf("%d(%s)(BX*1)", i*in, p), r)
+		}
+	}
+	for i := range n {
+		f.p("	VMOVUPS %d(DI)(AX*4), %s", i*size, s[i])
+		f.p("	VMOVUPS %d(SI)(AX*4), %s", i*size, q[i])
+		for j, p := range vectorPointers[:len(k.vectors)] {
+			load(fmt.Sprintf("%d(%s)(AX*4)", i*size, p), held[j][i])
 		}
 	}
 	// The next call's rows follow these: R14 is so far ahead of BX.
-	stream := load
-	if v.half {
-		stream = widening(f, suffix)
-		f.p("	LEAQ (AX*2), BX")
-	} else {
-		f.p("	LEAQ (AX*4), BX")
-	}
+	f.p("	LEAQ (AX*%d), BX", in/v.width)
 	f.p("	MOVQ R13, R14")
 	f.p("	IMULQ DX, R14")
 	f.p("	ADDQ BX, R14")
 	f.p("	MOVQ R13, R15")
 	f.p("\n	PCALIGN $32")
 	f.p("row%s:", suffix)
-	f.p("	PREFETCHT0 (R8)(R14*1)")
-	stream("(R8)(BX*1)", r(11))
-	u, w := 11, 11
-	if len(k.streams) == 2 {
-		f.p("	PREFETCHT0 (R9)(R14*1)")
-		stream("(R9)(BX*1)", r(12))
-		w = 12
+	for _, p := range streamPointers[:len(k.streams)] {
+		for line := 0; line < n*in; line += 64 {
+			f.p("	PREFETCHT0 %d(%s)(R14*1)", line, p)
+		}
 	}
-	if k.clip {
-		f.p("	VSUBPS %s, %s, %s", r(6), r(12), r(13))
-		f.p("	VFMADD213PS %s, %s, %s", r(8), r(7), r(13))
-		for _, c := range []struct{ predicate, bound int }{{greater, 9}, {less, 10}} {
+	for i := range n {
+		g := u
+		if stream(i, 0, u); len(k.streams) == 2 {
+			stream(i, 1, w)
+			f.p("	VSUBPS %s, %s, %s", held[0][i], w, w)
+		} else {
+			f.p("	VSUBPS %s, %s, %s", held[0][i], u, w)
+			g = w
+		}
+		if k.clip {
+			f.p("	VMOVAPS %s, %s", w, y)
+			f.p("	VFMADD213PS %s, %s, %s", held[2][i], held[1][i], y)
 			if v.masked {
-				f.p("	VCMPPS $%d, %s, %s, K2", c.predicate, r(c.bound), r(13))
-				f.p("	VMOVAPS.Z %s, K2, %s", r(u), r(u))
-				continue
+				f.p("	VCMPPS $%d, %s, %s, K2", greater, bounds[0], y)
+				f.p("	VCMPPS $%d, %s, %s, K2, K2", less, bounds[1], y)
+				f.p("	VMOVAPS.Z %s, K2, %s", g, g)
+			} else {
+				spare := take(1)[0]
+				next--
+				f.p("	VCMPPS $%d, %s, %s, %s", greater, bounds[0], y, spare)
+				f.p("	VANDPS %s, %s, %s", spare, g, g)
+				f.p("	VCMPPS $%d, %s, %s, %s", less, bounds[1], y, spare)
+				f.p("	VANDPS %s, %s, %s", spare, g, g)
 			}
-			f.p("	VCMPPS $%d, %s, %s, %s", c.predicate, r(c.bound), r(13), r(14))
-			f.p("	VANDPS %s, %s, %s", r(14), r(u), r(u))
 		}
-	}
-	for h := range 2 {
-		if h == 1 {
-			f.p("	%s $1, %s, %s", extract, r(u), half(u))
-		}
-		f.p("	VCVTPS2PD %s, %s", half(u), r(13))
-		a, b := 13, 13
-		if w != u {
-			if h == 1 {
-				f.p("	%s $1, %s, %s", extract, r(w), half(w))
-			}
-			f.p("	VCVTPS2PD %s, %s", half(w), r(14))
-			b = 14
-		}
-		f.p("	VSUBPD %s, %s, %s", r(4+h), r(b), r(b))
-		f.p("	VADDPD %s, %s, %s", r(a), r(h), r(h))
-		f.p("	VFMADD231PD %s, %s, %s", r(a), r(b), r(2+h))
+		f.p("	VADDPS %s, %s, %s", g, s[i], s[i])
+		f.p("	VFMADD231PS %s, %s, %s", g, w, q[i])
 	}
 	f.p("	ADDQ DX, BX")
 	f.p("	ADDQ DX, R14")
 	f.p("	DECQ R15")
 	f.p("	JNZ row%s", suffix)
-	f.p("	VMOVUPD %s, (DI)(AX*8)", r(0))
-	f.p("	VMOVUPD %s, %d(DI)(AX*8)", r(1), bytes)
-	f.p("	VMOVUPD %s, (SI)(AX*8)", r(2))
-	f.p("	VMOVUPD %s, %d(SI)(AX*8)", r(3), bytes)
-	f.p("	ADDQ $%d, AX", v.width)
+	for i := range n {
+		f.p("	VMOVUPS %s, %d(DI)(AX*4)", s[i], i*size)
+		f.p("	VMOVUPS %s, %d(SI)(AX*4)", q[i], i*size)
+	}
+	f.p("	ADDQ $%d, AX", n*v.width)
+	f.p("	SUBQ $%d, CX", n*v.width)
+}
+
+// settle emits dst += x, which is zeroed: n float32, a multiple of a register,
+// added to float64.
+func settle(f *file, v vectors) {
+	const params = "dst *float64, x *float32, n int"
+	name, size := "settle"+v.name, 4*v.width
+	r := func(i int) string { return fmt.Sprintf("%s%d", v.reg, i) }
+	f.declare("%s(%s)", name, params)
+	f.p("\n// func %s(%s)", name, params)
+	f.p("TEXT ·%s(SB), NOSPLIT, $0-24", name)
+	f.p("	MOVQ dst+0(FP), DI")
+	f.p("	MOVQ x+8(FP), SI")
+	f.p("	MOVQ n+16(FP), CX")
+	f.p("	VXORPS X0, X0, X0")
+	f.p("\nloop:")
+	for i := range 2 {
+		f.p("	VCVTPS2PD %d(SI), %s", i*size/2, r(1+i))
+		f.p("	VADDPD %d(DI), %s, %s", i*size, r(1+i), r(1+i))
+		f.p("	VMOVUPD %s, %d(DI)", r(1+i), i*size)
+	}
+	f.p("	VMOVUPS %s, (SI)", r(0))
+	f.p("	ADDQ $%d, DI", 2*size)
+	f.p("	ADDQ $%d, SI", size)
 	f.p("	SUBQ $%d, CX", v.width)
-	f.p("	JMP column")
+	f.p("	JNZ loop")
+	f.p("	VZEROUPPER")
+	f.p("	RET")
 }

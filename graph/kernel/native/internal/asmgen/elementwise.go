@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -14,6 +15,9 @@ type mapKernel struct {
 	scalars []string
 	body    func(m *mapper)
 }
+
+// row reports whether an argument is one row, which repeats along the others.
+func (k mapKernel) row(ptr string) bool { return slices.Contains(rowArguments[k.name], ptr) }
 
 // of reports whether the instruction set has the kernel.
 func (k mapKernel) of(v vectors) bool { return !v.half || halfArguments[k.name] != nil }
@@ -34,6 +38,9 @@ type mapper struct {
 	next   int // free register
 	tail   bool
 	scalar map[string]string
+
+	pair  int      // 1 or 2: which of two vectors of bfloat16; 0 for one
+	first []string // what store keeps of the first
 }
 
 var pointers = []string{"DI", "SI", "DX", "R8", "R9", "R10", "R11", "R12"}
@@ -47,11 +54,16 @@ func (m *mapper) reg() string {
 func (m *mapper) mem(ptr string) string {
 	for i, p := range m.k.ptrs {
 		if p == ptr {
-			size := 4
+			index, size, at := "AX", 4, ""
+			if m.k.row(ptr) {
+				index = "R13"
+			}
 			if m.half(ptr) {
 				size = 2
+			} else if m.pair == 2 {
+				at = strconv.Itoa(4 * m.v.width)
 			}
-			return fmt.Sprintf("(%s)(AX*%d)", pointers[i], size)
+			return fmt.Sprintf("%s(%s)(%s*%d)", at, pointers[i], index, size)
 		}
 	}
 	panic("asmgen: no pointer " + ptr)
@@ -72,6 +84,8 @@ func (m *mapper) suffix() string {
 func (m *mapper) load(ptr string) string {
 	r := m.reg()
 	switch {
+	case m.half(ptr) && m.pair > 0:
+		widenTwo(m.f, m.mem(ptr), m.pair-1, r)
 	case m.half(ptr):
 		widening(m.f, m.suffix())(m.mem(ptr), r)
 	case !m.tail:
@@ -86,6 +100,12 @@ func (m *mapper) load(ptr string) string {
 
 func (m *mapper) store(ptr, r string) {
 	switch {
+	case m.half(ptr) && m.pair == 1:
+		m.first = append(m.first, r)
+	case m.half(ptr) && m.pair == 2:
+		m.f.p("	%s // %s and %s to bfloat16", narrowTwo(number(r), number(m.first[0]), number(r)), m.first[0], r)
+		m.f.p("	VMOVUPS %s, %s", r, m.mem(ptr))
+		m.first = m.first[1:]
 	case m.half(ptr):
 		narrowing(m.f, m.suffix())(r, m.mem(ptr))
 	case !m.tail:
@@ -146,6 +166,18 @@ const (
 	greater = 0x1e
 )
 
+// between keeps x where lo < a < hi, the scalars, and zeroes it elsewhere.
+func (m *mapper) between(x, a string) string {
+	if !m.v.masked {
+		return m.where(m.where(x, a, greater, m.scalar["lo"]), a, less, m.scalar["hi"])
+	}
+	r := m.reg()
+	m.f.p("	VCMPPS $%d, %s, %s, K2", greater, m.scalar["lo"], a)
+	m.f.p("	VCMPPS $%d, %s, %s, K2, K2", less, m.scalar["hi"], a)
+	m.f.p("	VMOVAPS.Z %s, K2, %s", x, r)
+	return r
+}
+
 // where keeps x where a (predicate) b holds and zeroes it elsewhere.
 func (m *mapper) where(x, a string, predicate int, b string) string {
 	r := m.reg()
@@ -159,15 +191,24 @@ func (m *mapper) where(x, a string, predicate int, b string) string {
 	return r
 }
 
+// rowArguments are the arguments that hold one row and repeat along the others.
+var rowArguments = map[string][]string{
+	"mapNorm": {"mean", "a", "b"}, "mapNormAdd": {"mean", "a", "b"},
+	"mapNormBack": {"mean", "k", "m", "q"}, "mapNormBackClip": {"mean", "k", "m", "q", "b"},
+}
+
 // halfArguments are the arguments in bfloat16 of the half set, which has these
 // kernels only.
 var halfArguments = map[string][]string{
 	"mapNorm": {"y", "x"}, "mapNormAdd": {"y", "x", "r"}, "mapNormBack": {"dx", "dy", "x"}, "mapNormBackClip": {"dx", "dy", "x"},
+	"mapAdd": {"dst", "a", "b"}, "mapAddClamp": {"dst", "a", "b"}, "mapClamp": {"dst", "x"}, "mapAbove": {"dst", "dy", "x"}, "mapInside": {"dst", "dy", "x"},
 }
 
 var mapKernels = []mapKernel{
 	{"mapAdd", []string{"dst", "a", "b"}, nil,
 		func(m *mapper) { m.store("dst", m.add(m.load("a"), m.load("b"))) }},
+	{"mapAddClamp", []string{"dst", "a", "b"}, []string{"lo", "hi"},
+		func(m *mapper) { m.store("dst", m.clamp(m.add(m.load("a"), m.load("b")))) }},
 	{"mapMul", []string{"dst", "a", "b"}, nil,
 		func(m *mapper) { m.store("dst", m.mul(m.load("a"), m.load("b"))) }},
 	{"mapSub", []string{"dst", "a", "b"}, nil,
@@ -193,7 +234,7 @@ var mapKernels = []mapKernel{
 	{"mapInside", []string{"dst", "dy", "x"}, []string{"lo", "hi"},
 		func(m *mapper) {
 			x := m.load("x")
-			m.store("dst", m.where(m.where(m.load("dy"), x, greater, m.scalar["lo"]), x, less, m.scalar["hi"]))
+			m.store("dst", m.between(m.load("dy"), x))
 		}},
 	{"mapNorm", []string{"y", "x", "mean", "a", "b"}, []string{"lo", "hi"},
 		func(m *mapper) {
@@ -209,9 +250,7 @@ var mapKernels = []mapKernel{
 		func(m *mapper) {
 			centred, k := m.sub(m.load("x"), m.load("mean")), m.load("k")
 			y := m.fma(centred, k, m.load("b")) // as mapNorm computes it
-			dy := m.where(m.load("dy"), y, greater, m.scalar["lo"])
-			dy = m.where(dy, y, less, m.scalar["hi"])
-			r := m.sub(m.mul(k, dy), m.load("q"))
+			r := m.sub(m.mul(k, m.between(m.load("dy"), y)), m.load("q"))
 			m.store("dx", m.fnma(m.load("m"), centred, r))
 		}},
 	{"mapNormBack", []string{"dx", "dy", "x", "mean", "k", "m", "q"}, nil,
@@ -248,66 +287,87 @@ func elementwise(f *file, v vectors) {
 			params = append(params, p+" *"+k.element(v, p))
 		}
 		params = append(params, "n int")
+		rows := rowArguments[k.name] != nil
+		if rows {
+			params = append(params, "row int")
+		}
 		if len(k.scalars) > 0 {
 			params = append(params, strings.Join(k.scalars, ", ")+" float32")
 		}
 		f.declare("%s(%s)", name, strings.Join(params, ", "))
-		frame := 8*(len(k.ptrs)+1) + 4*len(k.scalars)
+		at := 8 * (len(k.ptrs) + 1)
+		if rows {
+			at += 8
+		}
 		f.p("\n// func %s(%s)", name, strings.Join(params, ", "))
-		f.p("TEXT ·%s(SB), NOSPLIT, $0-%d", name, frame)
+		f.p("TEXT ·%s(SB), NOSPLIT, $0-%d", name, at+4*len(k.scalars))
 		for i, p := range k.ptrs {
 			f.p("	MOVQ %s+%d(FP), %s", p, 8*i, pointers[i])
 		}
-		at := 8 * len(k.ptrs)
-		f.p("	MOVQ n+%d(FP), CX", at)
+		count := "CX" // elements left, with rows those of this row
+		if rows {
+			count = "R14"
+			f.p("	MOVQ row+%d(FP), R15", at-8)
+		}
+		f.p("	MOVQ n+%d(FP), %s", 8*len(k.ptrs), count)
 		m := &mapper{f: f, v: v, k: k, scalar: map[string]string{}}
 		for i, s := range k.scalars {
 			r := m.reg()
 			m.scalar[s] = r
-			f.p("	VBROADCASTSS %s+%d(FP), %s", s, at+8+4*i, r)
+			f.p("	VBROADCASTSS %s+%d(FP), %s", s, at+4*i, r)
 		}
 		first := m.next
-		f.p("	XORQ AX, AX")
-		f.p("	SUBQ $%d, CX", v.width)
-		f.p("	JLT tail")
-		f.p("\n	PCALIGN $32")
-		f.p("loop:")
-		k.body(m)
-		f.p("	ADDQ $%d, AX", v.width)
-		f.p("	SUBQ $%d, CX", v.width)
-		f.p("	JGE loop")
-		f.p("\ntail:")
-		f.p("	ADDQ $%d, CX", v.width)
-		f.p("	JZ done")
-		if v.masked {
-			f.p("	MOVL $1, BX")
-			f.p("	SHLL CX, BX")
-			f.p("	DECL BX")
-			f.p("	KMOVW BX, K1")
-		} else {
-			f.p("	LEAQ maskTable<>+32(SB), BX")
-			f.p("	SHLQ $2, CX")
-			f.p("	SUBQ CX, BX")
-			f.p("	VMOVDQU (BX), %s", mask)
+		if v.half {
+			pairSetup(f)
 		}
+		f.p("	XORQ AX, AX")
+		if rows {
+			f.p("\nrow:")
+			f.p("	XORQ R13, R13")
+			f.p("	MOVQ R15, CX")
+			f.p("	CMPQ CX, R14")
+			f.p("	CMOVQGT R14, CX")
+			f.p("	SUBQ CX, R14")
+		}
+		// loop emits one over whole vectors, one or a pair at a time.
+		loop := func(label, end string, step int, body func()) {
+			f.p("	SUBQ $%d, CX", step)
+			f.p("	JLT %s", end)
+			f.p("\n	PCALIGN $32")
+			f.p("%s:", label)
+			body()
+			f.p("	ADDQ $%d, AX", step)
+			if rows {
+				f.p("	ADDQ $%d, R13", step)
+			}
+			f.p("	SUBQ $%d, CX", step)
+			f.p("	JGE %s", label)
+			f.p("\n%s:", end)
+			f.p("	ADDQ $%d, CX", step)
+		}
+		if v.half {
+			loop("pair", "single", 2*v.width, func() {
+				m.pair = 1
+				k.body(m)
+				m.pair = 2
+				k.body(m)
+				m.pair, m.next = 0, first
+			})
+		}
+		loop("loop", "tail", v.width, func() { k.body(m) })
+		f.p("	JZ done")
+		laneMask(f, v)
 		m.next, m.tail = first, true
 		k.body(m)
+		if rows {
+			f.p("	ADDQ CX, AX")
+		}
 		f.p("\ndone:")
+		if rows {
+			f.p("	TESTQ R14, R14")
+			f.p("	JNZ row")
+		}
 		f.p("	VZEROUPPER")
 		f.p("	RET")
 	}
-}
-
-// maskTable emits eight lanes of ones followed by eight of zeros: the mask of
-// the first n lanes starts n lanes before the middle.
-func maskTable(f *file) {
-	f.p("")
-	for i := range 8 {
-		value := "0xffffffffffffffff"
-		if i >= 4 {
-			value = "0"
-		}
-		f.p("DATA maskTable<>+%d(SB)/8, $%s", 8*i, value)
-	}
-	f.p("GLOBL maskTable<>(SB), RODATA|NOPTR, $64")
 }

@@ -17,7 +17,12 @@ func dot(dst, a, b int) string { return evex(2, 0x52, dst, a, b) }
 // VCVTNEPS2BF16.
 func narrow(dst, src int) string { return evex(2, 0x72, dst, 0, src) }
 
-// evex encodes an instruction on 512-bit registers; prefix is 2 for F3.
+// narrowTwo rounds 32 float32, those of a and then those of b, to bfloat16 in
+// dst: VCVTNE2PS2BF16, which takes as long as the other does for 16.
+func narrowTwo(dst, a, b int) string { return evex(3, 0x72, dst, b, a) }
+
+// evex encodes an instruction on 512-bit registers; prefix is 2 for F3, 3
+// for F2.
 func evex(prefix, opcode, reg, vvvv, rm int) string {
 	inverted := func(r, bit, to int) int { return (^r >> bit & 1) << to }
 	code := []int{
@@ -95,6 +100,7 @@ func half(f *file) {
 	pairRows(f)
 	channelwise(f, halfSet)
 	elementwise(f, halfSet)
+	pairTable(f)
 	wrappers(f, halfSet)
 }
 
@@ -102,6 +108,31 @@ func half(f *file) {
 func widenHalf(f *file, mem, r string) {
 	f.p("	VPMOVZXWD %s, %s", mem, r)
 	f.p("	VPSLLD $16, %s, %s", r, r)
+}
+
+// pairSetup loads what widenTwo needs into Z30, Z31 and K3; it uses BX.
+func pairSetup(f *file) {
+	f.p("	MOVL $0xaaaaaaaa, BX")
+	f.p("	KMOVD BX, K3")
+	f.p("	VMOVUPS pairTable<>+0(SB), Z30")
+	f.p("	VMOVUPS pairTable<>+64(SB), Z31")
+}
+
+// widenTwo loads the first or the second of two neighbouring vectors of
+// bfloat16 as float32, reading both: one instruction moves the 16 numbers to
+// the upper halves of words and clears the lower ones.
+func widenTwo(f *file, mem string, second int, r string) {
+	f.p("	VPERMW.Z %s, Z%d, K3, %s", mem, 30+second, r)
+}
+
+// pairTable emits the permutations of widenTwo: word i comes from number i, or
+// 16+i.
+func pairTable(f *file) {
+	f.p("")
+	for i := range 16 {
+		f.p("DATA pairTable<>+%d(SB)/8, $%#x", 8*i, (2*i+1)<<48|2*i<<16)
+	}
+	f.p("GLOBL pairTable<>(SB), RODATA|NOPTR, $128")
 }
 
 // widening is load for bfloat16, and narrowing store; both mask by K1 where the
@@ -119,10 +150,7 @@ func widening(f *file, suffix string) func(mem, dst string) {
 
 func narrowing(f *file, suffix string) func(src, mem string) {
 	return func(src, mem string) {
-		n, err := strconv.Atoi(src[1:])
-		if err != nil {
-			panic(err)
-		}
+		n := number(src)
 		f.p("	%s // %s to bfloat16 in Y%d", narrow(n, n), src, n)
 		if suffix == "Masked" {
 			f.p("	VMOVDQU16 Y%d, K1, %s", n, mem)
@@ -130,6 +158,15 @@ func narrowing(f *file, suffix string) func(src, mem string) {
 			f.p("	VMOVDQU16 Y%d, %s", n, mem)
 		}
 	}
+}
+
+// number is that of a register.
+func number(r string) int {
+	n, err := strconv.Atoi(r[1:])
+	if err != nil {
+		panic(err)
+	}
+	return n
 }
 
 // pairRows emits the loop that packs pairs of pixels for the gradient by the

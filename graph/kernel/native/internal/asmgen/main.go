@@ -69,7 +69,7 @@ func generate(dir string) error {
 		elementwise(&maps, v)
 		wrappers(&maps, v)
 	}
-	maskTable(&maps)
+	lanesTable(&maps)
 	expTable(&maps)
 	for _, v := range sets {
 		channelwise(&lines, v)

@@ -22,20 +22,30 @@ func wrappers(f *file, v vectors) {
 			params += ", " + strings.Join(k.scalars, ", ") + " float32"
 		}
 		d := &f.decl
-		first := k.ptrs[0]
+		first, row := k.ptrs[0], ""
 		fmt.Fprintf(d, "\nfunc %s(%s) {\n\tif len(%s) == 0 {\n\t\treturn\n\t}\n", name, params, first)
-		if rest := k.ptrs[1:]; len(rest) > 0 {
-			cuts := make([]string, len(rest))
-			for i, p := range rest {
-				cuts[i] = fmt.Sprintf("%s[:len(%s)]", p, first)
+		var cut, cuts []string
+		for _, p := range k.ptrs[1:] {
+			length := first
+			switch {
+			case !k.row(p):
+			case row == "":
+				row = p
+				continue
+			default:
+				length = row
 			}
-			fmt.Fprintf(d, "\t%s = %s\n", strings.Join(rest, ", "), strings.Join(cuts, ", "))
+			cut, cuts = append(cut, p), append(cuts, fmt.Sprintf("%s[:len(%s)]", p, length))
 		}
-		args := make([]string, 0, len(k.ptrs)+len(k.scalars)+1)
+		fmt.Fprintf(d, "\t%s = %s\n", strings.Join(cut, ", "), strings.Join(cuts, ", "))
+		args := make([]string, 0, len(k.ptrs)+len(k.scalars)+2)
 		for _, p := range k.ptrs {
 			args = append(args, "&"+p+"[0]")
 		}
-		args = append(append(args, "len("+first+")"), k.scalars...)
+		if args = append(args, "len("+first+")"); row != "" {
+			args = append(args, "len("+row+")")
+		}
+		args = append(args, k.scalars...)
 		fmt.Fprintf(d, "\t%s%s(%s)\n}\n", k.name, v.name, strings.Join(args, ", "))
 	}
 }
