@@ -153,7 +153,11 @@ func binary(p *program, d kernel.Binary) error {
 		inner, axes = axes[k], axes[:k]
 	}
 	if len(axes) == 0 && inner.s[1] == 1 && inner.s[2] == 1 {
-		p.elements(inner.n, grain, func(a [][]float32) { f(a[2], a[0], a[1], 1, 1) })
+		var half func(a [][]uint16)
+		if d.Op == kernel.Add {
+			half = func(a [][]uint16) { p.isa.half.add(a[2], a[0], a[1]) }
+		}
+		p.elements(inner.n, grain, func(a [][]float32) { f(a[2], a[0], a[1], 1, 1) }, half)
 		return nil
 	}
 	if len(axes) == 0 { // one row: split it
@@ -173,25 +177,29 @@ func binary(p *program, d kernel.Binary) error {
 }
 
 func addN(p *program, d kernel.AddN) {
+	var half func(h [][]uint16)
+	lo, hi := clipBounds(d.Act)
+	if d.Inputs == 2 { // the sum of more is rounded once
+		half = func(h [][]uint16) { p.isa.half.addClamp(h[2], h[0], h[1], lo, hi) }
+	}
 	p.elements(d.Len, grain, func(f [][]float32) {
 		// Chunks stay in the cache while all inputs are added to them.
 		y := f[d.Inputs]
-		for lo := 0; lo < len(y); lo += 4096 {
-			hi := min(lo+4096, len(y))
-			part := y[lo:hi]
+		for from := 0; from < len(y); from += 4096 {
+			to := min(from+4096, len(y))
+			part := y[from:to]
 			if d.Inputs == 1 {
-				copy(part, f[0][lo:hi])
-			} else {
-				p.isa.add(part, f[0][lo:hi], f[1][lo:hi])
+				p.isa.clamp(part, f[0][from:to], lo, hi)
+				continue
 			}
-			for i := 2; i < d.Inputs; i++ {
-				p.isa.add(part, part, f[i][lo:hi])
+			sum := f[0]
+			for i := 1; i < d.Inputs-1; i++ {
+				p.isa.add(part, sum[from:to], f[i][from:to])
+				sum = y
 			}
-			if d.Act.On {
-				p.isa.clamp(part, part, d.Act.Lo, d.Act.Hi)
-			}
+			p.isa.addClamp(part, sum[from:to], f[d.Inputs-1][from:to], lo, hi)
 		}
-	})
+	}, half)
 }
 
 func fill(p *program, d kernel.Fill) {

@@ -27,6 +27,9 @@ func maxRowAVX2(dst *float32, x *float32, n int)
 func sumRowAVX2(dst *float64, x *float32, n int)
 
 //go:noescape
+func maxWindowAVX2(t *windowTile)
+
+//go:noescape
 func maxBackAVX2(t *windowTile)
 
 //go:noescape
@@ -52,6 +55,9 @@ func maxRowAVX512(dst *float32, x *float32, n int)
 
 //go:noescape
 func sumRowAVX512(dst *float64, x *float32, n int)
+
+//go:noescape
+func maxWindowAVX512(t *windowTile)
 
 //go:noescape
 func maxBackAVX512(t *windowTile)

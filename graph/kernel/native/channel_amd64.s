@@ -727,67 +727,93 @@ loop:
 	VZEROUPPER
 	RET
 
-// func maxBackAVX2(t *windowTile)
-TEXT ·maxBackAVX2(SB), NOSPLIT, $0-8
+// func maxWindowAVX2(t *windowTile)
+TEXT ·maxWindowAVX2(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ windowTile_x(DI), R8
 	MOVQ windowTile_dx(DI), R9
-	MOVQ windowTile_dy(DI), R10
-	MOVQ windowTile_c(DI), CX
-	XORQ AX, AX
+	MOVQ windowTile_y(DI), R10
+	MOVQ windowTile_pixels(DI), R15
 
-block:
-	TESTQ CX, CX
-	JLE done
-	CMPQ CX, $8
-	JLT blockMasked
+pixel:
+	XORQ AX, AX
+	MOVQ windowTile_c(DI), CX
+
+block4:
+	CMPQ CX, $32
+	JLT block1
 	MOVQ windowTile_taps(DI), SI
 	MOVQ windowTile_taps+8(DI), R13
-	MOVQ (SI), DX
+	MOVQ run_a(SI), DX
 	ADDQ R8, DX
-	VMOVUPS (DX)(AX*1), Y0
+	VMOVUPS 0(DX)(AX*1), Y0
+	VMOVUPS 32(DX)(AX*1), Y1
+	VMOVUPS 64(DX)(AX*1), Y2
+	VMOVUPS 96(DX)(AX*1), Y3
+
+maximum4:
+	ADDQ $run__size, SI
+	DECQ R13
+	JZ found4
+	MOVQ run_a(SI), DX
+	ADDQ R8, DX
+	VMOVUPS 0(DX)(AX*1), Y4
+	VCMPPS $3, Y0, Y0, Y8
+	VMAXPS Y4, Y0, Y9
+	VBLENDVPS Y8, Y0, Y9, Y0
+	VMOVUPS 32(DX)(AX*1), Y5
+	VCMPPS $3, Y1, Y1, Y8
+	VMAXPS Y5, Y1, Y9
+	VBLENDVPS Y8, Y1, Y9, Y1
+	VMOVUPS 64(DX)(AX*1), Y6
+	VCMPPS $3, Y2, Y2, Y8
+	VMAXPS Y6, Y2, Y9
+	VBLENDVPS Y8, Y2, Y9, Y2
+	VMOVUPS 96(DX)(AX*1), Y7
+	VCMPPS $3, Y3, Y3, Y8
+	VMAXPS Y7, Y3, Y9
+	VBLENDVPS Y8, Y3, Y9, Y3
+	JMP maximum4
+
+found4:
+	VMOVUPS Y0, 0(R10)(AX*1)
+	VMOVUPS Y1, 32(R10)(AX*1)
+	VMOVUPS Y2, 64(R10)(AX*1)
+	VMOVUPS Y3, 96(R10)(AX*1)
+	ADDQ $128, AX
+	SUBQ $32, CX
+	JMP block4
+
+block1:
+	TESTQ CX, CX
+	JLE through
+	CMPQ CX, $8
+	JLT block1Masked
+	MOVQ windowTile_taps(DI), SI
+	MOVQ windowTile_taps+8(DI), R13
+	MOVQ run_a(SI), DX
+	ADDQ R8, DX
+	VMOVUPS 0(DX)(AX*1), Y0
 
 maximumWhole:
-	ADDQ $8, SI
+	ADDQ $run__size, SI
 	DECQ R13
 	JZ foundWhole
-	MOVQ (SI), DX
+	MOVQ run_a(SI), DX
 	ADDQ R8, DX
-	VMOVUPS (DX)(AX*1), Y1
-	VMAXPS Y1, Y0, Y2
-	VCMPPS $3, Y0, Y0, Y3
-	VBLENDVPS Y3, Y0, Y2, Y2
-	VMOVAPS Y2, Y0
+	VMOVUPS 0(DX)(AX*1), Y4
+	VCMPPS $3, Y0, Y0, Y8
+	VMAXPS Y4, Y0, Y9
+	VBLENDVPS Y8, Y0, Y9, Y0
 	JMP maximumWhole
 
 foundWhole:
-	VMOVUPS (R10)(AX*1), Y4
-	VPCMPEQD Y6, Y6, Y6
-	MOVQ windowTile_taps(DI), SI
-	MOVQ windowTile_taps+8(DI), R13
-
-addWhole:
-	MOVQ (SI), DX
-	LEAQ (DX)(R8*1), R11
-	LEAQ (DX)(R9*1), R12
-	VMOVUPS (R11)(AX*1), Y1
-	VMOVUPS (R12)(AX*1), Y5
-	VCMPPS $0, Y0, Y1, Y7
-	VCMPPS $3, Y1, Y1, Y8
-	VORPS Y7, Y8, Y7
-	VANDPS Y6, Y7, Y7
-	VANDNPS Y6, Y7, Y6
-	VANDPS Y4, Y7, Y7
-	VADDPS Y7, Y5, Y5
-	VMOVUPS Y5, (R12)(AX*1)
-	ADDQ $8, SI
-	DECQ R13
-	JNZ addWhole
+	VMOVUPS Y0, 0(R10)(AX*1)
 	ADDQ $32, AX
 	SUBQ $8, CX
-	JMP block
+	JMP block1
 
-blockMasked:
+block1Masked:
 	LEAQ lanes<>+32(SB), BX
 	SHLQ $2, CX
 	SUBQ CX, BX
@@ -795,51 +821,158 @@ blockMasked:
 	VMOVDQU (BX), Y15
 	MOVQ windowTile_taps(DI), SI
 	MOVQ windowTile_taps+8(DI), R13
-	MOVQ (SI), DX
+	MOVQ run_a(SI), DX
 	ADDQ R8, DX
-	VMASKMOVPS (DX)(AX*1), Y15, Y0
+	VMASKMOVPS 0(DX)(AX*1), Y15, Y0
 
 maximumMasked:
-	ADDQ $8, SI
+	ADDQ $run__size, SI
 	DECQ R13
 	JZ foundMasked
-	MOVQ (SI), DX
+	MOVQ run_a(SI), DX
 	ADDQ R8, DX
-	VMASKMOVPS (DX)(AX*1), Y15, Y1
-	VMAXPS Y1, Y0, Y2
-	VCMPPS $3, Y0, Y0, Y3
-	VBLENDVPS Y3, Y0, Y2, Y2
-	VMOVAPS Y2, Y0
+	VMASKMOVPS 0(DX)(AX*1), Y15, Y4
+	VCMPPS $3, Y0, Y0, Y8
+	VMAXPS Y4, Y0, Y9
+	VBLENDVPS Y8, Y0, Y9, Y0
 	JMP maximumMasked
 
 foundMasked:
-	VMASKMOVPS (R10)(AX*1), Y15, Y4
+	VMASKMOVPS Y0, Y15, 0(R10)(AX*1)
+	ADDQ $32, AX
+	SUBQ $8, CX
+	JMP block1
+
+through:
+	ADDQ windowTile_xStep(DI), R8
+	ADDQ windowTile_dxStep(DI), R9
+	ADDQ windowTile_yStep(DI), R10
+	DECQ R15
+	JNZ pixel
+	VZEROUPPER
+	RET
+
+// func maxBackAVX2(t *windowTile)
+TEXT ·maxBackAVX2(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), DI
+	MOVQ windowTile_x(DI), R8
+	MOVQ windowTile_dx(DI), R9
+	MOVQ windowTile_y(DI), R10
+	MOVQ windowTile_pixels(DI), R15
+
+pixel:
+	XORQ AX, AX
+	MOVQ windowTile_c(DI), CX
+
+block1:
+	TESTQ CX, CX
+	JLE through
+	CMPQ CX, $8
+	JLT block1Masked
+	MOVQ windowTile_taps(DI), SI
+	MOVQ windowTile_taps+8(DI), R13
+	MOVQ run_a(SI), DX
+	ADDQ R8, DX
+	VMOVUPS 0(DX)(AX*1), Y0
+
+maximumWhole:
+	ADDQ $run__size, SI
+	DECQ R13
+	JZ foundWhole
+	MOVQ run_a(SI), DX
+	ADDQ R8, DX
+	VMOVUPS 0(DX)(AX*1), Y4
+	VCMPPS $3, Y0, Y0, Y8
+	VMAXPS Y4, Y0, Y9
+	VBLENDVPS Y8, Y0, Y9, Y0
+	JMP maximumWhole
+
+foundWhole:
+	VMOVUPS (R10)(AX*1), Y3
 	VPCMPEQD Y6, Y6, Y6
 	MOVQ windowTile_taps(DI), SI
 	MOVQ windowTile_taps+8(DI), R13
 
-addMasked:
-	MOVQ (SI), DX
-	LEAQ (DX)(R8*1), R11
-	LEAQ (DX)(R9*1), R12
-	VMASKMOVPS (R11)(AX*1), Y15, Y1
-	VMASKMOVPS (R12)(AX*1), Y15, Y5
+addWhole:
+	MOVQ run_a(SI), R11
+	ADDQ R8, R11
+	MOVQ run_b(SI), R12
+	ADDQ R9, R12
+	VMOVUPS (R11)(AX*1), Y1
+	VMOVUPS (R12)(AX*1), Y2
 	VCMPPS $0, Y0, Y1, Y7
 	VCMPPS $3, Y1, Y1, Y8
 	VORPS Y7, Y8, Y7
 	VANDPS Y6, Y7, Y7
 	VANDNPS Y6, Y7, Y6
-	VANDPS Y4, Y7, Y7
-	VADDPS Y7, Y5, Y5
-	VMASKMOVPS Y5, Y15, (R12)(AX*1)
-	ADDQ $8, SI
+	VANDPS Y3, Y7, Y7
+	VADDPS Y7, Y2, Y2
+	VMOVUPS Y2, (R12)(AX*1)
+	ADDQ $run__size, SI
+	DECQ R13
+	JNZ addWhole
+	ADDQ $32, AX
+	SUBQ $8, CX
+	JMP block1
+
+block1Masked:
+	LEAQ lanes<>+32(SB), BX
+	SHLQ $2, CX
+	SUBQ CX, BX
+	SHRQ $2, CX
+	VMOVDQU (BX), Y15
+	MOVQ windowTile_taps(DI), SI
+	MOVQ windowTile_taps+8(DI), R13
+	MOVQ run_a(SI), DX
+	ADDQ R8, DX
+	VMASKMOVPS 0(DX)(AX*1), Y15, Y0
+
+maximumMasked:
+	ADDQ $run__size, SI
+	DECQ R13
+	JZ foundMasked
+	MOVQ run_a(SI), DX
+	ADDQ R8, DX
+	VMASKMOVPS 0(DX)(AX*1), Y15, Y4
+	VCMPPS $3, Y0, Y0, Y8
+	VMAXPS Y4, Y0, Y9
+	VBLENDVPS Y8, Y0, Y9, Y0
+	JMP maximumMasked
+
+foundMasked:
+	VMASKMOVPS (R10)(AX*1), Y15, Y3
+	VPCMPEQD Y6, Y6, Y6
+	MOVQ windowTile_taps(DI), SI
+	MOVQ windowTile_taps+8(DI), R13
+
+addMasked:
+	MOVQ run_a(SI), R11
+	ADDQ R8, R11
+	MOVQ run_b(SI), R12
+	ADDQ R9, R12
+	VMASKMOVPS (R11)(AX*1), Y15, Y1
+	VMASKMOVPS (R12)(AX*1), Y15, Y2
+	VCMPPS $0, Y0, Y1, Y7
+	VCMPPS $3, Y1, Y1, Y8
+	VORPS Y7, Y8, Y7
+	VANDPS Y6, Y7, Y7
+	VANDNPS Y6, Y7, Y6
+	VANDPS Y3, Y7, Y7
+	VADDPS Y7, Y2, Y2
+	VMASKMOVPS Y2, Y15, (R12)(AX*1)
+	ADDQ $run__size, SI
 	DECQ R13
 	JNZ addMasked
 	ADDQ $32, AX
 	SUBQ $8, CX
-	JMP block
+	JMP block1
 
-done:
+through:
+	ADDQ windowTile_xStep(DI), R8
+	ADDQ windowTile_dxStep(DI), R9
+	ADDQ windowTile_yStep(DI), R10
+	DECQ R15
+	JNZ pixel
 	VZEROUPPER
 	RET
 
@@ -1645,114 +1778,238 @@ loop:
 	VZEROUPPER
 	RET
 
-// func maxBackAVX512(t *windowTile)
-TEXT ·maxBackAVX512(SB), NOSPLIT, $0-8
+// func maxWindowAVX512(t *windowTile)
+TEXT ·maxWindowAVX512(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
 	MOVQ windowTile_x(DI), R8
 	MOVQ windowTile_dx(DI), R9
-	MOVQ windowTile_dy(DI), R10
-	MOVQ windowTile_c(DI), CX
-	XORQ AX, AX
+	MOVQ windowTile_y(DI), R10
+	MOVQ windowTile_pixels(DI), R15
 
-block:
-	TESTQ CX, CX
-	JLE done
-	CMPQ CX, $16
-	JLT blockMasked
+pixel:
+	XORQ AX, AX
+	MOVQ windowTile_c(DI), CX
+
+block4:
+	CMPQ CX, $64
+	JLT block1
 	MOVQ windowTile_taps(DI), SI
 	MOVQ windowTile_taps+8(DI), R13
-	MOVQ (SI), DX
+	MOVQ run_a(SI), DX
 	ADDQ R8, DX
-	VMOVUPS (DX)(AX*1), Z0
+	VMOVUPS 0(DX)(AX*1), Z0
+	VMOVUPS 64(DX)(AX*1), Z1
+	VMOVUPS 128(DX)(AX*1), Z2
+	VMOVUPS 192(DX)(AX*1), Z3
+
+maximum4:
+	ADDQ $run__size, SI
+	DECQ R13
+	JZ found4
+	MOVQ run_a(SI), DX
+	ADDQ R8, DX
+	VMOVUPS 0(DX)(AX*1), Z4
+	VCMPPS $7, Z0, Z0, K2
+	VMAXPS Z4, Z0, K2, Z0
+	VMOVUPS 64(DX)(AX*1), Z5
+	VCMPPS $7, Z1, Z1, K2
+	VMAXPS Z5, Z1, K2, Z1
+	VMOVUPS 128(DX)(AX*1), Z6
+	VCMPPS $7, Z2, Z2, K2
+	VMAXPS Z6, Z2, K2, Z2
+	VMOVUPS 192(DX)(AX*1), Z7
+	VCMPPS $7, Z3, Z3, K2
+	VMAXPS Z7, Z3, K2, Z3
+	JMP maximum4
+
+found4:
+	VMOVUPS Z0, 0(R10)(AX*1)
+	VMOVUPS Z1, 64(R10)(AX*1)
+	VMOVUPS Z2, 128(R10)(AX*1)
+	VMOVUPS Z3, 192(R10)(AX*1)
+	ADDQ $256, AX
+	SUBQ $64, CX
+	JMP block4
+
+block1:
+	TESTQ CX, CX
+	JLE through
+	CMPQ CX, $16
+	JLT block1Masked
+	MOVQ windowTile_taps(DI), SI
+	MOVQ windowTile_taps+8(DI), R13
+	MOVQ run_a(SI), DX
+	ADDQ R8, DX
+	VMOVUPS 0(DX)(AX*1), Z0
 
 maximumWhole:
-	ADDQ $8, SI
+	ADDQ $run__size, SI
 	DECQ R13
 	JZ foundWhole
-	MOVQ (SI), DX
+	MOVQ run_a(SI), DX
 	ADDQ R8, DX
-	VMOVUPS (DX)(AX*1), Z1
-	VMAXPS Z1, Z0, Z2
-	VCMPPS $3, Z0, Z0, K2
-	VMOVAPS Z0, K2, Z2
-	VMOVAPS Z2, Z0
+	VMOVUPS 0(DX)(AX*1), Z4
+	VCMPPS $7, Z0, Z0, K2
+	VMAXPS Z4, Z0, K2, Z0
 	JMP maximumWhole
 
 foundWhole:
-	VMOVUPS (R10)(AX*1), Z4
-	KXNORW K3, K3, K3
-	MOVQ windowTile_taps(DI), SI
-	MOVQ windowTile_taps+8(DI), R13
-
-addWhole:
-	MOVQ (SI), DX
-	LEAQ (DX)(R8*1), R11
-	LEAQ (DX)(R9*1), R12
-	VMOVUPS (R11)(AX*1), Z1
-	VMOVUPS (R12)(AX*1), Z5
-	VCMPPS $0, Z0, Z1, K3, K4
-	VCMPPS $3, Z1, Z1, K3, K5
-	KORW K4, K5, K4
-	KANDNW K3, K4, K3
-	VADDPS Z4, Z5, K4, Z5
-	VMOVUPS Z5, (R12)(AX*1)
-	ADDQ $8, SI
-	DECQ R13
-	JNZ addWhole
+	VMOVUPS Z0, 0(R10)(AX*1)
 	ADDQ $64, AX
 	SUBQ $16, CX
-	JMP block
+	JMP block1
 
-blockMasked:
+block1Masked:
 	MOVL $1, BX
 	SHLL CX, BX
 	DECL BX
 	KMOVW BX, K1
 	MOVQ windowTile_taps(DI), SI
 	MOVQ windowTile_taps+8(DI), R13
-	MOVQ (SI), DX
+	MOVQ run_a(SI), DX
 	ADDQ R8, DX
-	VMOVUPS.Z (DX)(AX*1), K1, Z0
+	VMOVUPS.Z 0(DX)(AX*1), K1, Z0
 
 maximumMasked:
-	ADDQ $8, SI
+	ADDQ $run__size, SI
 	DECQ R13
 	JZ foundMasked
-	MOVQ (SI), DX
+	MOVQ run_a(SI), DX
 	ADDQ R8, DX
-	VMOVUPS.Z (DX)(AX*1), K1, Z1
-	VMAXPS Z1, Z0, Z2
-	VCMPPS $3, Z0, Z0, K2
-	VMOVAPS Z0, K2, Z2
-	VMOVAPS Z2, Z0
+	VMOVUPS.Z 0(DX)(AX*1), K1, Z4
+	VCMPPS $7, Z0, Z0, K2
+	VMAXPS Z4, Z0, K2, Z0
 	JMP maximumMasked
 
 foundMasked:
-	VMOVUPS.Z (R10)(AX*1), K1, Z4
+	VMOVUPS Z0, K1, 0(R10)(AX*1)
+	ADDQ $64, AX
+	SUBQ $16, CX
+	JMP block1
+
+through:
+	ADDQ windowTile_xStep(DI), R8
+	ADDQ windowTile_dxStep(DI), R9
+	ADDQ windowTile_yStep(DI), R10
+	DECQ R15
+	JNZ pixel
+	VZEROUPPER
+	RET
+
+// func maxBackAVX512(t *windowTile)
+TEXT ·maxBackAVX512(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), DI
+	MOVQ windowTile_x(DI), R8
+	MOVQ windowTile_dx(DI), R9
+	MOVQ windowTile_y(DI), R10
+	MOVQ windowTile_pixels(DI), R15
+
+pixel:
+	XORQ AX, AX
+	MOVQ windowTile_c(DI), CX
+
+block1:
+	TESTQ CX, CX
+	JLE through
+	CMPQ CX, $16
+	JLT block1Masked
+	MOVQ windowTile_taps(DI), SI
+	MOVQ windowTile_taps+8(DI), R13
+	MOVQ run_a(SI), DX
+	ADDQ R8, DX
+	VMOVUPS 0(DX)(AX*1), Z0
+
+maximumWhole:
+	ADDQ $run__size, SI
+	DECQ R13
+	JZ foundWhole
+	MOVQ run_a(SI), DX
+	ADDQ R8, DX
+	VMOVUPS 0(DX)(AX*1), Z4
+	VCMPPS $7, Z0, Z0, K2
+	VMAXPS Z4, Z0, K2, Z0
+	JMP maximumWhole
+
+foundWhole:
+	VMOVUPS (R10)(AX*1), Z3
+	KXNORW K3, K3, K3
+	MOVQ windowTile_taps(DI), SI
+	MOVQ windowTile_taps+8(DI), R13
+
+addWhole:
+	MOVQ run_a(SI), R11
+	ADDQ R8, R11
+	MOVQ run_b(SI), R12
+	ADDQ R9, R12
+	VMOVUPS (R11)(AX*1), Z1
+	VMOVUPS (R12)(AX*1), Z2
+	VCMPPS $0, Z0, Z1, K3, K4
+	VCMPPS $3, Z1, Z1, K3, K5
+	KORW K4, K5, K4
+	KANDNW K3, K4, K3
+	VADDPS Z3, Z2, K4, Z2
+	VMOVUPS Z2, (R12)(AX*1)
+	ADDQ $run__size, SI
+	DECQ R13
+	JNZ addWhole
+	ADDQ $64, AX
+	SUBQ $16, CX
+	JMP block1
+
+block1Masked:
+	MOVL $1, BX
+	SHLL CX, BX
+	DECL BX
+	KMOVW BX, K1
+	MOVQ windowTile_taps(DI), SI
+	MOVQ windowTile_taps+8(DI), R13
+	MOVQ run_a(SI), DX
+	ADDQ R8, DX
+	VMOVUPS.Z 0(DX)(AX*1), K1, Z0
+
+maximumMasked:
+	ADDQ $run__size, SI
+	DECQ R13
+	JZ foundMasked
+	MOVQ run_a(SI), DX
+	ADDQ R8, DX
+	VMOVUPS.Z 0(DX)(AX*1), K1, Z4
+	VCMPPS $7, Z0, Z0, K2
+	VMAXPS Z4, Z0, K2, Z0
+	JMP maximumMasked
+
+foundMasked:
+	VMOVUPS.Z (R10)(AX*1), K1, Z3
 	KXNORW K3, K3, K3
 	MOVQ windowTile_taps(DI), SI
 	MOVQ windowTile_taps+8(DI), R13
 
 addMasked:
-	MOVQ (SI), DX
-	LEAQ (DX)(R8*1), R11
-	LEAQ (DX)(R9*1), R12
+	MOVQ run_a(SI), R11
+	ADDQ R8, R11
+	MOVQ run_b(SI), R12
+	ADDQ R9, R12
 	VMOVUPS.Z (R11)(AX*1), K1, Z1
-	VMOVUPS.Z (R12)(AX*1), K1, Z5
+	VMOVUPS.Z (R12)(AX*1), K1, Z2
 	VCMPPS $0, Z0, Z1, K3, K4
 	VCMPPS $3, Z1, Z1, K3, K5
 	KORW K4, K5, K4
 	KANDNW K3, K4, K3
-	VADDPS Z4, Z5, K4, Z5
-	VMOVUPS Z5, K1, (R12)(AX*1)
-	ADDQ $8, SI
+	VADDPS Z3, Z2, K4, Z2
+	VMOVUPS Z2, K1, (R12)(AX*1)
+	ADDQ $run__size, SI
 	DECQ R13
 	JNZ addMasked
 	ADDQ $64, AX
 	SUBQ $16, CX
-	JMP block
+	JMP block1
 
-done:
+through:
+	ADDQ windowTile_xStep(DI), R8
+	ADDQ windowTile_dxStep(DI), R9
+	ADDQ windowTile_yStep(DI), R10
+	DECQ R15
+	JNZ pixel
 	VZEROUPPER
 	RET
 

@@ -22,7 +22,7 @@ var avx512 = &isa{
 		tilesAVX512[t.rows-1][n-1](t)
 	},
 	winograd: winogradKernels{winogradImageAVX512, winogradGradientAVX512, winogradFilterAVX512, winogradOutputAVX512, winogradFilterGradientAVX512},
-	spread:   spreadKernels{spreadAVX512, &stencilsAVX512, &stencilSumsAVX512}, maxBack: maxBackAVX512,
+	spread:   spreadKernels{spreadAVX512, &stencilsAVX512, &stencilSumsAVX512}, maxWindow: maxWindowAVX512, maxBack: maxBackAVX512,
 	interleave: func(to, columns []float32, n, k, nr, stride int) {
 		interleaveBy(16, transposeAVX512, to, columns, n, k, nr, stride)
 	},
@@ -32,7 +32,7 @@ var avx512 = &isa{
 			columnsAVX512(&to[0], &from[0], n, 4*stride, &lanes[16-min(c, 16)], &lanes[16-max(c-16, 0)])
 		}
 	},
-	add: vecAddAVX512, sub: vecSubAVX512, div: vecDivAVX512, mul: vecMulAVX512, max: vecMaxAVX512, mulAdd: vecMulAddAVX512,
+	add: vecAddAVX512, addClamp: vecAddClampAVX512, sub: vecSubAVX512, div: vecDivAVX512, mul: vecMulAVX512, max: vecMaxAVX512, mulAdd: vecMulAddAVX512,
 	scale: vecScaleAVX512, axpy: vecAxpyAVX512, affine: vecAffineAVX512,
 	exp: vecExpAVX512, gate: vecGateAVX512, clamp: vecClampAVX512, above: vecAboveAVX512, inside: vecInsideAVX512,
 	largest: func(x []float32) float32 {
@@ -108,7 +108,8 @@ var avx512Half = func() *isa {
 			}
 		},
 		winograd: winogradKernels{image: winogradImageHalf, gradient: winogradGradientHalf, output: winogradOutputHalf},
-		norm:     vecNormHalf, normAdd: vecNormAddHalf, normBack: vecNormBackHalf, normBackClip: vecNormBackClipHalf,
+		add:      vecAddHalf, addClamp: vecAddClampHalf, clamp: vecClampHalf, above: vecAboveHalf, inside: vecInsideHalf,
+		norm: vecNormHalf, normAdd: vecNormAddHalf, normBack: vecNormBackHalf, normBackClip: vecNormBackClipHalf,
 		moments: func(s, q []float32, x []uint16, shift []float32, n, rows int) {
 			momentsHalf(&s[0], &q[0], &x[0], &shift[0], n, rows, 2*n)
 		},
@@ -118,7 +119,7 @@ var avx512Half = func() *isa {
 		dotsClip: func(s, q []float32, dy, x []uint16, mean, a, b []float32, n, rows int, lo, hi float32) {
 			dotsClipHalf(&s[0], &q[0], &dy[0], &x[0], &mean[0], &a[0], &b[0], n, rows, 2*n, lo, hi)
 		},
-		spread: spreadKernels{spreadHalf, &stencilsHalf, &stencilSumsHalf},
+		spread: spreadKernels{spreadHalf, &stencilsHalf, &stencilSumsHalf}, maxWindow: maxWindowHalf, maxBack: maxBackHalf,
 		dotRows: func(dst []float32, a, b []uint16, n, sa, sb int) {
 			if n > 0 && len(dst) > 0 {
 				dotRowsHalf(&dst[0], &a[0], &b[0], len(dst), n, 2*sa, 2*sb)
@@ -141,7 +142,7 @@ var avx2 = &isa{
 		tilesAVX2[t.rows-1][n-1](t)
 	},
 	winograd: winogradKernels{winogradImageAVX2, winogradGradientAVX2, winogradFilterAVX2, winogradOutputAVX2, winogradFilterGradientAVX2},
-	spread:   spreadKernels{spreadAVX2, &stencilsAVX2, &stencilSumsAVX2}, maxBack: maxBackAVX2,
+	spread:   spreadKernels{spreadAVX2, &stencilsAVX2, &stencilSumsAVX2}, maxWindow: maxWindowAVX2, maxBack: maxBackAVX2,
 	interleave: func(to, columns []float32, n, k, nr, stride int) {
 		interleaveBy(8, transposeAVX2, to, columns, n, k, nr, stride)
 	},
@@ -151,7 +152,7 @@ var avx2 = &isa{
 			columnsAVX2(&to[0], &from[0], n, 4*stride, &lanes[16-min(c, 8)], &lanes[16-max(c-8, 0)])
 		}
 	},
-	add: vecAddAVX2, sub: vecSubAVX2, div: vecDivAVX2, mul: vecMulAVX2, max: vecMaxAVX2, mulAdd: vecMulAddAVX2,
+	add: vecAddAVX2, addClamp: vecAddClampAVX2, sub: vecSubAVX2, div: vecDivAVX2, mul: vecMulAVX2, max: vecMaxAVX2, mulAdd: vecMulAddAVX2,
 	scale: vecScaleAVX2, axpy: vecAxpyAVX2, affine: vecAffineAVX2,
 	exp: vecExpAVX2, gate: vecGateAVX2, clamp: vecClampAVX2, above: vecAboveAVX2, inside: vecInsideAVX2,
 	largest: func(x []float32) float32 {

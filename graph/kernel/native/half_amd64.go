@@ -135,6 +135,12 @@ func dotRowsHalf(dst *float32, a, b *uint16, c, n, sa, sb int)
 func spreadHalf(t *spreadTile)
 
 //go:noescape
+func maxWindowHalf(t *windowTile)
+
+//go:noescape
+func maxBackHalf(t *windowTile)
+
+//go:noescape
 func mapAddHalf(dst *uint16, a *uint16, b *uint16, n int)
 
 //go:noescape

@@ -8241,6 +8241,267 @@ through:
 	VZEROUPPER
 	RET
 
+// func maxWindowHalf(t *windowTile)
+TEXT ·maxWindowHalf(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), DI
+	MOVQ windowTile_x(DI), R8
+	MOVQ windowTile_dx(DI), R9
+	MOVQ windowTile_y(DI), R10
+	MOVQ windowTile_pixels(DI), R15
+
+pixel:
+	XORQ AX, AX
+	MOVQ windowTile_c(DI), CX
+
+block4:
+	CMPQ CX, $64
+	JLT block1
+	MOVQ windowTile_taps(DI), SI
+	MOVQ windowTile_taps+8(DI), R13
+	MOVQ run_a(SI), DX
+	ADDQ R8, DX
+	VPMOVZXWD 0(DX)(AX*1), Z0
+	VPSLLD $16, Z0, Z0
+	VPMOVZXWD 32(DX)(AX*1), Z1
+	VPSLLD $16, Z1, Z1
+	VPMOVZXWD 64(DX)(AX*1), Z2
+	VPSLLD $16, Z2, Z2
+	VPMOVZXWD 96(DX)(AX*1), Z3
+	VPSLLD $16, Z3, Z3
+
+maximum4:
+	ADDQ $run__size, SI
+	DECQ R13
+	JZ found4
+	MOVQ run_a(SI), DX
+	ADDQ R8, DX
+	VPMOVZXWD 0(DX)(AX*1), Z4
+	VPSLLD $16, Z4, Z4
+	VCMPPS $7, Z0, Z0, K2
+	VMAXPS Z4, Z0, K2, Z0
+	VPMOVZXWD 32(DX)(AX*1), Z5
+	VPSLLD $16, Z5, Z5
+	VCMPPS $7, Z1, Z1, K2
+	VMAXPS Z5, Z1, K2, Z1
+	VPMOVZXWD 64(DX)(AX*1), Z6
+	VPSLLD $16, Z6, Z6
+	VCMPPS $7, Z2, Z2, K2
+	VMAXPS Z6, Z2, K2, Z2
+	VPMOVZXWD 96(DX)(AX*1), Z7
+	VPSLLD $16, Z7, Z7
+	VCMPPS $7, Z3, Z3, K2
+	VMAXPS Z7, Z3, K2, Z3
+	JMP maximum4
+
+found4:
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // Z0 to bfloat16 in Y0
+	VMOVDQU16 Y0, 0(R10)(AX*1)
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // Z1 to bfloat16 in Y1
+	VMOVDQU16 Y1, 32(R10)(AX*1)
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xd2 // Z2 to bfloat16 in Y2
+	VMOVDQU16 Y2, 64(R10)(AX*1)
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xdb // Z3 to bfloat16 in Y3
+	VMOVDQU16 Y3, 96(R10)(AX*1)
+	ADDQ $128, AX
+	SUBQ $64, CX
+	JMP block4
+
+block1:
+	TESTQ CX, CX
+	JLE through
+	CMPQ CX, $16
+	JLT block1Masked
+	MOVQ windowTile_taps(DI), SI
+	MOVQ windowTile_taps+8(DI), R13
+	MOVQ run_a(SI), DX
+	ADDQ R8, DX
+	VPMOVZXWD 0(DX)(AX*1), Z0
+	VPSLLD $16, Z0, Z0
+
+maximumWhole:
+	ADDQ $run__size, SI
+	DECQ R13
+	JZ foundWhole
+	MOVQ run_a(SI), DX
+	ADDQ R8, DX
+	VPMOVZXWD 0(DX)(AX*1), Z4
+	VPSLLD $16, Z4, Z4
+	VCMPPS $7, Z0, Z0, K2
+	VMAXPS Z4, Z0, K2, Z0
+	JMP maximumWhole
+
+foundWhole:
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // Z0 to bfloat16 in Y0
+	VMOVDQU16 Y0, 0(R10)(AX*1)
+	ADDQ $32, AX
+	SUBQ $16, CX
+	JMP block1
+
+block1Masked:
+	MOVL $1, BX
+	SHLL CX, BX
+	DECL BX
+	KMOVW BX, K1
+	MOVQ windowTile_taps(DI), SI
+	MOVQ windowTile_taps+8(DI), R13
+	MOVQ run_a(SI), DX
+	ADDQ R8, DX
+	VPMOVZXWD.Z 0(DX)(AX*1), K1, Z0
+	VPSLLD $16, Z0, Z0
+
+maximumMasked:
+	ADDQ $run__size, SI
+	DECQ R13
+	JZ foundMasked
+	MOVQ run_a(SI), DX
+	ADDQ R8, DX
+	VPMOVZXWD.Z 0(DX)(AX*1), K1, Z4
+	VPSLLD $16, Z4, Z4
+	VCMPPS $7, Z0, Z0, K2
+	VMAXPS Z4, Z0, K2, Z0
+	JMP maximumMasked
+
+foundMasked:
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // Z0 to bfloat16 in Y0
+	VMOVDQU16 Y0, K1, 0(R10)(AX*1)
+	ADDQ $32, AX
+	SUBQ $16, CX
+	JMP block1
+
+through:
+	ADDQ windowTile_xStep(DI), R8
+	ADDQ windowTile_dxStep(DI), R9
+	ADDQ windowTile_yStep(DI), R10
+	DECQ R15
+	JNZ pixel
+	VZEROUPPER
+	RET
+
+// func maxBackHalf(t *windowTile)
+TEXT ·maxBackHalf(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), DI
+	MOVQ windowTile_x(DI), R8
+	MOVQ windowTile_dx(DI), R9
+	MOVQ windowTile_y(DI), R10
+	MOVQ windowTile_pixels(DI), R15
+
+pixel:
+	XORQ AX, AX
+	MOVQ windowTile_c(DI), CX
+
+block1:
+	TESTQ CX, CX
+	JLE through
+	CMPQ CX, $16
+	JLT block1Masked
+	MOVQ windowTile_taps(DI), SI
+	MOVQ windowTile_taps+8(DI), R13
+	MOVQ run_a(SI), DX
+	ADDQ R8, DX
+	VPMOVZXWD 0(DX)(AX*1), Z0
+	VPSLLD $16, Z0, Z0
+
+maximumWhole:
+	ADDQ $run__size, SI
+	DECQ R13
+	JZ foundWhole
+	MOVQ run_a(SI), DX
+	ADDQ R8, DX
+	VPMOVZXWD 0(DX)(AX*1), Z4
+	VPSLLD $16, Z4, Z4
+	VCMPPS $7, Z0, Z0, K2
+	VMAXPS Z4, Z0, K2, Z0
+	JMP maximumWhole
+
+foundWhole:
+	VPMOVZXWD (R10)(AX*1), Z3
+	VPSLLD $16, Z3, Z3
+	KXNORW K3, K3, K3
+	MOVQ windowTile_taps(DI), SI
+	MOVQ windowTile_taps+8(DI), R13
+
+addWhole:
+	MOVQ run_a(SI), R11
+	ADDQ R8, R11
+	MOVQ run_b(SI), R12
+	ADDQ R9, R12
+	VPMOVZXWD (R11)(AX*1), Z1
+	VPSLLD $16, Z1, Z1
+	VMOVUPS (R12)(AX*2), Z2
+	VCMPPS $0, Z0, Z1, K3, K4
+	VCMPPS $3, Z1, Z1, K3, K5
+	KORW K4, K5, K4
+	KANDNW K3, K4, K3
+	VADDPS Z3, Z2, K4, Z2
+	VMOVUPS Z2, (R12)(AX*2)
+	ADDQ $run__size, SI
+	DECQ R13
+	JNZ addWhole
+	ADDQ $32, AX
+	SUBQ $16, CX
+	JMP block1
+
+block1Masked:
+	MOVL $1, BX
+	SHLL CX, BX
+	DECL BX
+	KMOVW BX, K1
+	MOVQ windowTile_taps(DI), SI
+	MOVQ windowTile_taps+8(DI), R13
+	MOVQ run_a(SI), DX
+	ADDQ R8, DX
+	VPMOVZXWD.Z 0(DX)(AX*1), K1, Z0
+	VPSLLD $16, Z0, Z0
+
+maximumMasked:
+	ADDQ $run__size, SI
+	DECQ R13
+	JZ foundMasked
+	MOVQ run_a(SI), DX
+	ADDQ R8, DX
+	VPMOVZXWD.Z 0(DX)(AX*1), K1, Z4
+	VPSLLD $16, Z4, Z4
+	VCMPPS $7, Z0, Z0, K2
+	VMAXPS Z4, Z0, K2, Z0
+	JMP maximumMasked
+
+foundMasked:
+	VPMOVZXWD.Z (R10)(AX*1), K1, Z3
+	VPSLLD $16, Z3, Z3
+	KXNORW K3, K3, K3
+	MOVQ windowTile_taps(DI), SI
+	MOVQ windowTile_taps+8(DI), R13
+
+addMasked:
+	MOVQ run_a(SI), R11
+	ADDQ R8, R11
+	MOVQ run_b(SI), R12
+	ADDQ R9, R12
+	VPMOVZXWD.Z (R11)(AX*1), K1, Z1
+	VPSLLD $16, Z1, Z1
+	VMOVUPS.Z (R12)(AX*2), K1, Z2
+	VCMPPS $0, Z0, Z1, K3, K4
+	VCMPPS $3, Z1, Z1, K3, K5
+	KORW K4, K5, K4
+	KANDNW K3, K4, K3
+	VADDPS Z3, Z2, K4, Z2
+	VMOVUPS Z2, K1, (R12)(AX*2)
+	ADDQ $run__size, SI
+	DECQ R13
+	JNZ addMasked
+	ADDQ $32, AX
+	SUBQ $16, CX
+	JMP block1
+
+through:
+	ADDQ windowTile_xStep(DI), R8
+	ADDQ windowTile_dxStep(DI), R9
+	ADDQ windowTile_yStep(DI), R10
+	DECQ R15
+	JNZ pixel
+	VZEROUPPER
+	RET
+
 // func mapAddHalf(dst *uint16, a *uint16, b *uint16, n int)
 TEXT ·mapAddHalf(SB), NOSPLIT, $0-32
 	MOVQ dst+0(FP), DI

@@ -18,19 +18,22 @@ type isa struct {
 	// starts lie nr apart.
 	interleave func(to, columns []float32, n, k, nr, stride int)
 	// columns copies c of every stride elements into n rows of nr, zeros after.
-	columns  func(to, from []float32, n, c, stride int)
-	maxBack  func(t *windowTile)
-	winograd winogradKernels
+	columns func(to, from []float32, n, c, stride int)
+	// maxWindow and maxBack are a max pooling and its gradient.
+	maxWindow, maxBack func(t *windowTile)
+	winograd           winogradKernels
 
-	add    func(dst, a, b []float32)            // a + b
-	mul    func(dst, a, b []float32)            // a * b
-	sub    func(dst, a, b []float32)            // a - b
-	div    func(dst, a, b []float32)            // a / b
-	max    func(dst, a, b []float32)            // max(a, b), NaN if either is
-	mulAdd func(dst, a, b []float32)            // dst + a*b
-	scale  func(dst, x []float32, a float32)    // a*x
-	axpy   func(dst, x []float32, a float32)    // dst + a*x
-	affine func(dst, x []float32, a, b float32) // a*x + b
+	add func(dst, a, b []float32) // a + b
+	// addClamp is min(max(a + b, lo), hi); NaN stays NaN.
+	addClamp func(dst, a, b []float32, lo, hi float32)
+	mul      func(dst, a, b []float32)            // a * b
+	sub      func(dst, a, b []float32)            // a - b
+	div      func(dst, a, b []float32)            // a / b
+	max      func(dst, a, b []float32)            // max(a, b), NaN if either is
+	mulAdd   func(dst, a, b []float32)            // dst + a*b
+	scale    func(dst, x []float32, a float32)    // a*x
+	axpy     func(dst, x []float32, a float32)    // dst + a*x
+	affine   func(dst, x []float32, a, b float32) // a*x + b
 	// clamp is min(max(x, lo), hi); NaN stays NaN.
 	clamp func(dst, x []float32, lo, hi float32)
 	// gate is x * min(max(a*x+b, lo), hi).
@@ -82,9 +85,16 @@ type halfISA struct {
 	// pair and narrowPair put elements of a and b side by side into words.
 	pair       func(dst []float32, a, b []uint16)
 	narrowPair func(dst, a, b []float32)
-	// spread has bfloat16 at y and x, dotRows in a and b.
-	spread  spreadKernels
-	dotRows func(dst []float32, a, b []uint16, n, sa, sb int)
+	// These have bfloat16 at y and x, dotRows in a and b.
+	maxWindow, maxBack func(t *windowTile)
+	spread             spreadKernels
+	dotRows            func(dst []float32, a, b []uint16, n, sa, sb int)
+	// Of isa, with bfloat16 everywhere.
+	add      func(dst, a, b []uint16)
+	addClamp func(dst, a, b []uint16, lo, hi float32)
+	clamp    func(dst, x []uint16, lo, hi float32)
+	above    func(dst, dy, x []uint16, lo float32)
+	inside   func(dst, dy, x []uint16, lo, hi float32)
 	// Of isa, with bfloat16 at y, x, r, dx and dy.
 	norm         func(y, x []uint16, mean, a, b []float32, lo, hi float32)
 	normAdd      func(y, x []uint16, mean, a, b []float32, r []uint16, lo, hi float32)
@@ -103,8 +113,8 @@ const sumWidth = 16
 
 // portable is plain Go.
 var portable = &isa{
-	name: "plain Go", lanes: 1, mr: 4, nr: 4, dense: 64 << 10, tile: tileGo, spread: spreadKernels{taps: spreadGo}, maxBack: maxBackGo, interleave: interleaveGo,
-	add: vecAdd, sub: vecSub, div: vecDiv, mul: vecMul, max: vecMax, mulAdd: vecMulAdd, scale: vecScale, axpy: vecAxpy, affine: vecAffine,
+	name: "plain Go", lanes: 1, mr: 4, nr: 4, dense: 64 << 10, tile: tileGo, spread: spreadKernels{taps: spreadGo}, maxWindow: maxWindowGo, maxBack: maxBackGo, interleave: interleaveGo,
+	add: vecAdd, addClamp: vecAddClamp, sub: vecSub, div: vecDiv, mul: vecMul, max: vecMax, mulAdd: vecMulAdd, scale: vecScale, axpy: vecAxpy, affine: vecAffine,
 	clamp: vecClamp, exp: vecExp, gate: vecGate, above: vecAbove, inside: vecInside, largest: vecLargest, sum: vecSum, norm: vecNorm, normAdd: vecNormAdd,
 	normBack: vecNormBack, normBackClip: vecNormBackClip, sgd: vecSGD, moments: vecMoments, dots: vecDots, dotsClip: vecDotsClip, settle: vecSettle, dotRows: vecDotRows,
 	widen: vecWiden, narrow: vecNarrow,

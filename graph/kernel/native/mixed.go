@@ -29,7 +29,7 @@ func (d *Device) mixed(p *program, m kernel.Mixed) error {
 			}
 		}
 	}
-	if streams(m.Desc) {
+	if streams(m.Desc) || d.isa.half != nil && maxPools(m.Desc) && !slices.ContainsFunc(m.DTypes, func(t kernel.DType) bool { return t != kernel.BFloat16 }) {
 		return d.build(p, m.Desc)
 	}
 	for i, a := range p.args {
@@ -78,6 +78,17 @@ func (d *Device) mixedWinograd(p *program, m kernel.Mixed) bool {
 		w.convBackwardFilter(p)
 	}
 	return true
+}
+
+// maxPools reports whether a kernel is a max pooling or its gradient.
+func maxPools(d kernel.Desc) bool {
+	switch d := d.(type) {
+	case kernel.Pool:
+		return d.Op == kernel.MaxPool
+	case kernel.PoolBackward:
+		return d.Op == kernel.MaxPool
+	}
+	return false
 }
 
 // streams reports whether a kernel reads and writes activations by stretches,

@@ -77,121 +77,275 @@ func (g *pooling) weight(r, c window) float32 {
 	return 1 / float32(n)
 }
 
+// taps appends, for one output of the rows and one of the columns, where the
+// cells of its window lie in bytes from the first one: in x, whose elements
+// have size bytes, and in the rows that a maxRows of c channels holds.
+func (g *pooling) taps(taps []run, size, c int, r, col window) []run {
+	held := g.held()
+	for i := r.lo; i < r.hi; i++ {
+		down := (i - r.lo) * g.DilationH
+		for j := range col.hi - col.lo {
+			right := j * g.DilationW
+			slot := (r.first + down) % held
+			taps = append(taps, run{size * (down*g.W + right) * g.C, 4 * (slot*g.W + right) * c})
+		}
+	}
+	return taps
+}
+
+// held is how many rows of the input a window reaches over.
+func (g *pooling) held() int { return (g.KH-1)*g.DilationH + 1 }
+
 func pool2d(p *program, d kernel.Pool) error {
 	g, err := newPooling(d)
 	if err != nil {
 		return err
 	}
-	c := d.C
 	low := float32(math.Inf(-1))
-	p.split(d.N*d.OH, grain/max(d.OW*c*d.KH*d.KW, 1)+1, func(lo, hi int) {
-		x, y := p.f[0], p.f[1]
-		for i := lo; i < hi; i++ {
-			for ow, col := range g.cols {
-				row := g.rows[i%d.OH]
-				out := y[(i*d.OW+ow)*c : (i*d.OW+ow+1)*c]
-				first := true
-				if d.Op == kernel.MaxPool {
-					fillRow(out, low)
-					g.cells(i/d.OH, row, col, func(at int) {
-						if first {
-							copy(out, x[at*c:])
-							first = false
-							return
-						}
-						p.isa.max(out, out, x[at*c:])
-					})
-					continue
-				}
-				w := g.weight(row, col)
-				clear(out)
-				g.cells(i/d.OH, row, col, func(at int) { p.isa.axpy(out, x[at*c:], w) })
-			}
-		}
-	})
+	switch {
+	case d.Op == kernel.AveragePool:
+		averagePool(p, g)
+	case p.isHalf(0) && p.wide[0] < 0:
+		maxPool(p, g, p.isa.half.maxWindow, uint16(math.Float32bits(low)>>16), func() (x, y []uint16) { return p.h[0], p.h[1] })
+	default:
+		maxPool(p, g, p.isa.maxWindow, low, func() (x, y []float32) { return p.f[0], p.f[1] })
+	}
 	return nil
 }
 
-// pool2dBackward shares by image and, where those are few, by blocks of
+func averagePool(p *program, g *pooling) {
+	c := g.C
+	p.split(g.N*g.OH, grain/max(g.OW*c*g.KH*g.KW, 1)+1, func(lo, hi int) {
+		x, y := p.f[0], p.f[1]
+		for i := lo; i < hi; i++ {
+			for ow, col := range g.cols {
+				row := g.rows[i%g.OH]
+				out := y[(i*g.OW+ow)*c : (i*g.OW+ow+1)*c]
+				w := g.weight(row, col)
+				clear(out)
+				g.cells(i/g.OH, row, col, func(at int) { p.isa.axpy(out, x[at*c:], w) })
+			}
+		}
+	})
+}
+
+// maxPool writes low where a window is empty.
+func maxPool[T float32 | uint16](p *program, g *pooling, kernel func(t *windowTile), low T, args func() (x, y []T)) {
+	c, size := g.C, int(unsafe.Sizeof(low))
+	work := g.N * g.OH
+	if work*g.OW*c == 0 {
+		return
+	}
+	parts := min(p.parts(work*g.OW*c*g.KH*g.KW, grain), work)
+	tiles, taps := make([]windowTile, parts), make([]run, parts*g.KH*g.KW)
+	p.stage(parts, func(part int) {
+		x, y := args()
+		t := &tiles[part]
+		*t = windowTile{taps: taps[part*g.KH*g.KW : part*g.KH*g.KW : (part+1)*g.KH*g.KW], c: c, xStep: size * g.StrideW * c, yStep: size * c}
+		from, to := span(work, part, parts, 1)
+		for i := from; i < to; i++ {
+			row := g.rows[i%g.OH]
+			for j := 0; j < g.OW; j += t.pixels {
+				col := g.cols[j]
+				t.pixels = g.alike(j)
+				at := (i*g.OW + j) * c
+				if t.taps = g.taps(t.taps[:0], size, c, row, col); len(t.taps) == 0 {
+					for k := range t.pixels * c {
+						y[at+k] = low
+					}
+					continue
+				}
+				t.x, t.y = pointer(x, ((i/g.OH*g.H+row.first)*g.W+col.first)*c), pointer(y, at)
+				kernel(t)
+			}
+		}
+	})
+}
+
+// alike returns how many outputs of a row from j on see the same taps.
+func (g *pooling) alike(j int) int {
+	n := 1
+	for first := g.cols[j]; j+n < len(g.cols); n++ {
+		next := g.cols[j+n]
+		if next.lo != first.lo || next.hi != first.hi || next.first != first.first+n*g.StrideW {
+			break
+		}
+	}
+	return n
+}
+
+// pointer is that to an element, of a type that the kernel knows.
+func pointer[T float32 | uint16](x []T, i int) *float32 {
+	return (*float32)(unsafe.Pointer(&x[i]))
+}
+
+// pool2dBackward shares by image and, where these are uneven, by blocks of
 // channels: windows overlap, so no two shares may work on the same plane.
 func pool2dBackward(p *program, d kernel.PoolBackward) error {
 	g, err := newPooling(d.Pool)
 	if err != nil {
 		return err
 	}
-	c := d.C
-	if d.N*d.H*d.W*c == 0 {
+	if d.N*d.H*d.W*d.C == 0 {
 		return nil
 	}
-	blocks := min(ceilDiv(4*p.pool.threads, d.N), ceilDiv(c, 16))
-	work := d.N * blocks
-	parts := min(p.parts(d.N*d.OH*d.OW*d.KH*d.KW*c, grain), work)
-	tiles, taps := make([]windowTile, parts), make([]int, parts*d.KH*d.KW)
-	p.stage(parts, func(part int) {
-		x, dy, dx := p.f[0], p.f[1], p.f[2]
-		t := &tiles[part]
-		*t = windowTile{taps: taps[part*d.KH*d.KW : part*d.KH*d.KW : (part+1)*d.KH*d.KW]}
-		from, to := span(work, part, parts, 1)
-		for q := from; q < to; q++ {
-			n := q / blocks
-			lo, hi := span(c, q%blocks, blocks, 16)
-			if lo == hi {
-				continue
-			}
-			t.c = hi - lo
-			for pixel := n * d.H * d.W; pixel < (n+1)*d.H*d.W; pixel++ {
-				clear(dx[pixel*c+lo : pixel*c+hi])
-			}
-			for oh, row := range g.rows {
-				for ow, col := range g.cols {
-					out := ((n*d.OH+oh)*d.OW+ow)*c + lo
-					if d.Op == kernel.AveragePool {
-						w := g.weight(row, col)
-						g.cells(n, row, col, func(at int) { p.isa.axpy(dx[at*c+lo:at*c+hi], dy[out:], w) })
-						continue
-					}
-					first := -1
-					t.taps = t.taps[:0]
-					g.cells(n, row, col, func(at int) {
-						if first < 0 {
-							first = at
-						}
-						t.taps = append(t.taps, 4*c*(at-first))
-					})
-					if first >= 0 {
-						t.x, t.dx, t.dy = &x[first*c+lo], &dx[first*c+lo], &dy[out]
-						p.isa.maxBack(t)
-					}
-				}
-			}
-		}
-	})
+	blocks, threads := 1, p.pool.threads
+	for blocks < ceilDiv(d.C, 32) && d.N*blocks%threads != 0 && d.N*blocks < 4*threads {
+		blocks++
+	}
+	shares := poolShares{pooling: g, blocks: blocks, parts: min(p.parts(d.N*d.OH*d.OW*d.KH*d.KW*d.C, grain), d.N*blocks)}
+	switch {
+	case d.Op == kernel.AveragePool:
+		shares.average(p)
+	case p.isHalf(0) && p.wide[0] < 0:
+		maxBackward(p, &shares, p.isa.half.maxBack, p.isa.narrow, func() (x, dy, dx []uint16) { return p.h[0], p.h[1], p.h[2] })
+	default:
+		maxBackward(p, &shares, p.isa.maxBack, func(to, from []float32) { copy(to, from) }, func() (x, dy, dx []float32) { return p.f[0], p.f[1], p.f[2] })
+	}
 	return nil
 }
 
-// windowTile is the gradient of one window of a max pooling: in every channel,
-// dy is added to dx at the first of the taps (in bytes from x and dx) where x
-// is the maximum, the first NaN if there is one. Assembly reads the fields by
-// name.
-type windowTile struct {
-	x, dx, dy *float32
-	taps      []int
-	c         int
+// poolShares is how the work of a gradient is shared.
+type poolShares struct {
+	*pooling
+	blocks, parts int
 }
 
-// maxBackGo is the same in Go.
-func maxBackGo(t *windowTile) {
-	at := func(p *float32, bytes int) *float32 {
-		return (*float32)(unsafe.Add(unsafe.Pointer(p), bytes))
-	}
-	for k := range t.c {
-		best := t.taps[0]
-		m := *at(t.x, best+4*k)
-		for _, tap := range t.taps[1:] {
-			if v := *at(t.x, tap+4*k); v > m || v != v && m == m {
-				m, best = v, tap
-			}
+// each calls f with the images and the channels of a share.
+func (s *poolShares) each(part int, f func(n, lo, hi int)) {
+	from, to := span(s.N*s.blocks, part, s.parts, 1)
+	for q := from; q < to; q++ {
+		if lo, hi := span(s.C, q%s.blocks, s.blocks, 16); lo < hi {
+			f(q/s.blocks, lo, hi)
 		}
-		*at(t.dx, best+4*k) += *at(t.dy, 4*k)
 	}
 }
+
+func (s *poolShares) average(p *program) {
+	c := s.C
+	p.stage(s.parts, func(part int) {
+		dy, dx := p.f[1], p.f[2]
+		s.each(part, func(n, lo, hi int) {
+			for pixel := n * s.H * s.W; pixel < (n+1)*s.H*s.W; pixel++ {
+				clear(dx[pixel*c+lo : pixel*c+hi])
+			}
+			for oh, row := range s.rows {
+				for ow, col := range s.cols {
+					out := ((n*s.OH+oh)*s.OW+ow)*c + lo
+					w := s.weight(row, col)
+					s.cells(n, row, col, func(at int) { p.isa.axpy(dx[at*c+lo:at*c+hi], dy[out:], w) })
+				}
+			}
+		})
+	})
+}
+
+// maxBackward adds up the rows of dx that a window reaches over in float32 and
+// writes each as soon as no further window reaches it.
+func maxBackward[T float32 | uint16](p *program, s *poolShares, kernel func(t *windowTile), write func(to []T, from []float32), args func() (x, dy, dx []T)) {
+	c, held := s.C, s.held()
+	var zero T
+	size := int(unsafe.Sizeof(zero))
+	length := held * s.W * c
+	at := p.reserve(s.parts * length)
+	window := s.KH * s.KW
+	tiles, taps := make([]windowTile, s.parts), make([]run, s.parts*window)
+	p.stage(s.parts, func(part int) {
+		x, dy, dx := args()
+		rows := p.s[at+part*length : at+(part+1)*length]
+		clear(rows)
+		t := &tiles[part]
+		*t = windowTile{taps: taps[part*window : part*window : (part+1)*window], xStep: size * s.StrideW * c, yStep: size * c}
+		s.each(part, func(n, lo, hi int) {
+			t.c, t.dxStep = hi-lo, 4*s.StrideW*(hi-lo)
+			written := 0
+			// finish writes the rows before one and zeroes them.
+			finish := func(row int) {
+				for ; written < min(row, s.H); written++ {
+					sums := rows[written%held*s.W*t.c:][:s.W*t.c]
+					to := dx[(n*s.H+written)*s.W*c:]
+					if t.c == c {
+						write(to[:len(sums)], sums)
+					} else {
+						for j := range s.W {
+							write(to[j*c+lo:j*c+hi], sums[j*t.c:])
+						}
+					}
+					clear(sums)
+				}
+			}
+			for oh, row := range s.rows {
+				finish(oh*s.StrideH - s.PadTop)
+				for j := 0; j < s.OW; j += t.pixels {
+					col := s.cols[j]
+					t.pixels = s.alike(j)
+					if t.taps = s.taps(t.taps[:0], size, t.c, row, col); len(t.taps) == 0 {
+						continue
+					}
+					t.x = pointer(x, ((n*s.H+row.first)*s.W+col.first)*c+lo)
+					t.y = pointer(dy, ((n*s.OH+oh)*s.OW+j)*c+lo)
+					t.dx = &rows[col.first*t.c]
+					kernel(t)
+				}
+			}
+			finish(s.H)
+		})
+	})
+}
+
+// windowTile is one call of the kernels of a max pooling: a row of pixels whose
+// windows have the same taps. maxWindow computes, in every channel,
+//
+//	y[k] = max over taps of x[taps.a + k]
+//
+// and maxBack adds y to dx[taps.b + k] at the first of the taps where x is the
+// maximum. The first NaN is the maximum if there is one. Distances are in
+// bytes; x and y may hold bfloat16, for kernels of their own. Assembly reads
+// the fields by name.
+type windowTile struct {
+	x, y, dx             *float32
+	taps                 []run
+	c, pixels            int
+	xStep, yStep, dxStep int // from one pixel to the next
+}
+
+// maxWindowGo is maxWindow in Go.
+func maxWindowGo(t *windowTile) {
+	t.walk(func(x, y, _ *float32) {
+		_, *y = t.largest(x)
+	})
+}
+
+// maxBackGo is maxBack in Go.
+func maxBackGo(t *windowTile) {
+	t.walk(func(x, y, dx *float32) {
+		best, _ := t.largest(x)
+		*beyond(dx, t.taps[best].b) += *y
+	})
+}
+
+// walk visits every channel of every pixel.
+func (t *windowTile) walk(visit func(x, y, dx *float32)) {
+	for i := range t.pixels {
+		for k := range t.c {
+			var dx *float32
+			if t.dx != nil {
+				dx = beyond(t.dx, i*t.dxStep+4*k)
+			}
+			visit(beyond(t.x, i*t.xStep+4*k), beyond(t.y, i*t.yStep+4*k), dx)
+		}
+	}
+}
+
+// largest returns the tap that holds the maximum, and the maximum.
+func (t *windowTile) largest(x *float32) (tap int, m float32) {
+	for i, r := range t.taps {
+		if v := *beyond(x, r.a); i == 0 || v > m || v != v && m == m {
+			tap, m = i, v
+		}
+	}
+	return tap, m
+}
+
+// beyond is the address so many bytes from another.
+func beyond(p *float32, bytes int) *float32 { return (*float32)(unsafe.Add(unsafe.Pointer(p), bytes)) }

@@ -97,22 +97,28 @@ func (p *program) begin(to []float32, i int) {
 }
 
 // elements appends a step that works on stretches of arguments of one length n;
-// body is given every argument's.
-func (p *program) elements(n, grain int, body func(f [][]float32)) {
+// body is given every argument's. half, which may be nil, does the same where
+// all are bfloat16.
+func (p *program) elements(n, grain int, body func(f [][]float32), half func(h [][]uint16)) {
 	if n == 0 {
 		return
 	}
 	parts := p.parts(n, grain)
-	s := p.stream(n, parts, streamed, false)
+	plain := half != nil && p.allHalf(n)
+	s := p.stream(n, parts, streamed, plain)
 	p.stage(parts, func(part int) {
 		from, to := span(n, part, parts, 32)
 		step := to - from
-		if len(s.half) > 0 {
+		if len(s.half) > 0 && !plain {
 			step = streamed
 		}
 		for lo := from; lo < to; lo += step {
 			hi := min(lo+step, to)
-			body(s.open(part, lo, hi).full)
+			if a := s.open(part, lo, hi); plain {
+				half(a.half)
+			} else {
+				body(a.full)
+			}
 			s.close(part, lo, hi)
 		}
 	})

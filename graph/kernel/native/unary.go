@@ -55,18 +55,21 @@ func clamp32(x, lo, hi float32) float32 {
 func unary(p *program, d kernel.Unary) error {
 	a, b := d.Alpha, d.Beta
 	var f func(y, x []float32)
+	var half func(h [][]uint16)
 	costly := true
+	bounded := func(lo, hi float32) {
+		costly = false
+		f = func(y, x []float32) { p.isa.clamp(y, x, lo, hi) }
+		half = func(h [][]uint16) { p.isa.half.clamp(h[1], h[0], lo, hi) }
+	}
 	switch d.Op {
 	case kernel.Affine:
 		costly = false
 		f = func(y, x []float32) { p.isa.affine(y, x, a, b) }
 	case kernel.Relu:
-		costly = false
-		inf := float32(math.Inf(1))
-		f = func(y, x []float32) { p.isa.clamp(y, x, 0, inf) }
+		bounded(0, float32(math.Inf(1)))
 	case kernel.Clamp:
-		costly = false
-		f = func(y, x []float32) { p.isa.clamp(y, x, a, b) }
+		bounded(a, b)
 	case kernel.LeakyRelu:
 		f = each(func(v float32) float32 {
 			if v < 0 {
@@ -119,7 +122,7 @@ func unary(p *program, d kernel.Unary) error {
 	if costly {
 		g = grain / 8
 	}
-	p.elements(d.Len, g, func(a [][]float32) { f(a[1], a[0]) })
+	p.elements(d.Len, g, func(a [][]float32) { f(a[1], a[0]) }, half)
 	return nil
 }
 
@@ -155,18 +158,21 @@ func unaryBackward(p *program, d kernel.UnaryBackward) error {
 			dx[i] = dy[i] * slope(v, y[i])
 		}
 	}
+	var half func(h [][]uint16)
 	switch d.Op {
 	case kernel.Relu:
 		g = grain
 		body = func(f [][]float32) { p.isa.above(f[3], f[2], f[0], 0) }
+		half = func(h [][]uint16) { p.isa.half.above(h[3], h[2], h[0], 0) }
 	case kernel.Clamp:
 		g = grain
 		body = func(f [][]float32) { p.isa.inside(f[3], f[2], f[0], d.Alpha, d.Beta) }
+		half = func(h [][]uint16) { p.isa.half.inside(h[3], h[2], h[0], d.Alpha, d.Beta) }
 	case kernel.Affine:
 		g = grain
 		body = func(f [][]float32) { p.isa.scale(f[3], f[2], d.Alpha) }
 	}
-	p.elements(d.Len, g, body)
+	p.elements(d.Len, g, body, half)
 	return nil
 }
 

@@ -52,6 +52,14 @@ func vecAdd(dst, a, b []float32) {
 	}
 }
 
+// vecAddClamp computes dst = min(max(a + b, lo), hi); NaN stays NaN.
+func vecAddClamp(dst, a, b []float32, lo, hi float32) {
+	a, b = a[:len(dst)], b[:len(dst)]
+	for i := range dst {
+		dst[i] = clamp32(a[i]+b[i], lo, hi)
+	}
+}
+
 // vecSub computes dst = a - b.
 func vecSub(dst, a, b []float32) {
 	a, b = a[:len(dst)], b[:len(dst)]

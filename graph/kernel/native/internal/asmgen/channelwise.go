@@ -12,8 +12,8 @@ func channelwise(f *file, v vectors) {
 	if !v.half {
 		settle(f, v)
 		rows(f, v)
-		maxBack(f, v)
 	}
+	pools(f, v)
 }
 
 // laneMask sets the mask of the first CX lanes, fewer than a vector has; it

@@ -2,84 +2,174 @@ package main
 
 import "fmt"
 
-// maxBack emits the gradient of one window of a max pooling: in every channel,
-// the output's gradient is added to the first of the taps that hold the
-// maximum (the first NaN, if there is one).
-func maxBack(f *file, v vectors) {
-	name := "maxBack" + v.name
-	r := func(i int) string { return fmt.Sprintf("%s%d", v.reg, i) }
-	f.declare("%s(t *windowTile)", name)
-	f.p("\n// func %s(t *windowTile)", name)
-	f.p("TEXT ·%s(SB), NOSPLIT, $0-8", name)
-	f.p("	MOVQ t+0(FP), DI")
-	for _, s := range []struct{ field, r string }{{"x", "R8"}, {"dx", "R9"}, {"dy", "R10"}, {"c", "CX"}} {
-		f.p("	MOVQ windowTile_%s(DI), %s", s.field, s.r)
+// pools emits the max pooling of a row of pixels that see the same taps, and
+// its gradient. A NaN among the taps is their maximum, the first if there are
+// several.
+func pools(f *file, v vectors) {
+	p := pool{f, v, 4 * v.width, 1}
+	if v.half { // AX counts bytes of x, half of what dx has
+		p.size, p.scale = p.size/2, 2
 	}
-	f.p("	XORQ AX, AX")
-	single(f, v, "block", "done", func(suffix string, load func(mem, dst string), store func(src, mem string)) {
-		f.p("	MOVQ windowTile_taps(DI), SI")
-		f.p("	MOVQ windowTile_taps+8(DI), R13")
-		f.p("	MOVQ (SI), DX")
-		f.p("	ADDQ R8, DX")
-		load("(DX)(AX*1)", r(0))
-		f.p("\nmaximum%s:", suffix)
-		f.p("	ADDQ $8, SI")
-		f.p("	DECQ R13")
-		f.p("	JZ found%s", suffix)
-		f.p("	MOVQ (SI), DX")
-		f.p("	ADDQ R8, DX")
-		load("(DX)(AX*1)", r(1))
-		f.p("	VMAXPS %s, %s, %s", r(1), r(0), r(2)) // the new value if either is NaN
-		if v.masked {
-			f.p("	VCMPPS $3, %s, %s, K2", r(0), r(0))
-			f.p("	VMOVAPS %s, K2, %s", r(0), r(2))
-		} else {
-			f.p("	VCMPPS $3, %s, %s, %s", r(0), r(0), r(3))
-			f.p("	VBLENDVPS %s, %s, %s, %s", r(3), r(0), r(2), r(2))
-		}
-		f.p("	VMOVAPS %s, %s", r(2), r(0))
-		f.p("	JMP maximum%s", suffix)
-
-		// The lanes still without an owner are K3 or register 6.
-		f.p("\nfound%s:", suffix)
-		load("(R10)(AX*1)", r(4))
-		if v.masked {
-			f.p("	KXNORW K3, K3, K3")
-		} else {
-			f.p("	VPCMPEQD %s, %s, %s", r(6), r(6), r(6))
-		}
-		f.p("	MOVQ windowTile_taps(DI), SI")
-		f.p("	MOVQ windowTile_taps+8(DI), R13")
-		f.p("\nadd%s:", suffix)
-		f.p("	MOVQ (SI), DX")
-		f.p("	LEAQ (DX)(R8*1), R11")
-		f.p("	LEAQ (DX)(R9*1), R12")
-		load("(R11)(AX*1)", r(1))
-		load("(R12)(AX*1)", r(5))
-		if v.masked {
-			f.p("	VCMPPS $0, %s, %s, K3, K4", r(0), r(1))
-			f.p("	VCMPPS $3, %s, %s, K3, K5", r(1), r(1))
-			f.p("	KORW K4, K5, K4")
-			f.p("	KANDNW K3, K4, K3")
-			f.p("	VADDPS %s, %s, K4, %s", r(4), r(5), r(5))
-		} else {
-			f.p("	VCMPPS $0, %s, %s, %s", r(0), r(1), r(7))
-			f.p("	VCMPPS $3, %s, %s, %s", r(1), r(1), r(8))
-			f.p("	VORPS %s, %s, %s", r(7), r(8), r(7))
-			f.p("	VANDPS %s, %s, %s", r(6), r(7), r(7))
-			f.p("	VANDNPS %s, %s, %s", r(6), r(7), r(6))
-			f.p("	VANDPS %s, %s, %s", r(4), r(7), r(7))
-			f.p("	VADDPS %s, %s, %s", r(7), r(5), r(5))
-		}
-		store(r(5), "(R12)(AX*1)")
-		f.p("	ADDQ $8, SI")
-		f.p("	DECQ R13")
-		f.p("	JNZ add%s", suffix)
-		f.p("	ADDQ $%d, AX", 4*v.width)
-		f.p("	SUBQ $%d, CX", v.width)
-		f.p("	JMP block")
+	p.emit("maxWindow", func() {
+		f.p("\nblock4:")
+		f.p("	CMPQ CX, $%d", 4*v.width)
+		f.p("	JLT block1")
+		p.maximum(4, "4", p.loader(""))
+		p.store(4, "")
+		f.p("	JMP block4")
+		single(f, v, "block1", "through", func(suffix string, _ func(mem, dst string), _ func(src, mem string)) {
+			p.maximum(1, suffix, p.loader(suffix))
+			p.store(1, suffix)
+			f.p("	JMP block1")
+		})
 	})
-	f.p("\ndone:")
-	f.p("	VZEROUPPER")
-	f.p("	RET")
+	p.emit("maxBack", func() {
+		single(f, v, "block1", "through", p.back)
+	})
+}
+
+type pool struct {
+	*file
+	vectors
+	size, scale int // bytes of a vector of x; bytes of dx for one of x
+}
+
+func (p *pool) r(i int) string { return fmt.Sprintf("%s%d", p.reg, i) }
+
+// emit emits a kernel whose body takes CX channels of the pixel, from AX on.
+func (p *pool) emit(name string, body func()) {
+	name += p.name
+	p.declare("%s(t *windowTile)", name)
+	p.p("\n// func %s(t *windowTile)", name)
+	p.p("TEXT ·%s(SB), NOSPLIT, $0-8", name)
+	p.p("	MOVQ t+0(FP), DI")
+	for _, s := range []struct{ field, r string }{{"x", "R8"}, {"dx", "R9"}, {"y", "R10"}, {"pixels", "R15"}} {
+		p.p("	MOVQ windowTile_%s(DI), %s", s.field, s.r)
+	}
+	p.p("\npixel:")
+	p.p("	XORQ AX, AX")
+	p.p("	MOVQ windowTile_c(DI), CX")
+	body()
+	p.p("\nthrough:")
+	for _, s := range []struct{ field, r string }{{"xStep", "R8"}, {"dxStep", "R9"}, {"yStep", "R10"}} {
+		p.p("	ADDQ windowTile_%s(DI), %s", s.field, s.r)
+	}
+	p.p("	DECQ R15")
+	p.p("	JNZ pixel")
+	p.p("	VZEROUPPER")
+	p.p("	RET")
+}
+
+// loader and store move vectors of x and y.
+func (p *pool) loader(suffix string) func(mem, dst string) {
+	switch {
+	case p.half:
+		return widening(p.file, suffix)
+	case suffix == "Masked":
+		return func(mem, dst string) { loadMasked(p.file, p.vectors, mem, dst) }
+	}
+	return func(mem, dst string) { p.p("	VMOVUPS %s, %s", mem, dst) }
+}
+
+func (p *pool) store(n int, suffix string) {
+	for i := range n {
+		switch mem := fmt.Sprintf("%d(R10)(AX*1)", i*p.size); {
+		case p.half:
+			narrowing(p.file, suffix)(p.r(i), mem)
+		case suffix == "Masked":
+			storeMasked(p.file, p.vectors, p.r(i), mem)
+		default:
+			p.p("	VMOVUPS %s, %s", p.r(i), mem)
+		}
+	}
+	p.through(n)
+}
+
+// through goes on to the next channels.
+func (p *pool) through(n int) {
+	p.p("	ADDQ $%d, AX", n*p.size)
+	p.p("	SUBQ $%d, CX", n*p.width)
+}
+
+// maximum leaves that of the taps in registers 0 to n-1.
+func (p *pool) maximum(n int, suffix string, load func(mem, dst string)) {
+	first := func() {
+		p.p("	MOVQ run_a(SI), DX")
+		p.p("	ADDQ R8, DX")
+	}
+	at := func(i int) string { return fmt.Sprintf("%d(DX)(AX*1)", i*p.size) }
+	p.p("	MOVQ windowTile_taps(DI), SI")
+	p.p("	MOVQ windowTile_taps+8(DI), R13")
+	first()
+	for i := range n {
+		load(at(i), p.r(i))
+	}
+	p.p("\nmaximum%s:", suffix)
+	p.p("	ADDQ $run__size, SI")
+	p.p("	DECQ R13")
+	p.p("	JZ found%s", suffix)
+	first()
+	for i := range n {
+		so, v := p.r(i), p.r(4+i)
+		load(at(i), v)
+		// The new value if either is NaN, unless the one so far is.
+		if p.masked {
+			p.p("	VCMPPS $7, %s, %s, K2", so, so)
+			p.p("	VMAXPS %s, %s, K2, %s", v, so, so)
+			continue
+		}
+		nan, larger := p.r(8), p.r(9)
+		p.p("	VCMPPS $3, %s, %s, %s", so, so, nan)
+		p.p("	VMAXPS %s, %s, %s", v, so, larger)
+		p.p("	VBLENDVPS %s, %s, %s, %s", nan, so, larger, so)
+	}
+	p.p("	JMP maximum%s", suffix)
+	p.p("\nfound%s:", suffix)
+}
+
+// back adds the gradient of one vector of y to the first tap of x that holds
+// the maximum.
+func (p *pool) back(suffix string, load func(mem, dst string), store func(src, mem string)) {
+	const x, dx = 1, 2
+	r := p.r
+	read := p.loader(suffix)
+	p.maximum(1, suffix, read)
+	// The lanes still without an owner are K3 or register 6.
+	read("(R10)(AX*1)", r(3))
+	if p.masked {
+		p.p("	KXNORW K3, K3, K3")
+	} else {
+		p.p("	VPCMPEQD %s, %s, %s", r(6), r(6), r(6))
+	}
+	p.p("	MOVQ windowTile_taps(DI), SI")
+	p.p("	MOVQ windowTile_taps+8(DI), R13")
+	p.p("\nadd%s:", suffix)
+	p.p("	MOVQ run_a(SI), R11")
+	p.p("	ADDQ R8, R11")
+	p.p("	MOVQ run_b(SI), R12")
+	p.p("	ADDQ R9, R12")
+	read("(R11)(AX*1)", r(x))
+	at := fmt.Sprintf("(R12)(AX*%d)", p.scale)
+	load(at, r(dx))
+	if p.masked {
+		p.p("	VCMPPS $0, %s, %s, K3, K4", r(0), r(x))
+		p.p("	VCMPPS $3, %s, %s, K3, K5", r(x), r(x))
+		p.p("	KORW K4, K5, K4")
+		p.p("	KANDNW K3, K4, K3")
+		p.p("	VADDPS %s, %s, K4, %s", r(3), r(dx), r(dx))
+	} else {
+		p.p("	VCMPPS $0, %s, %s, %s", r(0), r(x), r(7))
+		p.p("	VCMPPS $3, %s, %s, %s", r(x), r(x), r(8))
+		p.p("	VORPS %s, %s, %s", r(7), r(8), r(7))
+		p.p("	VANDPS %s, %s, %s", r(6), r(7), r(7))
+		p.p("	VANDNPS %s, %s, %s", r(6), r(7), r(6))
+		p.p("	VANDPS %s, %s, %s", r(3), r(7), r(7))
+		p.p("	VADDPS %s, %s, %s", r(7), r(dx), r(dx))
+	}
+	store(r(dx), at)
+	p.p("	ADDQ $run__size, SI")
+	p.p("	DECQ R13")
+	p.p("	JNZ add%s", suffix)
+	p.through(1)
+	p.p("	JMP block1")
 }
