@@ -87,7 +87,7 @@ func (g *pooling) taps(taps []run, size, c int, r, col window) []run {
 		for j := range col.hi - col.lo {
 			right := j * g.DilationW
 			slot := (r.first + down) % held
-			taps = append(taps, run{size * (down*g.W + right) * g.C, 4 * (slot*g.W + right) * c})
+			taps = append(taps, run{size * (down*g.W + right) * g.C, 4 * (slot*g.pitch(c) + right*c)})
 		}
 	}
 	return taps
@@ -95,6 +95,13 @@ func (g *pooling) taps(taps []run, size, c int, r, col window) []run {
 
 // held is how many rows of the input a window reaches over.
 func (g *pooling) held() int { return (g.KH-1)*g.DilationH + 1 }
+
+// pitch is how far apart rows of c channels are held: a third of a page after
+// whole pages, since a load waits for stores that only the page tells apart.
+func (g *pooling) pitch(c int) int {
+	const page = 4096 / 4
+	return ceilDiv(g.W*c, page)*page + page/3/16*16
+}
 
 func pool2d(p *program, d kernel.Pool) error {
 	g, err := newPooling(d)
@@ -246,7 +253,7 @@ func maxBackward[T float32 | uint16](p *program, s *poolShares, kernel func(t *w
 	c, held := s.C, s.held()
 	var zero T
 	size := int(unsafe.Sizeof(zero))
-	length := held * s.W * c
+	length := held * s.pitch(c)
 	at := p.reserve(s.parts * length)
 	window := s.KH * s.KW
 	tiles, taps := make([]windowTile, s.parts), make([]run, s.parts*window)
@@ -262,7 +269,7 @@ func maxBackward[T float32 | uint16](p *program, s *poolShares, kernel func(t *w
 			// finish writes the rows before one and zeroes them.
 			finish := func(row int) {
 				for ; written < min(row, s.H); written++ {
-					sums := rows[written%held*s.W*t.c:][:s.W*t.c]
+					sums := rows[written%held*s.pitch(t.c):][:s.W*t.c]
 					to := dx[(n*s.H+written)*s.W*c:]
 					if t.c == c {
 						write(to[:len(sums)], sums)

@@ -82,6 +82,7 @@ func generate(dir string) error {
 		stencils(&walks, v)
 	}
 	stencils(&walks, halfSet)
+	pairTable(&walks)
 	lanesTable(&walks)
 	winograd(&minimal, halfSet)
 	lanesTable(&minimal)

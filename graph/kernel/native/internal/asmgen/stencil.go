@@ -50,6 +50,9 @@ func (s *stencil) emit(name string) {
 	} {
 		s.p("	MOVQ spreadTile_%s(DI), %s", l.field, l.r)
 	}
+	if s.half {
+		pairSetup(s.file)
+	}
 	if s.masked { // enough registers for two vectors
 		s.p("\npair:")
 		s.p("	CMPQ CX, $%d", 2*s.width)
@@ -85,7 +88,7 @@ func (s *stencil) walk(n int, suffix string, load func(mem, dst string), store f
 	}
 	limit := 15 // the last is the mask
 	if s.masked {
-		limit = 32
+		limit = 30 // the last two serve widenTwo
 	}
 	next := spare
 	temp := func() string {
@@ -101,6 +104,14 @@ func (s *stencil) walk(n int, suffix string, load func(mem, dst string), store f
 			mem += fmt.Sprintf("(%s*%d)", index, times)
 		}
 		return mem
+	}
+	// pixel loads the i'th vector of a pixel.
+	pixel := func(base string, times, i int, dst string) {
+		if s.half && n == 2 {
+			widenTwo(s.file, at(base, "R12", times, 0), i, dst)
+		} else {
+			read(at(base, "R12", times, i*in), dst)
+		}
 	}
 	// filter visits the taps' places in w; n neighbouring registers each.
 	filter := func(visit func(mem string, r string)) {
@@ -146,7 +157,7 @@ func (s *stencil) walk(n int, suffix string, load func(mem, dst string), store f
 	s.p("pixel%s:", suffix)
 	for i := range n {
 		if s.dots {
-			read(at("AX", "", 0, i*in), s.r(acc+i))
+			pixel("AX", 0, i, s.r(acc+i))
 		} else {
 			s.p("	VMOVAPS %s, %s", s.r(taps+i), s.r(acc+i))
 		}
@@ -154,11 +165,11 @@ func (s *stencil) walk(n int, suffix string, load func(mem, dst string), store f
 	for k := range s.rows {
 		for u := range s.cols {
 			for i := range n {
-				x := at(rowPointers[k], "R12", u, i*in)
+				x := temp()
 				if s.half || suffix == "Masked" {
-					r := temp()
-					read(x, r)
-					x = r
+					pixel(rowPointers[k], u, i, x)
+				} else {
+					x = at(rowPointers[k], "R12", u, i*in)
 				}
 				tap, sum := s.r((k*s.cols+u)*n+i), s.r(acc+i)
 				if s.dots {
@@ -174,8 +185,13 @@ func (s *stencil) walk(n int, suffix string, load func(mem, dst string), store f
 			s.p("	VMAXPS %s, %s, %s", r, lo, r)
 			s.p("	VMINPS %s, %s, %s", r, hi, r)
 		}
-		for i := range n {
-			write(s.r(acc+i), at("AX", "", 0, i*in))
+		if s.half && n == 2 {
+			s.p("	%s // %s and %s to bfloat16", narrowTwo(acc, acc, acc+1), s.r(acc), s.r(acc+1))
+			s.p("	VMOVUPS %s, (AX)", s.r(acc))
+		} else {
+			for i := range n {
+				write(s.r(acc+i), at("AX", "", 0, i*in))
+			}
 		}
 	}
 	for k := range s.rows {
