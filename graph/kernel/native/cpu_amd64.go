@@ -22,7 +22,7 @@ var avx512 = &isa{
 		tilesAVX512[t.rows-1][n-1](t)
 	},
 	winograd: winogradKernels{winogradImageAVX512, winogradGradientAVX512, winogradFilterAVX512, winogradOutputAVX512, winogradFilterGradientAVX512},
-	spread:   spreadKernels{spreadAVX512, &stencilsAVX512, &stencilSumsAVX512}, maxWindow: maxWindowAVX512, maxBack: maxBackAVX512,
+	spread:   spreadKernels{spreadAVX512, &stencilsAVX512, &stencilSumsAVX512, &slidesAVX512, &slideSumsAVX512}, maxWindow: maxWindowAVX512, maxBack: maxBackAVX512,
 	interleave: func(to, columns []float32, n, k, nr, stride int) {
 		interleaveBy(16, transposeAVX512, to, columns, n, k, nr, stride)
 	},
@@ -119,7 +119,7 @@ var avx512Half = func() *isa {
 		dotsClip: func(s, q []float32, dy, x []uint16, mean, a, b []float32, n, rows int, lo, hi float32) {
 			dotsClipHalf(&s[0], &q[0], &dy[0], &x[0], &mean[0], &a[0], &b[0], n, rows, 2*n, lo, hi)
 		},
-		spread: spreadKernels{spreadHalf, &stencilsHalf, &stencilSumsHalf}, maxWindow: maxWindowHalf, maxBack: maxBackHalf,
+		spread: spreadKernels{spreadHalf, &stencilsHalf, &stencilSumsHalf, &slidesHalf, &slideSumsHalf}, maxWindow: maxWindowHalf, maxBack: maxBackHalf,
 		dotRows: func(dst []float32, a, b []uint16, n, sa, sb int) {
 			if n > 0 && len(dst) > 0 {
 				dotRowsHalf(&dst[0], &a[0], &b[0], len(dst), n, 2*sa, 2*sb)
@@ -142,7 +142,7 @@ var avx2 = &isa{
 		tilesAVX2[t.rows-1][n-1](t)
 	},
 	winograd: winogradKernels{winogradImageAVX2, winogradGradientAVX2, winogradFilterAVX2, winogradOutputAVX2, winogradFilterGradientAVX2},
-	spread:   spreadKernels{spreadAVX2, &stencilsAVX2, &stencilSumsAVX2}, maxWindow: maxWindowAVX2, maxBack: maxBackAVX2,
+	spread:   spreadKernels{taps: spreadAVX2, stencils: &stencilsAVX2, sums: &stencilSumsAVX2}, maxWindow: maxWindowAVX2, maxBack: maxBackAVX2,
 	interleave: func(to, columns []float32, n, k, nr, stride int) {
 		interleaveBy(8, transposeAVX2, to, columns, n, k, nr, stride)
 	},

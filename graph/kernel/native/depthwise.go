@@ -165,6 +165,9 @@ func spreadRow[T float32 | uint16](s *spread, kernels *spreadKernels, t *spreadT
 			tap := (vertical[0]*len(s.w.offset)+horizontal[0])*c + channel
 			t.x, t.w = (*float32)(unsafe.Pointer(&src[first])), &weights[tap]
 		}
+		if slide(kernels.slides, t, rows, cols) {
+			continue
+		}
 		if compute := stencil(kernels.stencils, rows, cols); compute != nil {
 			compute(t)
 			continue
@@ -187,6 +190,9 @@ type spreadKernels struct {
 	// the products of y with the taps' x over the pixels to the taps' w
 	// instead. Both may be nil.
 	stencils, sums *[3][3]func(t *spreadTile)
+	// slides and slideSums do so for three columns of taps, by rows-1, where
+	// pixels follow each other as the taps do. Both may be nil.
+	slides, slideSums *[3]func(t *spreadTile)
 }
 
 // stencil returns the micro-kernel for so many taps, or nil.
@@ -195,6 +201,28 @@ func stencil(of *[3][3]func(t *spreadTile), rows, cols int) func(t *spreadTile) 
 		return nil
 	}
 	return of[rows-1][cols-1]
+}
+
+// slide calls the micro-kernel that loads every column of x once, or reports
+// that there is none. Where the taps lie several pixels apart, it takes as many
+// turns of pixels that far apart.
+func slide(of *[3]func(t *spreadTile), t *spreadTile, rows, cols int) bool {
+	if of == nil || cols != 3 || rows < 1 || rows > 3 || t.xStep <= 0 || t.colStep%t.xStep != 0 {
+		return false
+	}
+	turns := t.colStep / t.xStep
+	if t.pixels < 2*turns { // the sums take two at least
+		return false
+	}
+	all := *t
+	t.xStep, t.yStep = turns*all.xStep, turns*all.yStep
+	for i := range turns {
+		t.pixels = ceilDiv(all.pixels-i, turns)
+		t.x, t.y = beyond(all.x, i*all.xStep), beyond(all.y, i*all.yStep)
+		of[rows-1](t)
+	}
+	*t = all
+	return true
 }
 
 // spreadTile is one call of the depthwise micro-kernel: for each of a row of

@@ -85,8 +85,11 @@ func sumRow[T float32 | uint16](f *filterSums, kernels *spreadKernels, dotRows f
 		from := (((n*f.h.src+i*f.h.step+f.h.offset[vertical[0]])*f.w.src)+j*f.w.step+f.w.offset[horizontal[0]])*f.c + channel
 		to := (q*f.w.out+j)*f.c + channel
 		tap := (vertical[0]*len(f.w.offset)+horizontal[0])*f.c + channel
+		t.x, t.y, t.w = (*float32)(unsafe.Pointer(&x[from])), (*float32)(unsafe.Pointer(&dy[to])), &sums[tap]
+		if slide(kernels.slideSums, t, rows, cols) {
+			continue
+		}
 		if add := stencil(kernels.sums, rows, cols); add != nil {
-			t.x, t.y, t.w = (*float32)(unsafe.Pointer(&x[from])), (*float32)(unsafe.Pointer(&dy[to])), &sums[tap]
 			add(t)
 			continue
 		}

@@ -199,3 +199,47 @@ var stencilSumsHalf = [3][3]func(t *spreadTile){
 	{stencilSum2x1Half, stencilSum2x2Half, stencilSum2x3Half},
 	{stencilSum3x1Half, stencilSum3x2Half, stencilSum3x3Half},
 }
+
+//go:noescape
+func slide1AVX512(t *spreadTile)
+
+//go:noescape
+func slide2AVX512(t *spreadTile)
+
+//go:noescape
+func slide3AVX512(t *spreadTile)
+
+var slidesAVX512 = [3]func(t *spreadTile){slide1AVX512, slide2AVX512, slide3AVX512}
+
+//go:noescape
+func slideSum1AVX512(t *spreadTile)
+
+//go:noescape
+func slideSum2AVX512(t *spreadTile)
+
+//go:noescape
+func slideSum3AVX512(t *spreadTile)
+
+var slideSumsAVX512 = [3]func(t *spreadTile){slideSum1AVX512, slideSum2AVX512, slideSum3AVX512}
+
+//go:noescape
+func slide1Half(t *spreadTile)
+
+//go:noescape
+func slide2Half(t *spreadTile)
+
+//go:noescape
+func slide3Half(t *spreadTile)
+
+var slidesHalf = [3]func(t *spreadTile){slide1Half, slide2Half, slide3Half}
+
+//go:noescape
+func slideSum1Half(t *spreadTile)
+
+//go:noescape
+func slideSum2Half(t *spreadTile)
+
+//go:noescape
+func slideSum3Half(t *spreadTile)
+
+var slideSumsHalf = [3]func(t *spreadTile){slideSum1Half, slideSum2Half, slideSum3Half}

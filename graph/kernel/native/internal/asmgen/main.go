@@ -82,6 +82,8 @@ func generate(dir string) error {
 		stencils(&walks, v)
 	}
 	stencils(&walks, halfSet)
+	slides(&walks, sets[1])
+	slides(&walks, halfSet)
 	pairTable(&walks)
 	lanesTable(&walks)
 	winograd(&minimal, halfSet)

@@ -13,9 +13,9 @@ func stencils(f *file, v vectors) {
 		for rows := 1; rows <= 3; rows++ {
 			table += "\n\t{"
 			for cols := 1; cols <= 3; cols++ {
-				s := stencil{f, v, rows, cols, name == "stencilSum"}
+				s := &stencil{f, v, rows, cols, name == "stencilSum"}
 				full := fmt.Sprintf("%s%dx%d%s", name, rows, cols, v.name)
-				s.emit(full)
+				s.emit(full, s.walk)
 				if cols > 1 {
 					table += ", "
 				}
@@ -40,7 +40,9 @@ func (s *stencil) r(i int) string { return fmt.Sprintf("%s%d", s.reg, i) }
 // rowPointers hold where the rows of taps of a pixel begin.
 var rowPointers = [3]string{"SI", "DX", "BX"}
 
-func (s *stencil) emit(name string) {
+// emit emits a kernel whose walk takes n vectors of channels along the row of
+// pixels and advances to the next channels.
+func (s *stencil) emit(name string, walk func(n int, suffix string, load func(mem, dst string), store func(src, mem string))) {
 	s.declare("%s(t *spreadTile)", name)
 	s.p("\n// func %s(t *spreadTile)", name)
 	s.p("TEXT ·%s(SB), NOSPLIT, $0-8", name)
@@ -58,11 +60,11 @@ func (s *stencil) emit(name string) {
 		s.p("	CMPQ CX, $%d", 2*s.width)
 		s.p("	JLT block1")
 		load := func(mem, dst string) { s.p("	VMOVUPS %s, %s", mem, dst) }
-		s.walk(2, "Pair", load, func(src, mem string) { s.p("	VMOVUPS %s, %s", src, mem) })
+		walk(2, "Pair", load, func(src, mem string) { s.p("	VMOVUPS %s, %s", src, mem) })
 		s.p("	JMP pair")
 	}
 	single(s.file, s.vectors, "block1", "done", func(suffix string, load func(mem, dst string), store func(src, mem string)) {
-		s.walk(1, suffix, load, store)
+		walk(1, suffix, load, store)
 		s.p("	JMP block1")
 	})
 	s.p("\ndone:")
@@ -70,15 +72,113 @@ func (s *stencil) emit(name string) {
 	s.p("	RET")
 }
 
-// walk emits code that takes n vectors of channels along the row, and advances
-// to the next channels.
-func (s *stencil) walk(n int, suffix string, load func(mem, dst string), store func(src, mem string)) {
-	size, in := 4*s.width, 4*s.width
-	read, write := load, store // of activations
-	if s.half {
-		in /= 2
-		read, write = widening(s.file, suffix), narrowing(s.file, suffix)
+// memory is an operand so many bytes and indices from a base.
+func memory(base, index string, times, displacement int) string {
+	mem := fmt.Sprintf("%d(%s)", displacement, base)
+	if times > 0 {
+		mem += fmt.Sprintf("(%s*%d)", index, times)
 	}
+	return mem
+}
+
+// in is how many bytes a vector of activations has.
+func (s *stencil) in() int {
+	if s.half {
+		return 2 * s.width
+	}
+	return 4 * s.width
+}
+
+// read loads the i'th of n vectors of a pixel, so many columns of taps from
+// base on.
+func (s *stencil) read(n int, suffix, base string, columns, i int, load func(mem, dst string), dst string) {
+	mem := memory(base, "R12", columns, i*s.in())
+	switch {
+	case s.half && n == 2:
+		widenTwo(s.file, memory(base, "R12", columns, 0), i, dst)
+	case s.half:
+		widening(s.file, suffix)(mem, dst)
+	default:
+		load(mem, dst)
+	}
+}
+
+// write stores the n outputs in registers from the given one on.
+func (s *stencil) write(n int, suffix string, outputs int, store func(src, mem string)) {
+	if s.half && n == 2 {
+		r := s.r(outputs)
+		s.p("	%s // %s and %s to bfloat16", narrowTwo(outputs, outputs, outputs+1), r, s.r(outputs+1))
+		s.p("	VMOVUPS %s, (AX)", r)
+		return
+	}
+	if s.half {
+		store = narrowing(s.file, suffix)
+	}
+	for i := range n {
+		store(s.r(outputs+i), memory("AX", "", 0, i*s.in()))
+	}
+}
+
+// filter visits the taps' places in w; n neighbouring registers each.
+func (s *stencil) filter(n int, visit func(mem string, r string)) {
+	s.p("	MOVQ R10, SI")
+	s.p("	MOVQ spreadTile_wCol(DI), DX")
+	for k := range s.rows {
+		if k > 0 {
+			s.p("	ADDQ spreadTile_wRow(DI), SI")
+		}
+		for u := range s.cols {
+			for i := range n {
+				visit(memory("SI", "DX", u, 4*i*s.width), s.r((k*s.cols+u)*n+i))
+			}
+		}
+	}
+}
+
+// bias loads it, or zeros, into n registers from the given one on.
+func (s *stencil) bias(n int, suffix string, first int, load func(mem, dst string)) {
+	s.p("	TESTQ R11, R11")
+	s.p("	JZ zero%s", suffix)
+	for i := range n {
+		load(memory("R11", "", 0, 4*i*s.width), s.r(first+i))
+	}
+	s.p("	ADDQ $%d, R11", 4*n*s.width)
+	s.p("	JMP start%s", suffix)
+	s.p("\nzero%s:", suffix)
+	for i := range n {
+		r := s.r(first + i)
+		s.p("	VXORPS %s, %s, %s", r, r, r)
+	}
+	s.p("\nstart%s:", suffix)
+}
+
+// begin points to the first pixel.
+func (s *stencil) begin() {
+	s.p("	MOVQ R9, SI")
+	for k := 1; k < s.rows; k++ {
+		s.p("	MOVQ %s, %s", rowPointers[k-1], rowPointers[k])
+		s.p("	ADDQ spreadTile_rowStep(DI), %s", rowPointers[k])
+	}
+	s.p("	MOVQ R8, AX")
+	s.p("	MOVQ spreadTile_pixels(DI), R15")
+}
+
+// step goes on to the next pixel's taps.
+func (s *stencil) step() {
+	for k := range s.rows {
+		s.p("	ADDQ R13, %s", rowPointers[k])
+	}
+}
+
+// advance goes on to the next channels.
+func (s *stencil) advance(n int) {
+	s.p("	ADDQ $%d, R8", n*s.in())
+	s.p("	ADDQ $%d, R9", n*s.in())
+	s.p("	ADDQ $%d, R10", 4*n*s.width)
+	s.p("	SUBQ $%d, CX", n*s.width)
+}
+
+func (s *stencil) walk(n int, suffix string, load func(mem, dst string), store func(src, mem string)) {
 	taps := s.rows * s.cols * n          // registers 0 to taps-1
 	lo, hi := s.r(taps+n), s.r(taps+n+1) // behind the bias
 	acc := taps + n + 2
@@ -98,66 +198,18 @@ func (s *stencil) walk(n int, suffix string, load func(mem, dst string), store f
 		}
 		return r
 	}
-	at := func(base, index string, times, displacement int) string {
-		mem := fmt.Sprintf("%d(%s)", displacement, base)
-		if times > 0 {
-			mem += fmt.Sprintf("(%s*%d)", index, times)
-		}
-		return mem
-	}
-	// pixel loads the i'th vector of a pixel.
-	pixel := func(base string, times, i int, dst string) {
-		if s.half && n == 2 {
-			widenTwo(s.file, at(base, "R12", times, 0), i, dst)
-		} else {
-			read(at(base, "R12", times, i*in), dst)
-		}
-	}
-	// filter visits the taps' places in w; n neighbouring registers each.
-	filter := func(visit func(mem string, r string)) {
-		s.p("	MOVQ R10, SI")
-		s.p("	MOVQ spreadTile_wCol(DI), DX")
-		for k := range s.rows {
-			if k > 0 {
-				s.p("	ADDQ spreadTile_wRow(DI), SI")
-			}
-			for u := range s.cols {
-				for i := range n {
-					visit(at("SI", "DX", u, i*size), s.r((k*s.cols+u)*n+i))
-				}
-			}
-		}
-	}
-	filter(func(mem, r string) { load(mem, r) })
+	s.filter(n, load)
 	if !s.dots {
-		s.p("	TESTQ R11, R11")
-		s.p("	JZ zero%s", suffix)
-		for i := range n {
-			load(at("R11", "", 0, i*size), s.r(taps+i))
-		}
-		s.p("	ADDQ $%d, R11", n*size)
-		s.p("	JMP start%s", suffix)
-		s.p("\nzero%s:", suffix)
-		for i := range n {
-			b := s.r(taps + i)
-			s.p("	VXORPS %s, %s, %s", b, b, b)
-		}
-		s.p("\nstart%s:", suffix)
+		s.bias(n, suffix, taps, load)
 		s.p("	VBROADCASTSS spreadTile_lo(DI), %s", lo)
 		s.p("	VBROADCASTSS spreadTile_hi(DI), %s", hi)
 	}
-	s.p("	MOVQ R9, SI")
-	for k := 1; k < s.rows; k++ {
-		s.p("	MOVQ %s, %s", rowPointers[k-1], rowPointers[k])
-		s.p("	ADDQ spreadTile_rowStep(DI), %s", rowPointers[k])
-	}
-	s.p("	MOVQ R8, AX")
-	s.p("	MOVQ spreadTile_pixels(DI), R15")
+	s.begin()
 	s.p("\n	PCALIGN $32")
 	s.p("pixel%s:", suffix)
 	for i := range n {
 		if s.dots {
-			pixel("AX", 0, i, s.r(acc+i))
+			s.read(n, suffix, "AX", 0, i, load, s.r(acc+i))
 		} else {
 			s.p("	VMOVAPS %s, %s", s.r(taps+i), s.r(acc+i))
 		}
@@ -165,11 +217,10 @@ func (s *stencil) walk(n int, suffix string, load func(mem, dst string), store f
 	for k := range s.rows {
 		for u := range s.cols {
 			for i := range n {
-				x := temp()
+				x := memory(rowPointers[k], "R12", u, i*s.in())
 				if s.half || suffix == "Masked" {
-					pixel(rowPointers[k], u, i, x)
-				} else {
-					x = at(rowPointers[k], "R12", u, i*in)
+					x = temp()
+					s.read(n, suffix, rowPointers[k], u, i, load, x)
 				}
 				tap, sum := s.r((k*s.cols+u)*n+i), s.r(acc+i)
 				if s.dots {
@@ -185,26 +236,14 @@ func (s *stencil) walk(n int, suffix string, load func(mem, dst string), store f
 			s.p("	VMAXPS %s, %s, %s", r, lo, r)
 			s.p("	VMINPS %s, %s, %s", r, hi, r)
 		}
-		if s.half && n == 2 {
-			s.p("	%s // %s and %s to bfloat16", narrowTwo(acc, acc, acc+1), s.r(acc), s.r(acc+1))
-			s.p("	VMOVUPS %s, (AX)", s.r(acc))
-		} else {
-			for i := range n {
-				write(s.r(acc+i), at("AX", "", 0, i*in))
-			}
-		}
+		s.write(n, suffix, acc, store)
 	}
-	for k := range s.rows {
-		s.p("	ADDQ R13, %s", rowPointers[k])
-	}
+	s.step()
 	s.p("	ADDQ R14, AX")
 	s.p("	DECQ R15")
 	s.p("	JNZ pixel%s", suffix)
 	if s.dots {
-		filter(func(mem, r string) { store(r, mem) })
+		s.filter(n, func(mem, r string) { store(r, mem) })
 	}
-	s.p("	ADDQ $%d, R8", n*in)
-	s.p("	ADDQ $%d, R9", n*in)
-	s.p("	ADDQ $%d, R10", n*size)
-	s.p("	SUBQ $%d, CX", n*s.width)
+	s.advance(n)
 }
