@@ -61,3 +61,9 @@ func maxWindowAVX512(t *windowTile)
 
 //go:noescape
 func maxBackAVX512(t *windowTile)
+
+//go:noescape
+func dropoutAVX512(dst, x *float32, n int, z, step, limit uint64, scale float32)
+
+//go:noescape
+func dropoutHalf(dst, x *uint16, n int, z, step, limit uint64, scale float32)

@@ -33,7 +33,12 @@ var avx512 = &isa{
 		}
 	},
 	add: vecAddAVX512, addClamp: vecAddClampAVX512, sub: vecSubAVX512, div: vecDivAVX512, mul: vecMulAVX512, max: vecMaxAVX512, mulAdd: vecMulAddAVX512,
-	scale: vecScaleAVX512, axpy: vecAxpyAVX512, affine: vecAffineAVX512,
+	scale: vecScaleAVX512, axpy: vecAxpyAVX512, affine: vecAffineAVX512, blend: vecBlendAVX512,
+	dropout: func(y, x []float32, z, step, limit uint64, scale float32) {
+		if n := len(y); n > 0 {
+			dropoutAVX512(&y[0], &x[:n][0], n, z, step, limit, scale)
+		}
+	},
 	exp: vecExpAVX512, gate: vecGateAVX512, clamp: vecClampAVX512, above: vecAboveAVX512, inside: vecInsideAVX512,
 	largest: func(x []float32) float32 {
 		var top [16]float32
@@ -109,6 +114,12 @@ var avx512Half = func() *isa {
 		},
 		winograd: winogradKernels{image: winogradImageHalf, gradient: winogradGradientHalf, output: winogradOutputHalf},
 		add:      vecAddHalf, addClamp: vecAddClampHalf, clamp: vecClampHalf, above: vecAboveHalf, inside: vecInsideHalf,
+		scale: vecScaleHalf, axpy: vecAxpyHalf, blend: vecBlendHalf,
+		dropout: func(y, x []uint16, z, step, limit uint64, scale float32) {
+			if n := len(y); n > 0 {
+				dropoutHalf(&y[0], &x[:n][0], n, z, step, limit, scale)
+			}
+		},
 		norm: vecNormHalf, normAdd: vecNormAddHalf, normBack: vecNormBackHalf, normBackClip: vecNormBackClipHalf,
 		moments: func(s, q []float32, x []uint16, shift []float32, n, rows int) {
 			momentsHalf(&s[0], &q[0], &x[0], &shift[0], n, rows, 2*n)
@@ -153,7 +164,7 @@ var avx2 = &isa{
 		}
 	},
 	add: vecAddAVX2, addClamp: vecAddClampAVX2, sub: vecSubAVX2, div: vecDivAVX2, mul: vecMulAVX2, max: vecMaxAVX2, mulAdd: vecMulAddAVX2,
-	scale: vecScaleAVX2, axpy: vecAxpyAVX2, affine: vecAffineAVX2,
+	scale: vecScaleAVX2, axpy: vecAxpyAVX2, affine: vecAffineAVX2, blend: vecBlendAVX2, dropout: vecDropout,
 	exp: vecExpAVX2, gate: vecGateAVX2, clamp: vecClampAVX2, above: vecAboveAVX2, inside: vecInsideAVX2,
 	largest: func(x []float32) float32 {
 		var top [8]float32

@@ -49,21 +49,31 @@ func dropout(p *program, d kernel.Dropout) {
 		rng := p.u[1]
 		key := dropoutKey(rng[0], rng[1], d.Stream) + golden
 		for r := lo; r < hi; r++ {
-			x, y := p.f[0][r*c:(r+1)*c], p.f[2][r*c:(r+1)*c]
 			index := r/pixels*pixels*c + r%pixels
 			step := uint64(jump) * golden
 			if d.Channel {
 				index /= plane
 				step = golden
 			}
-			z := key + uint64(index)*golden
-			for i, v := range x {
-				// All ones where the element is kept: a branch would be
-				// guessed wrong half the time.
-				kept := uint32((int64(limit) - 1 - int64(mix64(z)>>32)) >> 63)
-				y[i] = math.Float32frombits(math.Float32bits(v*scale) & kept)
-				z += step
+			z, at, end := key+uint64(index)*golden, r*c, (r+1)*c
+			if p.inHalf(0) {
+				p.isa.half.dropout(p.h[2][at:end], p.h[0][at:end], z, step, limit, scale)
+			} else {
+				p.isa.dropout(p.f[2][at:end], p.f[0][at:end], z, step, limit, scale)
 			}
 		}
 	})
+}
+
+// vecDropout computes y = scale*x where the word of state z + i*step has at
+// least limit in its upper half, else 0.
+func vecDropout(y, x []float32, z, step, limit uint64, scale float32) {
+	y = y[:len(x)]
+	for i, v := range x {
+		// All ones where the element is kept: a branch would be guessed
+		// wrong half the time.
+		kept := uint32((int64(limit) - 1 - int64(mix64(z)>>32)) >> 63)
+		y[i] = math.Float32frombits(math.Float32bits(v*scale) & kept)
+		z += step
+	}
 }

@@ -10,6 +10,9 @@ import (
 // axis share a word of 32 bits, the first in its lower half. Words travel as
 // float32, whose value means nothing then.
 
+// inHalf reports whether argument i is read as bfloat16, not widened before.
+func (p *program) inHalf(i int) bool { return p.isHalf(i) && p.wide[i] < 0 }
+
 // words views neighbouring pairs as words; a last odd number is left out.
 func words(h []uint16) []float32 {
 	return unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(h))), len(h)/2)

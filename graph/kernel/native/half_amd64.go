@@ -147,6 +147,15 @@ func mapAddHalf(dst *uint16, a *uint16, b *uint16, n int)
 func mapAddClampHalf(dst *uint16, a *uint16, b *uint16, n int, lo, hi float32)
 
 //go:noescape
+func mapScaleHalf(dst *float32, x *uint16, n int, a float32)
+
+//go:noescape
+func mapAxpyHalf(dst *float32, x *uint16, n int, a float32)
+
+//go:noescape
+func mapBlendHalf(dst *uint16, a *float32, b *float32, n int, u, v float32)
+
+//go:noescape
 func mapClampHalf(dst *uint16, x *uint16, n int, lo, hi float32)
 
 //go:noescape
@@ -181,6 +190,30 @@ func vecAddClampHalf(dst []uint16, a []uint16, b []uint16, lo, hi float32) {
 	}
 	a, b = a[:len(dst)], b[:len(dst)]
 	mapAddClampHalf(&dst[0], &a[0], &b[0], len(dst), lo, hi)
+}
+
+func vecScaleHalf(dst []float32, x []uint16, a float32) {
+	if len(dst) == 0 {
+		return
+	}
+	x = x[:len(dst)]
+	mapScaleHalf(&dst[0], &x[0], len(dst), a)
+}
+
+func vecAxpyHalf(dst []float32, x []uint16, a float32) {
+	if len(dst) == 0 {
+		return
+	}
+	x = x[:len(dst)]
+	mapAxpyHalf(&dst[0], &x[0], len(dst), a)
+}
+
+func vecBlendHalf(dst []uint16, a []float32, b []float32, u, v float32) {
+	if len(dst) == 0 {
+		return
+	}
+	a, b = a[:len(dst)], b[:len(dst)]
+	mapBlendHalf(&dst[0], &a[0], &b[0], len(dst), u, v)
 }
 
 func vecClampHalf(dst []uint16, x []uint16, lo, hi float32) {

@@ -8642,6 +8642,191 @@ done:
 	VZEROUPPER
 	RET
 
+// func mapScaleHalf(dst *float32, x *uint16, n int, a float32)
+TEXT ·mapScaleHalf(SB), NOSPLIT, $0-28
+	MOVQ dst+0(FP), DI
+	MOVQ x+8(FP), SI
+	MOVQ n+16(FP), CX
+	VBROADCASTSS a+24(FP), Z0
+	MOVL $0xaaaaaaaa, BX
+	KMOVD BX, K3
+	VMOVUPS pairTable<>+0(SB), Z30
+	VMOVUPS pairTable<>+64(SB), Z31
+	XORQ AX, AX
+	SUBQ $32, CX
+	JLT single
+
+	PCALIGN $32
+pair:
+	VPERMW.Z (SI)(AX*2), Z30, K3, Z1
+	VMULPS Z0, Z1, Z2
+	VMOVUPS Z2, (DI)(AX*4)
+	VPERMW.Z (SI)(AX*2), Z31, K3, Z3
+	VMULPS Z0, Z3, Z4
+	VMOVUPS Z4, 64(DI)(AX*4)
+	ADDQ $32, AX
+	SUBQ $32, CX
+	JGE pair
+
+single:
+	ADDQ $32, CX
+	SUBQ $16, CX
+	JLT tail
+
+	PCALIGN $32
+loop:
+	VPMOVZXWD (SI)(AX*2), Z1
+	VPSLLD $16, Z1, Z1
+	VMULPS Z0, Z1, Z2
+	VMOVUPS Z2, (DI)(AX*4)
+	ADDQ $16, AX
+	SUBQ $16, CX
+	JGE loop
+
+tail:
+	ADDQ $16, CX
+	JZ done
+	MOVL $1, BX
+	SHLL CX, BX
+	DECL BX
+	KMOVW BX, K1
+	VPMOVZXWD.Z (SI)(AX*2), K1, Z1
+	VPSLLD $16, Z1, Z1
+	VMULPS Z0, Z1, Z2
+	VMOVUPS Z2, K1, (DI)(AX*4)
+
+done:
+	VZEROUPPER
+	RET
+
+// func mapAxpyHalf(dst *float32, x *uint16, n int, a float32)
+TEXT ·mapAxpyHalf(SB), NOSPLIT, $0-28
+	MOVQ dst+0(FP), DI
+	MOVQ x+8(FP), SI
+	MOVQ n+16(FP), CX
+	VBROADCASTSS a+24(FP), Z0
+	MOVL $0xaaaaaaaa, BX
+	KMOVD BX, K3
+	VMOVUPS pairTable<>+0(SB), Z30
+	VMOVUPS pairTable<>+64(SB), Z31
+	XORQ AX, AX
+	SUBQ $32, CX
+	JLT single
+
+	PCALIGN $32
+pair:
+	VPERMW.Z (SI)(AX*2), Z30, K3, Z1
+	VMOVUPS (DI)(AX*4), Z2
+	VFMADD231PS Z1, Z0, Z2
+	VMOVUPS Z2, (DI)(AX*4)
+	VPERMW.Z (SI)(AX*2), Z31, K3, Z3
+	VMOVUPS 64(DI)(AX*4), Z4
+	VFMADD231PS Z3, Z0, Z4
+	VMOVUPS Z4, 64(DI)(AX*4)
+	ADDQ $32, AX
+	SUBQ $32, CX
+	JGE pair
+
+single:
+	ADDQ $32, CX
+	SUBQ $16, CX
+	JLT tail
+
+	PCALIGN $32
+loop:
+	VPMOVZXWD (SI)(AX*2), Z1
+	VPSLLD $16, Z1, Z1
+	VMOVUPS (DI)(AX*4), Z2
+	VFMADD231PS Z1, Z0, Z2
+	VMOVUPS Z2, (DI)(AX*4)
+	ADDQ $16, AX
+	SUBQ $16, CX
+	JGE loop
+
+tail:
+	ADDQ $16, CX
+	JZ done
+	MOVL $1, BX
+	SHLL CX, BX
+	DECL BX
+	KMOVW BX, K1
+	VPMOVZXWD.Z (SI)(AX*2), K1, Z1
+	VPSLLD $16, Z1, Z1
+	VMOVUPS.Z (DI)(AX*4), K1, Z2
+	VFMADD231PS Z1, Z0, Z2
+	VMOVUPS Z2, K1, (DI)(AX*4)
+
+done:
+	VZEROUPPER
+	RET
+
+// func mapBlendHalf(dst *uint16, a *float32, b *float32, n int, u, v float32)
+TEXT ·mapBlendHalf(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), DI
+	MOVQ a+8(FP), SI
+	MOVQ b+16(FP), DX
+	MOVQ n+24(FP), CX
+	VBROADCASTSS u+32(FP), Z0
+	VBROADCASTSS v+36(FP), Z1
+	MOVL $0xaaaaaaaa, BX
+	KMOVD BX, K3
+	VMOVUPS pairTable<>+0(SB), Z30
+	VMOVUPS pairTable<>+64(SB), Z31
+	XORQ AX, AX
+	SUBQ $32, CX
+	JLT single
+
+	PCALIGN $32
+pair:
+	VMOVUPS (DX)(AX*4), Z2
+	VMOVUPS (SI)(AX*4), Z3
+	VMULPS Z0, Z3, Z4
+	VFMADD231PS Z2, Z1, Z4
+	VMOVUPS 64(DX)(AX*4), Z5
+	VMOVUPS 64(SI)(AX*4), Z6
+	VMULPS Z0, Z6, Z7
+	VFMADD231PS Z5, Z1, Z7
+	BYTE $0x62; BYTE $0xf2; BYTE $0x47; BYTE $0x48; BYTE $0x72; BYTE $0xfc // Z4 and Z7 to bfloat16
+	VMOVUPS Z7, (DI)(AX*2)
+	ADDQ $32, AX
+	SUBQ $32, CX
+	JGE pair
+
+single:
+	ADDQ $32, CX
+	SUBQ $16, CX
+	JLT tail
+
+	PCALIGN $32
+loop:
+	VMOVUPS (DX)(AX*4), Z2
+	VMOVUPS (SI)(AX*4), Z3
+	VMULPS Z0, Z3, Z4
+	VFMADD231PS Z2, Z1, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xe4 // Z4 to bfloat16 in Y4
+	VMOVDQU16 Y4, (DI)(AX*2)
+	ADDQ $16, AX
+	SUBQ $16, CX
+	JGE loop
+
+tail:
+	ADDQ $16, CX
+	JZ done
+	MOVL $1, BX
+	SHLL CX, BX
+	DECL BX
+	KMOVW BX, K1
+	VMOVUPS.Z (DX)(AX*4), K1, Z2
+	VMOVUPS.Z (SI)(AX*4), K1, Z3
+	VMULPS Z0, Z3, Z4
+	VFMADD231PS Z2, Z1, Z4
+	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xe4 // Z4 to bfloat16 in Y4
+	VMOVDQU16 Y4, K1, (DI)(AX*2)
+
+done:
+	VZEROUPPER
+	RET
+
 // func mapClampHalf(dst *uint16, x *uint16, n int, lo, hi float32)
 TEXT ·mapClampHalf(SB), NOSPLIT, $0-32
 	MOVQ dst+0(FP), DI

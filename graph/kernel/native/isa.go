@@ -26,14 +26,15 @@ type isa struct {
 	add func(dst, a, b []float32) // a + b
 	// addClamp is min(max(a + b, lo), hi); NaN stays NaN.
 	addClamp func(dst, a, b []float32, lo, hi float32)
-	mul      func(dst, a, b []float32)            // a * b
-	sub      func(dst, a, b []float32)            // a - b
-	div      func(dst, a, b []float32)            // a / b
-	max      func(dst, a, b []float32)            // max(a, b), NaN if either is
-	mulAdd   func(dst, a, b []float32)            // dst + a*b
-	scale    func(dst, x []float32, a float32)    // a*x
-	axpy     func(dst, x []float32, a float32)    // dst + a*x
-	affine   func(dst, x []float32, a, b float32) // a*x + b
+	mul      func(dst, a, b []float32)               // a * b
+	sub      func(dst, a, b []float32)               // a - b
+	div      func(dst, a, b []float32)               // a / b
+	max      func(dst, a, b []float32)               // max(a, b), NaN if either is
+	mulAdd   func(dst, a, b []float32)               // dst + a*b
+	scale    func(dst, x []float32, a float32)       // a*x
+	axpy     func(dst, x []float32, a float32)       // dst + a*x
+	affine   func(dst, x []float32, a, b float32)    // a*x + b
+	blend    func(dst, a, b []float32, u, v float32) // u*a + v*b
 	// clamp is min(max(x, lo), hi); NaN stays NaN.
 	clamp func(dst, x []float32, lo, hi float32)
 	// gate is x * min(max(a*x+b, lo), hi).
@@ -71,6 +72,10 @@ type isa struct {
 	// rows of b sb.
 	dotRows func(dst, a, b []float32, n, sa, sb int)
 
+	// dropout is scale*x where the random word of the state z + i*step of
+	// element i has at least limit in its upper half, else 0.
+	dropout func(y, x []float32, z, step, limit uint64, scale float32)
+
 	// widen and narrow convert bfloat16 and float32.
 	widen  func(dst []float32, x []uint16)
 	narrow func(dst []uint16, x []float32)
@@ -95,6 +100,11 @@ type halfISA struct {
 	clamp    func(dst, x []uint16, lo, hi float32)
 	above    func(dst, dy, x []uint16, lo float32)
 	inside   func(dst, dy, x []uint16, lo, hi float32)
+	dropout  func(y, x []uint16, z, step, limit uint64, scale float32)
+	// Of isa, with bfloat16 at x, and at dst of blend.
+	scale func(dst []float32, x []uint16, a float32)
+	axpy  func(dst []float32, x []uint16, a float32)
+	blend func(dst []uint16, a, b []float32, u, v float32)
 	// Of isa, with bfloat16 at y, x, r, dx and dy.
 	norm         func(y, x []uint16, mean, a, b []float32, lo, hi float32)
 	normAdd      func(y, x []uint16, mean, a, b []float32, r []uint16, lo, hi float32)
@@ -114,7 +124,7 @@ const sumWidth = 16
 // portable is plain Go.
 var portable = &isa{
 	name: "plain Go", lanes: 1, mr: 4, nr: 4, dense: 64 << 10, tile: tileGo, spread: spreadKernels{taps: spreadGo}, maxWindow: maxWindowGo, maxBack: maxBackGo, interleave: interleaveGo,
-	add: vecAdd, addClamp: vecAddClamp, sub: vecSub, div: vecDiv, mul: vecMul, max: vecMax, mulAdd: vecMulAdd, scale: vecScale, axpy: vecAxpy, affine: vecAffine,
+	add: vecAdd, addClamp: vecAddClamp, sub: vecSub, div: vecDiv, mul: vecMul, max: vecMax, mulAdd: vecMulAdd, scale: vecScale, axpy: vecAxpy, affine: vecAffine, blend: vecBlend, dropout: vecDropout,
 	clamp: vecClamp, exp: vecExp, gate: vecGate, above: vecAbove, inside: vecInside, largest: vecLargest, sum: vecSum, norm: vecNorm, normAdd: vecNormAdd,
 	normBack: vecNormBack, normBackClip: vecNormBackClip, sgd: vecSGD, moments: vecMoments, dots: vecDots, dotsClip: vecDotsClip, settle: vecSettle, dotRows: vecDotRows,
 	widen: vecWiden, narrow: vecNarrow,

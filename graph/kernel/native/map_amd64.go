@@ -30,6 +30,9 @@ func mapScaleAVX2(dst *float32, x *float32, n int, a float32)
 func mapAxpyAVX2(dst *float32, x *float32, n int, a float32)
 
 //go:noescape
+func mapBlendAVX2(dst *float32, a *float32, b *float32, n int, u, v float32)
+
+//go:noescape
 func mapAffineAVX2(dst *float32, x *float32, n int, a, b float32)
 
 //go:noescape
@@ -132,6 +135,14 @@ func vecAxpyAVX2(dst []float32, x []float32, a float32) {
 	}
 	x = x[:len(dst)]
 	mapAxpyAVX2(&dst[0], &x[0], len(dst), a)
+}
+
+func vecBlendAVX2(dst []float32, a []float32, b []float32, u, v float32) {
+	if len(dst) == 0 {
+		return
+	}
+	a, b = a[:len(dst)], b[:len(dst)]
+	mapBlendAVX2(&dst[0], &a[0], &b[0], len(dst), u, v)
 }
 
 func vecAffineAVX2(dst []float32, x []float32, a, b float32) {
@@ -250,6 +261,9 @@ func mapScaleAVX512(dst *float32, x *float32, n int, a float32)
 func mapAxpyAVX512(dst *float32, x *float32, n int, a float32)
 
 //go:noescape
+func mapBlendAVX512(dst *float32, a *float32, b *float32, n int, u, v float32)
+
+//go:noescape
 func mapAffineAVX512(dst *float32, x *float32, n int, a, b float32)
 
 //go:noescape
@@ -352,6 +366,14 @@ func vecAxpyAVX512(dst []float32, x []float32, a float32) {
 	}
 	x = x[:len(dst)]
 	mapAxpyAVX512(&dst[0], &x[0], len(dst), a)
+}
+
+func vecBlendAVX512(dst []float32, a []float32, b []float32, u, v float32) {
+	if len(dst) == 0 {
+		return
+	}
+	a, b = a[:len(dst)], b[:len(dst)]
+	mapBlendAVX512(&dst[0], &a[0], &b[0], len(dst), u, v)
 }
 
 func vecAffineAVX512(dst []float32, x []float32, a, b float32) {

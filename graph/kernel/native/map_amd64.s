@@ -346,6 +346,47 @@ done:
 	VZEROUPPER
 	RET
 
+// func mapBlendAVX2(dst *float32, a *float32, b *float32, n int, u, v float32)
+TEXT ·mapBlendAVX2(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), DI
+	MOVQ a+8(FP), SI
+	MOVQ b+16(FP), DX
+	MOVQ n+24(FP), CX
+	VBROADCASTSS u+32(FP), Y0
+	VBROADCASTSS v+36(FP), Y1
+	XORQ AX, AX
+	SUBQ $8, CX
+	JLT tail
+
+	PCALIGN $32
+loop:
+	VMOVUPS (DX)(AX*4), Y2
+	VMOVUPS (SI)(AX*4), Y3
+	VMULPS Y0, Y3, Y4
+	VFMADD231PS Y2, Y1, Y4
+	VMOVUPS Y4, (DI)(AX*4)
+	ADDQ $8, AX
+	SUBQ $8, CX
+	JGE loop
+
+tail:
+	ADDQ $8, CX
+	JZ done
+	LEAQ lanes<>+32(SB), BX
+	SHLQ $2, CX
+	SUBQ CX, BX
+	SHRQ $2, CX
+	VMOVDQU (BX), Y15
+	VMASKMOVPS (DX)(AX*4), Y15, Y2
+	VMASKMOVPS (SI)(AX*4), Y15, Y3
+	VMULPS Y0, Y3, Y4
+	VFMADD231PS Y2, Y1, Y4
+	VMASKMOVPS Y4, Y15, (DI)(AX*4)
+
+done:
+	VZEROUPPER
+	RET
+
 // func mapAffineAVX2(dst *float32, x *float32, n int, a, b float32)
 TEXT ·mapAffineAVX2(SB), NOSPLIT, $0-32
 	MOVQ dst+0(FP), DI
@@ -1285,6 +1326,46 @@ tail:
 	VMOVUPS.Z (DI)(AX*4), K1, Z2
 	VFMADD231PS Z1, Z0, Z2
 	VMOVUPS Z2, K1, (DI)(AX*4)
+
+done:
+	VZEROUPPER
+	RET
+
+// func mapBlendAVX512(dst *float32, a *float32, b *float32, n int, u, v float32)
+TEXT ·mapBlendAVX512(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), DI
+	MOVQ a+8(FP), SI
+	MOVQ b+16(FP), DX
+	MOVQ n+24(FP), CX
+	VBROADCASTSS u+32(FP), Z0
+	VBROADCASTSS v+36(FP), Z1
+	XORQ AX, AX
+	SUBQ $16, CX
+	JLT tail
+
+	PCALIGN $32
+loop:
+	VMOVUPS (DX)(AX*4), Z2
+	VMOVUPS (SI)(AX*4), Z3
+	VMULPS Z0, Z3, Z4
+	VFMADD231PS Z2, Z1, Z4
+	VMOVUPS Z4, (DI)(AX*4)
+	ADDQ $16, AX
+	SUBQ $16, CX
+	JGE loop
+
+tail:
+	ADDQ $16, CX
+	JZ done
+	MOVL $1, BX
+	SHLL CX, BX
+	DECL BX
+	KMOVW BX, K1
+	VMOVUPS.Z (DX)(AX*4), K1, Z2
+	VMOVUPS.Z (SI)(AX*4), K1, Z3
+	VMULPS Z0, Z3, Z4
+	VFMADD231PS Z2, Z1, Z4
+	VMOVUPS Z4, K1, (DI)(AX*4)
 
 done:
 	VZEROUPPER

@@ -29,7 +29,7 @@ func (d *Device) mixed(p *program, m kernel.Mixed) error {
 			}
 		}
 	}
-	if streams(m.Desc) || d.isa.half != nil && maxPools(m.Desc) && !slices.ContainsFunc(m.DTypes, func(t kernel.DType) bool { return t != kernel.BFloat16 }) {
+	if streams(m) || d.isa.half != nil && wholly(m) {
 		return d.build(p, m.Desc)
 	}
 	for i, a := range p.args {
@@ -80,25 +80,34 @@ func (d *Device) mixedWinograd(p *program, m kernel.Mixed) bool {
 	return true
 }
 
-// maxPools reports whether a kernel is a max pooling or its gradient.
-func maxPools(d kernel.Desc) bool {
-	switch d := d.(type) {
+// wholly reports whether a kernel has a version for arguments that are all
+// bfloat16, and these are.
+func wholly(m kernel.Mixed) bool {
+	if slices.Contains(m.DTypes, kernel.Float32) {
+		return false
+	}
+	switch d := m.Desc.(type) {
 	case kernel.Pool:
 		return d.Op == kernel.MaxPool
 	case kernel.PoolBackward:
 		return d.Op == kernel.MaxPool
+	case kernel.Dropout:
+		return true
 	}
 	return false
 }
 
 // streams reports whether a kernel reads and writes activations by stretches,
 // which it converts on the way.
-func streams(d kernel.Desc) bool {
-	switch d := d.(type) {
+func streams(m kernel.Mixed) bool {
+	switch d := m.Desc.(type) {
 	case kernel.Unary, kernel.UnaryBackward, kernel.AddN,
 		kernel.BatchNormStats, kernel.BatchNorm, kernel.BatchNormReduce, kernel.BatchNormBackward,
 		kernel.Resample:
 		return true
+	case kernel.Reduce:
+		_, _, ok := channelSum(d)
+		return ok && m.DTypes[1] == kernel.Float32
 	case kernel.Binary:
 		return slices.Equal(d.A, d.Out) && slices.Equal(d.B, d.Out)
 	}

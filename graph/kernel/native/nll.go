@@ -2,6 +2,7 @@ package native
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/graft-onnx/graft/graph/kernel"
 )
@@ -27,13 +28,8 @@ func nll(p *program, d kernel.NLL) {
 			row := x[i*d.C : (i+1)*d.C]
 			sum[0] -= float64(row[k])
 			sum[2]++
-			best := 0
-			for j, v := range row {
-				if v > row[best] {
-					best = j
-				}
-			}
-			if best == k {
+			// The first of the largest is the answer.
+			if row[k] == p.isa.largest(row) && !slices.Contains(row[:k], row[k]) {
 				sum[1]++
 			}
 		}

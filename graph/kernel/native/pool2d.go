@@ -112,7 +112,7 @@ func pool2d(p *program, d kernel.Pool) error {
 	switch {
 	case d.Op == kernel.AveragePool:
 		averagePool(p, g)
-	case p.isHalf(0) && p.wide[0] < 0:
+	case p.inHalf(0):
 		maxPool(p, g, p.isa.half.maxWindow, uint16(math.Float32bits(low)>>16), func() (x, y []uint16) { return p.h[0], p.h[1] })
 	default:
 		maxPool(p, g, p.isa.maxWindow, low, func() (x, y []float32) { return p.f[0], p.f[1] })
@@ -204,7 +204,7 @@ func pool2dBackward(p *program, d kernel.PoolBackward) error {
 	switch {
 	case d.Op == kernel.AveragePool:
 		shares.average(p)
-	case p.isHalf(0) && p.wide[0] < 0:
+	case p.inHalf(0):
 		maxBackward(p, &shares, p.isa.half.maxBack, p.isa.narrow, func() (x, dy, dx []uint16) { return p.h[0], p.h[1], p.h[2] })
 	default:
 		maxBackward(p, &shares, p.isa.maxBack, func(to, from []float32) { copy(to, from) }, func() (x, dy, dx []float32) { return p.f[0], p.f[1], p.f[2] })

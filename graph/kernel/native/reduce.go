@@ -3,6 +3,7 @@ package native
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/graft-onnx/graft/graph/kernel"
 )
@@ -13,6 +14,10 @@ const reduceBlock = 64
 func reduce(p *program, d kernel.Reduce) error {
 	if d.Op > kernel.ReduceSumSquare {
 		return fmt.Errorf("native: reduction %d: %w", d.Op, kernel.ErrUnsupported)
+	}
+	if rows, c, ok := channelSum(d); ok {
+		sumChannels(p, d, rows, c)
+		return nil
 	}
 	in, out := kernel.Strides(d.In), kernel.Strides(d.Shape)
 	var kept, folded []axis // s[0] walks y, s[1] walks x
@@ -50,6 +55,33 @@ func reduce(p *program, d kernel.Reduce) error {
 		}
 	})
 	return nil
+}
+
+// channelSum reports whether a reduction adds up all rows of c channels, as a
+// bias wants of its gradient.
+func channelSum(d kernel.Reduce) (rows, c int, ok bool) {
+	if len(d.In) != 4 || d.Op != kernel.ReduceSum && d.Op != kernel.ReduceMean {
+		return 0, 0, false
+	}
+	rows, c = d.In[0]*d.In[2]*d.In[3], d.In[1]
+	return rows, c, rows > 1 && c > 0 && slices.Equal(d.Shape, []int{1, c, 1, 1})
+}
+
+func sumChannels(p *program, d kernel.Reduce, rows, c int) {
+	n := 1.0
+	if d.Op == kernel.ReduceMean {
+		n = float64(rows)
+	}
+	rowSums(p, rows, c, 1,
+		func(v [][]float32) { clear(v[0]) },
+		func(at columns, s, q []float32, v [][]float32) {
+			if x := at.half[0]; x != nil {
+				p.isa.half.moments(s, q, x, v[0], at.n, at.rows)
+			} else {
+				p.isa.moments(s, q, at.full[0], v[0], at.n, at.rows)
+			}
+		},
+		func(c int, s, _ float64) { p.f[1][c] = float32(s / n) })
 }
 
 // folder folds the points of a box into a row of outputs.

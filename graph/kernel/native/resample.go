@@ -50,7 +50,10 @@ func resample(p *program, d kernel.Resample) {
 			}
 			for j := range out {
 				at := (i*out+j)*to.Of + to.First
-				if halfOut {
+				if k := d.Cols.Start[j]; halfOut && p.isa.half != nil && d.Cols.Start[j+1] == k+2 {
+					a, b := blended[d.Cols.Index[k]*d.C:], blended[d.Cols.Index[k+1]*d.C:]
+					p.isa.half.blend(p.h[1][at:at+d.C], a, b, d.Cols.Weight[k], d.Cols.Weight[k+1])
+				} else if halfOut {
 					blend(p.isa, tmp[:d.C], blended, d.Cols, j, d.C)
 					p.isa.narrow(p.h[1][at:at+d.C], tmp[:d.C])
 				} else {
@@ -79,23 +82,40 @@ func blend(v *isa, dst, x []float32, t kernel.Taps, i, stride int) {
 		clear(dst)
 		return
 	}
-	v.scale(dst, x[t.Index[k]*stride:], t.Weight[k])
-	for k++; k < end; k++ {
+	if k+2 <= end {
+		v.blend(dst, x[t.Index[k]*stride:], x[t.Index[k+1]*stride:], t.Weight[k], t.Weight[k+1])
+		k += 2
+	} else {
+		v.scale(dst, x[t.Index[k]*stride:], t.Weight[k])
+		k++
+	}
+	for ; k < end; k++ {
 		v.axpy(dst, x[t.Index[k]*stride:], t.Weight[k])
 	}
 }
 
-// blendHalf is blend of bfloat16, which it widens to tmp.
+// blendHalf is blend of bfloat16, which it widens to tmp where there are no
+// instructions for it.
 func blendHalf(v *isa, dst []float32, x []uint16, t kernel.Taps, i, stride int, tmp []float32) {
-	n := len(dst)
-	clear(dst)
-	for k := t.Start[i]; k < t.Start[i+1]; k++ {
-		at := t.Index[k] * stride
-		v.widen(tmp[:n], x[at:at+n])
-		if k == t.Start[i] {
-			v.scale(dst, tmp[:n], t.Weight[k])
+	n, first := len(dst), t.Start[i]
+	if first == t.Start[i+1] {
+		clear(dst)
+	}
+	for k := first; k < t.Start[i+1]; k++ {
+		in, w := x[t.Index[k]*stride:][:n], t.Weight[k]
+		if v.half != nil {
+			if k == first {
+				v.half.scale(dst, in, w)
+			} else {
+				v.half.axpy(dst, in, w)
+			}
+			continue
+		}
+		v.widen(tmp[:n], in)
+		if k == first {
+			v.scale(dst, tmp[:n], w)
 		} else {
-			v.axpy(dst, tmp[:n], t.Weight[k])
+			v.axpy(dst, tmp[:n], w)
 		}
 	}
 }

@@ -12,6 +12,14 @@ func vecAffine(dst, x []float32, a, b float32) {
 	}
 }
 
+// vecBlend computes dst = u*a + v*b.
+func vecBlend(dst, a, b []float32, u, v float32) {
+	a, b = a[:len(dst)], b[:len(dst)]
+	for i := range dst {
+		dst[i] = u*a[i] + v*b[i]
+	}
+}
+
 // vecClamp computes dst = min(max(x, lo), hi); NaN stays NaN.
 func vecClamp(dst, x []float32, lo, hi float32) {
 	x = x[:len(dst)]

@@ -202,6 +202,7 @@ var rowArguments = map[string][]string{
 var halfArguments = map[string][]string{
 	"mapNorm": {"y", "x"}, "mapNormAdd": {"y", "x", "r"}, "mapNormBack": {"dx", "dy", "x"}, "mapNormBackClip": {"dx", "dy", "x"},
 	"mapAdd": {"dst", "a", "b"}, "mapAddClamp": {"dst", "a", "b"}, "mapClamp": {"dst", "x"}, "mapAbove": {"dst", "dy", "x"}, "mapInside": {"dst", "dy", "x"},
+	"mapScale": {"x"}, "mapAxpy": {"x"}, "mapBlend": {"dst"},
 }
 
 var mapKernels = []mapKernel{
@@ -223,6 +224,8 @@ var mapKernels = []mapKernel{
 		func(m *mapper) { m.store("dst", m.mul(m.load("x"), m.scalar["a"])) }},
 	{"mapAxpy", []string{"dst", "x"}, []string{"a"},
 		func(m *mapper) { m.store("dst", m.fma(m.load("x"), m.scalar["a"], m.load("dst"))) }},
+	{"mapBlend", []string{"dst", "a", "b"}, []string{"u", "v"},
+		func(m *mapper) { m.store("dst", m.fma(m.load("b"), m.scalar["v"], m.mul(m.load("a"), m.scalar["u"]))) }},
 	{"mapAffine", []string{"dst", "x"}, []string{"a", "b"},
 		func(m *mapper) { m.store("dst", m.add(m.mul(m.load("x"), m.scalar["a"]), m.scalar["b"])) }},
 	{"mapClamp", []string{"dst", "x"}, []string{"lo", "hi"},

@@ -77,6 +77,9 @@ func generate(dir string) error {
 		columns(&packs, v)
 	}
 	lanesTable(&lines)
+	dropout(&lines, sets[1])
+	dropout(&lines, halfSet)
+	dropoutTable(&lines)
 	for _, v := range sets {
 		winograd(&minimal, v)
 		stencils(&walks, v)
