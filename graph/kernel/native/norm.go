@@ -134,13 +134,16 @@ func batchNormStats(p *program, d kernel.BatchNormStats) {
 	n := math.Max(float64(rows), 1)
 	var shift []float32
 	rowSums(p, rows, d.C, 1,
-		func(v [][]float32) { // takes most of the mean out of the squares
-			if rows > 0 {
-				p.begin(v[0], 0)
-			} else {
-				clear(v[0])
-			}
+		func(v [][]float32) {
+			// The mean of a few rows, which takes most of the mean out of the
+			// squares: of sums in float32 these lose the more the larger it is.
 			shift = v[0]
+			clear(shift)
+			few, row := min(rows, 16), p.f[1][:d.C]
+			for i := range few {
+				p.read(row, 0, i*rows/few*d.C)
+				p.isa.axpy(shift, row, 1/float32(few))
+			}
 		},
 		func(at columns, s, q []float32, v [][]float32) {
 			if x := at.half[0]; x != nil {
@@ -153,9 +156,7 @@ func batchNormStats(p *program, d kernel.BatchNormStats) {
 			stats := p.f[1]
 			mean := s / n
 			variance := max(q/n-mean*mean, 0)
-			if rows > 0 {
-				mean += float64(shift[c])
-			}
+			mean += float64(shift[c])
 			stats[c] = float32(mean)
 			stats[d.C+c] = float32(variance)
 			stats[2*d.C+c] = float32(1 / math.Sqrt(variance+float64(d.Eps)))

@@ -87,12 +87,12 @@ func (s *stream) close(part, lo, hi int) {
 	}
 }
 
-// begin copies the first elements of an argument.
-func (p *program) begin(to []float32, i int) {
+// read copies elements of an argument from the given one on.
+func (p *program) read(to []float32, i, from int) {
 	if p.isHalf(i) {
-		p.isa.widen(to, p.h[i])
+		p.isa.widen(to, p.h[i][from:])
 	} else {
-		copy(to, p.f[i])
+		copy(to, p.f[i][from:])
 	}
 }
 
