@@ -43,7 +43,7 @@ func replicate(x []float32, c int) {
 // columnBytes is how many bytes of each stream the column sums take at a time:
 // enough to pay for a call, few enough that this call's and what is fetched for
 // the next share the first-level cache.
-const columnBytes = 16 << 10
+const columnBytes = 8 << 10
 
 // settleRows is how many rows are added in float32 before their sum goes to
 // float64. A sum of n terms in float32 is off by n/2^24 of the terms'

@@ -85,7 +85,6 @@ func generate(dir string) error {
 		stencils(&walks, v)
 	}
 	stencils(&walks, halfSet)
-	slides(&walks, sets[1])
 	slides(&walks, halfSet)
 	pairTable(&walks)
 	lanesTable(&walks)
