@@ -187,18 +187,18 @@ func (p *page) measure(ctx context.Context, o ReportOptions) error {
 			return err
 		}
 		sets = append(sets, set)
-		predictor, err := NewPredictor(m, o.Device)
+		predictors, err := NewPredictors(m, o.Device)
 		if err != nil {
 			return err
 		}
-		if predictor.Classes != len(p.classes) {
-			return fmt.Errorf("%s has %d classes, DATASET.num_class of the run says %d", file, predictor.Classes, len(p.classes))
+		if predictors.Classes() != len(p.classes) {
+			return fmt.Errorf("%s has %d classes, DATASET.num_class of the run says %d", file, predictors.Classes(), len(p.classes))
 		}
-		predictor.Flip, predictor.Window = p.cfg.Val.Flip, WindowOf(&p.cfg.Val)
+		predictors.Configure(&p.cfg.Val)
 		meter := progress.New(cmp.Or(o.Progress, io.Discard), progress.Options{Label: "eval", Total: len(set.Records)})
 		defer meter.Done()
 		pictures := newSampler(len(set.Records))
-		if p.confusion, err = predictor.Evaluate(ctx, set, options, func(one *Prediction) error {
+		if p.confusion, err = predictors.Evaluate(ctx, set, options, func(one *Prediction) error {
 			meter.Step(one.Item.Index+1, "")
 			pictures.keep(one)
 			return nil

@@ -1,6 +1,7 @@
 package train
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/graft-onnx/graft/graph"
@@ -22,6 +23,9 @@ type Predictor struct {
 
 	mirrored, one []float32 // scratch of add
 }
+
+// errNotNumbers tells of a weight that is NaN or infinite.
+var errNotNumbers = errors.New("the model's probabilities are not numbers; a weight is NaN or infinite")
 
 // NewPredictor uploads a trained model or checkpoint, whose output is
 // log-probabilities named logprob.
@@ -78,7 +82,7 @@ func (p *Predictor) Probabilities(item *data.EvalItem) ([]float32, error) {
 	// first class would win.
 	for _, v := range sum[:h*w] {
 		if v != v {
-			return nil, notNumbers(item)
+			return nil, errNotNumbers
 		}
 	}
 	return sum, nil

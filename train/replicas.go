@@ -1,7 +1,6 @@
 package train
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"runtime/debug"
@@ -9,9 +8,7 @@ import (
 
 	"github.com/graft-onnx/graft/graph"
 	"github.com/graft-onnx/graft/graph/kernel"
-	"github.com/graft-onnx/graft/train/data"
 	"github.com/graft-onnx/graft/train/history"
-	"github.com/graft-onnx/graft/train/metric"
 )
 
 // Replicas train one model on several devices, each on its own batches, which
@@ -138,17 +135,11 @@ func (t *Trainer) join(g graph.Group, i int) {
 	t.replica, t.replicas = i, g.Size()
 }
 
-// predictors returns that of every replica.
-func (r *Replicas) predictors() []*Predictor {
-	var all []*Predictor
+// Predictors returns that of every replica.
+func (r *Replicas) Predictors() Predictors {
+	var all Predictors
 	for _, t := range r.Trainers {
 		all = append(all, t.Predictor())
 	}
 	return all
-}
-
-// Evaluate is Predictor.Evaluate with the pictures split between the devices.
-// each is called for one picture at a time; with several devices, in any order.
-func (r *Replicas) Evaluate(ctx context.Context, set *data.Set, opt data.Options, each func(*Prediction) error) (*metric.Confusion, error) {
-	return evaluate(ctx, r.predictors(), set, opt, each)
 }

@@ -3,11 +3,9 @@ package train
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"os"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -17,8 +15,6 @@ import (
 	"github.com/graft-onnx/graft/graph/kernel/native"
 	"github.com/graft-onnx/graft/onnx"
 	"github.com/graft-onnx/graft/train/config"
-	"github.com/graft-onnx/graft/train/data"
-	"github.com/graft-onnx/graft/train/metric"
 )
 
 // threadEach returns devices of one thread each.
@@ -336,36 +332,5 @@ func TestRunOnTwoDevices(t *testing.T) {
 		if want := 3 * (i + 2); len(result.History.Records) != want {
 			t.Errorf("%d devices: %d iterations, want %d", n, len(result.History.Records), want)
 		}
-	}
-}
-
-// Devices share the pictures of an evaluation; the result is that of one.
-func TestEvaluationOnTwoDevices(t *testing.T) {
-	cfg := smallRun(t, t.TempDir())
-	model, _ := firstBatch(t, cfg)
-	set, err := data.Open(cfg, data.Train)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var counts [2]*metric.Confusion
-	for i := range counts {
-		seen := map[int]bool{}
-		counts[i], err = replicasOn(t, i+1, cfg, model).Evaluate(context.Background(), set, data.OptionsFrom(cfg), func(p *Prediction) error {
-			seen[p.Item.Index] = true
-			return nil
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(seen) != len(set.Records) {
-			t.Errorf("%d pictures seen of %d", len(seen), len(set.Records))
-		}
-	}
-	if !reflect.DeepEqual(counts[0], counts[1]) {
-		t.Errorf("%+v on two devices, %+v on one", counts[1], counts[0])
-	}
-	full := errors.New("the disk is full")
-	if _, err := replicasOn(t, 2, cfg, model).Evaluate(context.Background(), set, data.OptionsFrom(cfg), func(*Prediction) error { return full }); !errors.Is(err, full) {
-		t.Errorf("%v, want %v", err, full)
 	}
 }

@@ -423,7 +423,7 @@ func (r *run) evaluate(ctx context.Context, meter *progress.Meter) error {
 	defer r.trainer.Net.SetProfiler(r.Profiler)
 	begin := time.Now()
 	pictures := newSampler(len(r.val.Records))
-	confusion, err := r.replicas.Evaluate(ctx, r.val, data.OptionsFrom(r.Config), func(one *Prediction) error {
+	confusion, err := r.replicas.Predictors().Evaluate(ctx, r.val, data.OptionsFrom(r.Config), func(one *Prediction) error {
 		pictures.keep(one)
 		return nil
 	})

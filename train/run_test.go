@@ -260,7 +260,7 @@ func TestPredictorRefusesNaN(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := p.Evaluate(context.Background(), val, data.OptionsFrom(c), nil); err == nil || !strings.Contains(err.Error(), "NaN") || !strings.Contains(err.Error(), "images/val") {
+	if _, err := (Predictors{p}).Evaluate(context.Background(), val, data.OptionsFrom(c), nil); err == nil || !strings.Contains(err.Error(), "NaN") || !strings.Contains(err.Error(), "images/val") {
 		t.Errorf("got %v", err)
 	}
 }

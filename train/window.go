@@ -1,7 +1,6 @@
 package train
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/graft-onnx/graft/train/config"
@@ -190,13 +189,9 @@ func (p *Predictor) windowed(item *data.EvalItem, m int) ([]int32, error) {
 			}
 		}
 		if slices.ContainsFunc(sum[:w], func(v float32) bool { return v != v }) {
-			return nil, notNumbers(item)
+			return nil, errNotNumbers
 		}
 		classes = append(classes, Classify(sum, p.Classes)...)
 	}
 	return classes, nil
-}
-
-func notNumbers(item *data.EvalItem) error {
-	return fmt.Errorf("%s: the model's probabilities are not numbers; a weight is NaN or infinite", item.Record.Name)
 }

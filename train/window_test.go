@@ -253,7 +253,7 @@ func TestPredictByWindows(t *testing.T) {
 	p, set, opt := predictorFor(t)
 	p.Window = Window{Height: 48, Width: 48, Overlap: 0.25}
 	seen := 0
-	err := p.Predict(context.Background(), set, opt, func(r *Prediction) error {
+	err := Predictors{p}.Predict(context.Background(), set, opt, func(r *Prediction) error {
 		seen++
 		want := Classify(rowsOf(t, p, r.Item, opt.PaddingConstant), p.Classes)
 		differ := 0

@@ -59,14 +59,14 @@ func (c *demoCommand) Run(ctx context.Context, s streams, line commandLine) erro
 		return err
 	}
 	say("eval --cfg %s --visualize %s", at(demoConfig), at(demoEvaluation))
-	eval := evalCommand{configFlags: configFlags{Cfg: at(demoConfig)}, deviceFlags: c.deviceFlags, Visualize: at(demoEvaluation)}
+	eval := evalCommand{configFlags: configFlags{Cfg: at(demoConfig)}, devicesFlags: devicesFlags{deviceFlags: c.deviceFlags}, Visualize: at(demoEvaluation)}
 	if err := eval.Run(ctx, s); err != nil {
 		return err
 	}
 	pictures, side := at(demoData, "images", "val"), cfg.Dataset.ImgSizes[0]
 	say("predict %s %s -o %s --sizes %d", run.Checkpoint, pictures, at(demoPredictions), side)
 	predict := predictCommand{
-		deviceFlags: c.deviceFlags, Model: run.Checkpoint, Images: []string{pictures}, Out: at(demoPredictions),
+		devicesFlags: devicesFlags{deviceFlags: c.deviceFlags}, Model: run.Checkpoint, Images: []string{pictures}, Out: at(demoPredictions),
 		Sizes: []int{side}, MaxSize: 1000, Stride: 8, Opacity: 0.5, Overlap: 0.25,
 	}
 	if err := predict.Run(ctx, streams{io.Discard, s.err}); err != nil { // the shares of 24 pictures are no news here

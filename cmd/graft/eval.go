@@ -19,7 +19,7 @@ import (
 // evalCommand is `graft eval`.
 type evalCommand struct {
 	configFlags
-	deviceFlags
+	devicesFlags
 	Model     string `help:"Model or checkpoint to measure, instead of DIR's checkpoint." placeholder:"FILE" predictor:"onnx"`
 	Visualize string `help:"Folder for pictures beside truth and prediction." placeholder:"DIR" predictor:"folder"`
 	Tables    string `help:"Folder for confusion.csv, confusion.svg and classes.csv." placeholder:"DIR" predictor:"folder"`
@@ -33,16 +33,22 @@ func (evalCommand) Help() string {
   graft eval --cfg camvid.yaml
   graft eval --cfg camvid.yaml --model runs/camvid/checkpoint.onnx --visualize pictures
   graft eval --cfg camvid.yaml --tables tables VAL.flip True VAL.window "(512, 512)"
+  graft eval --cfg camvid.yaml --devices cpu:0,cpu:1
   graft eval --cfg camvid.yaml --json DATASET.imgSizes "(240, 300)"
 
 Every picture is evaluated at each size of DATASET.imgSizes and the probabilities
 are averaged; with VAL.flip those of the mirrored picture as well. VAL.window has larger
-pictures evaluated by parts that overlap by VAL.overlap. mIoU is the reference project's: classes that occur nowhere count as
-0; the mean over the classes present stands beside it.`
+pictures evaluated by parts that overlap by VAL.overlap. Several devices share the
+pictures out. mIoU is the reference project's: classes that occur nowhere count as 0; the
+mean over the classes present stands beside it.`
 }
 
 func (c *evalCommand) Run(ctx context.Context, s streams) error {
 	cfg, err := c.load()
+	if err != nil {
+		return err
+	}
+	names, err := c.names(cfg.Train.Devices)
 	if err != nil {
 		return err
 	}
@@ -65,9 +71,9 @@ func (c *evalCommand) Run(ctx context.Context, s streams) error {
 	if c.Visualize == "" && cfg.Val.Visualize {
 		c.Visualize = filepath.Join(cfg.Dir, "evaluation")
 	}
-	names := resultNames(set.Records)
+	results := resultNames(set.Records)
 	if c.Visualize != "" {
-		if err := makeFolder(c.Visualize, names, []string{".png"}, c.Force); err != nil {
+		if err := makeFolder(c.Visualize, results, []string{".png"}, c.Force); err != nil {
 			return err
 		}
 	}
@@ -76,19 +82,19 @@ func (c *evalCommand) Run(ctx context.Context, s streams) error {
 			return err
 		}
 	}
-	dev, err := c.or(cfg).open(s.err)
+	devices, err := c.or(cfg).openAll(s.err, names)
 	if err != nil {
 		return err
 	}
-	defer dev.Close()
-	p, err := train.NewPredictor(m, dev)
+	defer closeAll(devices)
+	p, err := train.NewPredictors(m, devices...)
 	if err != nil {
 		return err
 	}
-	if p.Classes != cfg.Dataset.NumClass {
-		return fmt.Errorf("%s has %d classes, DATASET.num_class says %d", file, p.Classes, cfg.Dataset.NumClass)
+	if p.Classes() != cfg.Dataset.NumClass {
+		return fmt.Errorf("%s has %d classes, DATASET.num_class says %d", file, p.Classes(), cfg.Dataset.NumClass)
 	}
-	p.Flip, p.Window = cfg.Val.Flip, train.WindowOf(&cfg.Val)
+	p.Configure(&cfg.Val)
 	meter := progress.New(s.err, progress.Options{Label: "eval", Total: len(set.Records)})
 	confusion, err := p.Evaluate(ctx, set, data.OptionsFrom(cfg), func(r *train.Prediction) error {
 		meter.Step(r.Item.Index+1, "")
@@ -99,7 +105,7 @@ func (c *evalCommand) Run(ctx context.Context, s streams) error {
 		if err != nil {
 			return err
 		}
-		return report.SavePNG(filepath.Join(c.Visualize, names[r.Item.Index]+".png"), img)
+		return report.SavePNG(filepath.Join(c.Visualize, results[r.Item.Index]+".png"), img)
 	})
 	meter.Done()
 	if err != nil {

@@ -21,7 +21,7 @@ import (
 
 // predictCommand is `graft predict`.
 type predictCommand struct {
-	deviceFlags
+	devicesFlags
 	Model   string   `arg:"" help:"Model of graft new, or a checkpoint." predictor:"onnx"`
 	Images  []string `arg:"" name:"pictures" help:"Pictures, folders of pictures, .odgt lists, or .txt lists of one picture a line." predictor:"file"`
 	Out     string   `short:"o" help:"Folder for the results." default:"predictions" predictor:"folder"`
@@ -41,6 +41,7 @@ func (predictCommand) Help() string {
 	return `Examples:
   graft predict runs/camvid/checkpoint.onnx street.jpg
   graft predict runs/camvid/checkpoint.onnx pictures -o results --sizes 240,300 --flip
+  graft predict runs/camvid/checkpoint.onnx pictures --devices cpu:0,cpu:1
   graft predict runs/camvid/checkpoint.onnx aerial.tif --sizes 4000 --max-size 6000 --window 512,512
 
 For every picture: NAME_labels.png (class numbers), NAME_colours.png, NAME_overlay.png,
@@ -79,6 +80,10 @@ func (c *predictCommand) Run(ctx context.Context, s streams) error {
 	if c.Overlap < 0 || c.Overlap > 0.95 {
 		return usage("--overlap is %g; give 0 to 0.95", c.Overlap)
 	}
+	names, err := c.names(nil)
+	if err != nil {
+		return err
+	}
 	m, err := loadModel(c.Model)
 	if err != nil {
 		return err
@@ -87,25 +92,25 @@ func (c *predictCommand) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
-	names := resultNames(set.Records)
-	dev, err := c.open(s.err)
+	results := resultNames(set.Records)
+	devices, err := c.openAll(s.err, names)
 	if err != nil {
 		return err
 	}
-	defer dev.Close()
-	p, err := train.NewPredictor(m, dev)
+	defer closeAll(devices)
+	p, err := train.NewPredictors(m, devices...)
 	if err != nil {
 		return err
 	}
-	p.Flip, p.Window = val.Flip, train.WindowOf(&val)
+	p.Configure(&val)
 	cfg := config.Default()
 	cfg.Dataset.ImgSizes, cfg.Dataset.ImgMaxSize, cfg.Dataset.PaddingConstant = c.Sizes, c.MaxSize, c.Stride
-	cfg.Dataset.SegmDownsamplingRate, cfg.Dataset.NumClass = 1, p.Classes
+	cfg.Dataset.SegmDownsamplingRate, cfg.Dataset.NumClass = 1, p.Classes()
 	classes, err := train.ClassesOf(cfg, m)
 	if err != nil {
 		return err
 	}
-	if err := makeFolder(c.Out, names, endings, c.Force); err != nil {
+	if err := makeFolder(c.Out, results, endings, c.Force); err != nil {
 		return err
 	}
 	meter := progress.New(s.err, progress.Options{Label: "predict", Total: len(set.Records)})
@@ -119,7 +124,7 @@ func (c *predictCommand) Run(ctx context.Context, s streams) error {
 	opt.Orientation = data.ApplyOrientation // cameras write pictures turned
 	err = p.Predict(ctx, set, opt, func(r *train.Prediction) error {
 		meter.Step(r.Item.Index+1, "")
-		base := filepath.Join(c.Out, names[r.Item.Index])
+		base := filepath.Join(c.Out, results[r.Item.Index])
 		one := predicted{r.Item.Record.Image, base + endings[0], base + endings[1], base + endings[2], shares(r.Classes, classes)}
 		all = append(all, one)
 		return c.save(r, classes, one)

@@ -22,6 +22,23 @@ type deviceFlags struct {
 	Threads int    `group:"device" help:"Threads of the device; 0 for all processors." placeholder:"N"`
 }
 
+// devicesFlags are deviceFlags of a command that computes on several at once.
+type devicesFlags struct {
+	deviceFlags
+	Devices []string `group:"device" help:"Hold the model on each of these, to share the work: cpu:0,cpu:1 and so on, which share the threads evenly. Without it: TRAIN.devices of the configuration." placeholder:"cpu:N"`
+}
+
+// names returns the devices that --devices names, else those of a configuration.
+func (f devicesFlags) names(configured []string) ([]string, error) {
+	if len(f.Devices) == 0 {
+		return configured, nil
+	}
+	if err := config.CheckDevices(f.Devices); err != nil {
+		return nil, usage("--devices: %v", err)
+	}
+	return f.Devices, nil
+}
+
 // maxThreads bounds --threads: OpenMP crashes where it cannot start them all.
 const maxThreads = 1024
 

@@ -225,6 +225,7 @@ func TestStoppedCommands(t *testing.T) {
 		"predict": {[]string{"predict", f.checkpoint, many, "-o", "out", "--sizes", "200"}, "out/xa0_overlay.png"},
 		"eval": {append([]string{"eval", "--cfg", f.config, "--visualize", "out", "DATASET.imgSizes", "(200,)", "DATASET.imgMaxSize", "400"},
 			strings.Fields(list)...), "out/xa0.png"},
+		"predict on two": {[]string{"predict", f.checkpoint, many, "-o", "out", "--sizes", "200", "--devices", "cpu:0,cpu:1", "--threads", "2"}, "out/xa0_overlay.png"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -18,12 +18,11 @@ import (
 // trainCommand is `graft train`.
 type trainCommand struct {
 	configFlags
-	deviceFlags
-	Devices    []string `group:"device" help:"Train a replica on each of these: cpu:0,cpu:1 and so on, which share the threads evenly. Without it: TRAIN.devices." placeholder:"cpu:N"`
-	Resume     bool     `help:"Continue the run in DIR from its last checkpoint, bit for bit."`
-	Checkpoint string   `help:"Checkpoint to continue from, instead of DIR's." placeholder:"FILE" predictor:"onnx"`
-	Profile    string   `help:"Time every operator; write profile.txt and trace.json (for ui.perfetto.dev) to FOLDER." placeholder:"FOLDER"`
-	Recompute  string   `help:"What is computed twice to need less memory: none, cheap or full. Without it: TRAIN.recompute." enum:",none,cheap,full" default:"" placeholder:"WHAT"`
+	devicesFlags
+	Resume     bool   `help:"Continue the run in DIR from its last checkpoint, bit for bit."`
+	Checkpoint string `help:"Checkpoint to continue from, instead of DIR's." placeholder:"FILE" predictor:"onnx"`
+	Profile    string `help:"Time every operator; write profile.txt and trace.json (for ui.perfetto.dev) to FOLDER." placeholder:"FOLDER"`
+	Recompute  string `help:"What is computed twice to need less memory: none, cheap or full. Without it: TRAIN.recompute." enum:",none,cheap,full" default:"" placeholder:"WHAT"`
 	jsonFlag
 }
 
@@ -47,11 +46,8 @@ func (c *trainCommand) Run(ctx context.Context, s streams, line commandLine) err
 		return err
 	}
 	cfg.Train.Recompute = cmp.Or(c.Recompute, cfg.Train.Recompute)
-	if len(c.Devices) > 0 {
-		cfg.Train.Devices = c.Devices
-		if err := cfg.Validate(); err != nil {
-			return usage("--devices: %v", err)
-		}
+	if cfg.Train.Devices, err = c.names(cfg.Train.Devices); err != nil {
+		return err
 	}
 	resume := c.Checkpoint
 	if c.Resume && resume == "" {

@@ -145,7 +145,9 @@ func (c *Config) Validate() error {
 	if t.Device == "" {
 		bad("TRAIN.device", "empty; auto picks one")
 	}
-	c.checkDevices(bad)
+	if err := CheckDevices(t.Devices); err != nil {
+		bad("TRAIN.devices", "%v", err)
+	}
 	real("TRAIN.bn_momentum", t.BNMomentum, 0, 1)
 	within("TRAIN.checkpoint_iters", t.CheckpointIters, 0, 1<<30)
 	within("TRAIN.eval_epochs", t.EvalEpochs, 0, 1<<20)
@@ -183,20 +185,21 @@ func (c *Config) Validate() error {
 	return errs.asError()
 }
 
-// checkDevices hands what is wrong with the list of devices to bad.
-func (c *Config) checkDevices(bad func(key, format string, args ...any)) {
-	for i, name := range c.Train.Devices {
+// CheckDevices returns the first thing that is wrong with a list of devices.
+func CheckDevices(names []string) error {
+	for i, name := range names {
 		number, ok := strings.CutPrefix(name, "cpu:")
 		n, err := strconv.Atoi(number)
 		switch {
 		case !ok || err != nil || n < 0:
-			bad("TRAIN.devices", "unknown device %q; a list is cpu:0, cpu:1 and so on", name)
-		case slices.Contains(c.Train.Devices[:i], name):
-			bad("TRAIN.devices", "%s occurs twice; every replica needs a device of its own", name)
-		case n >= len(c.Train.Devices):
-			bad("TRAIN.devices", "no %s in a list of %d: the devices share the processors evenly, as cpu:0 to cpu:%d", name, len(c.Train.Devices), len(c.Train.Devices)-1)
+			return fmt.Errorf("unknown device %q; a list is cpu:0, cpu:1 and so on", name)
+		case slices.Contains(names[:i], name):
+			return fmt.Errorf("%s occurs twice; every replica needs a device of its own", name)
+		case n >= len(names):
+			return fmt.Errorf("no %s in a list of %d: the devices share the processors evenly, as cpu:0 to cpu:%d", name, len(names), len(names)-1)
 		}
 	}
+	return nil
 }
 
 // checkOptimizer hands what is wrong with the optimizer to bad.
