@@ -38,6 +38,14 @@ type Result struct {
 	// PeakBytes is the most memory that the process ever had resident, 0 where
 	// the system does not tell.
 	PeakBytes int64 `json:"peak_bytes"`
+	// Saving tells of the checkpoints that were written afterwards.
+	Saving []Saving `json:"saving,omitempty"`
+}
+
+// Saving is the writing of a checkpoint.
+type Saving struct {
+	Seconds   float64 `json:"seconds"`
+	PeakBytes int64   `json:"peak_bytes"` // of the process, up to its end
 }
 
 // Median returns the middle value, the mean of the two middle ones of an even

@@ -42,6 +42,26 @@ func TestValueLargerThanMemory(t *testing.T) {
 	}
 }
 
+// What a checkpoint says of its training would keep the memory of its file.
+func TestNetworkLetsGoOfTraining(t *testing.T) {
+	b := onnx.NewBuilder("plain", 13)
+	b.Output(b.Op("Relu", "relu", []string{b.Input("x", pb.TensorProto_FLOAT, 1, 3)}), pb.TensorProto_FLOAT, nil, nil)
+	m, err := b.Model()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.TrainingInfo = []*pb.TrainingInfoProto{{Algorithm: &pb.GraphProto{Initializer: []*pb.TensorProto{onnx.NewFloats("state", []int{1}, []float32{1})}}}}
+	dev := native.New(1)
+	defer dev.Close()
+	n, err := NewNetwork(m, dev)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(n.Structure().GetTrainingInfo()) > 0 || len(m.GetTrainingInfo()) != 1 {
+		t.Errorf("%v is left of %v", n.Structure().GetTrainingInfo(), m.GetTrainingInfo())
+	}
+}
+
 func TestFloatBytes(t *testing.T) {
 	for _, test := range []struct {
 		shape []int

@@ -10,6 +10,7 @@ import (
 
 	"github.com/graft-onnx/graft/graph/kernel"
 	"github.com/graft-onnx/graft/onnx"
+	"github.com/graft-onnx/graft/onnx/pb"
 )
 
 // Mode says what a Plan computes.
@@ -169,7 +170,7 @@ const unknownMemory = 64 << 30
 const PlanLimit = 64
 
 // NewNetwork uploads the parameters of a model. The model is not changed;
-// Model returns a copy with the current parameters.
+// what Model returns is saved with the current parameters.
 func NewNetwork(m *onnx.Model, dev kernel.Device) (*Network, error) {
 	n := &Network{
 		dev: dev, byName: map[string]*Parameter{},
@@ -260,24 +261,33 @@ func (n *Network) SetValue(p *Parameter, data []float32) error {
 	return store(n.dev, p.Value, p.Shape, data)
 }
 
-// Model returns a copy of the model with the current parameter values, in the
+// SetTensor is SetValue for the elements of a float tensor of a file, which are
+// read in stretches.
+func (n *Network) SetTensor(p *Parameter, t *pb.TensorProto) error {
+	if count, err := onnx.Len(t); err != nil || count != p.Len() {
+		return fmt.Errorf("parameter %q: %w: tensor of dimensions %v for shape %v", p.Name, ErrShape, t.GetDims(), p.Shape)
+	}
+	n.Changed()
+	return storeTensor(n.dev, p.Value, p.Shape, t)
+}
+
+// Source hands out a parameter, to be written to a file.
+func (n *Network) Source(p *Parameter) onnx.Source {
+	return func(each func([]float32) error) error { return loadTo(n.dev, p.Value, p.Shape, each) }
+}
+
+// Model returns a copy of the model whose parameters hold no elements, and where
+// these come from when it is saved: the parameters as they are then, in the
 // element types of the file.
-func (n *Network) Model() (*onnx.Model, error) {
-	m := n.model.Clone()
-	for _, t := range m.GetGraph().GetInitializer() {
-		p := n.byName[t.GetName()]
-		if p == nil {
-			continue
-		}
-		data, err := n.Value(p)
-		if err != nil {
-			return nil, err
-		}
-		if err := onnx.SetFloats(t, data); err != nil {
-			return nil, err
+func (n *Network) Model() (*onnx.Model, onnx.Sources) {
+	m, sources := n.model.Shallow(), onnx.Sources{}
+	for i, t := range m.Graph.Initializer {
+		if p := n.byName[t.GetName()]; p != nil {
+			t = onnx.WithoutData(t)
+			m.Graph.Initializer[i], sources[t] = t, n.Source(p)
 		}
 	}
-	return m, nil
+	return m, sources
 }
 
 // Plan returns the Plan of a Spec, building it if it is not in the cache.

@@ -2,11 +2,14 @@ package graph
 
 import (
 	"fmt"
+	"slices"
+	"sync"
 
 	"google.golang.org/protobuf/proto"
 
 	"github.com/graft-onnx/graft/graph/kernel"
 	"github.com/graft-onnx/graft/onnx"
+	"github.com/graft-onnx/graft/onnx/pb"
 )
 
 // Parameter is a float initializer of the model in device memory.
@@ -96,12 +99,13 @@ const leastDropped = 4 << 10
 
 // uploadModel copies the float initializers of a model to the device and returns
 // them with a copy of the model that no longer holds the large weights. The
-// values that it does hold are its own: a few of them must not keep the memory
-// of a whole file.
+// values that it does hold are its own, and what a file says of its training is
+// left out: a few values must not keep the memory of a whole file.
 func uploadModel(m *onnx.Model, dev kernel.Device) ([]*Parameter, *onnx.Model, error) {
 	found := roles(m)
 	var params []*Parameter
 	slim := m.Shallow()
+	slim.TrainingInfo = nil
 	for i, t := range m.Graph.Initializer {
 		if !onnx.IsFloat(onnx.DataType(t)) {
 			slim.Graph.Initializer[i] = proto.CloneOf(t)
@@ -113,7 +117,7 @@ func uploadModel(m *onnx.Model, dev kernel.Device) ([]*Parameter, *onnx.Model, e
 			return nil, nil, err
 		}
 		if p.Value, err = dev.Alloc(4 * n); err == nil {
-			err = storeFrom(dev, p.Value, p.Shape, func(from int, part []float32) error { return onnx.ReadFloats(t, from, part) })
+			err = storeTensor(dev, p.Value, p.Shape, t)
 		}
 		if err != nil {
 			return nil, nil, fmt.Errorf("%s: initializer %q: %w", m.Path, p.Name, err)
@@ -148,20 +152,21 @@ func store(dev kernel.Device, b kernel.Buffer, shape []int, data []float32) erro
 	})
 }
 
+// storeTensor is store for the elements of a float tensor of a file.
+func storeTensor(dev kernel.Device, b kernel.Buffer, shape []int, t *pb.TensorProto) error {
+	return storeFrom(dev, b, shape, func(from int, part []float32) error { return onnx.ReadFloats(t, from, part) })
+}
+
 // storeFrom is store for elements that read returns in stretches, from a given
 // one on.
 func storeFrom(dev kernel.Device, b kernel.Buffer, shape []int, read func(from int, part []float32) error) error {
-	var physical []float32
-	return inStretches(shape, func(from int, part []float32, order []int) error {
+	return inStretches(shape, func(from int, part, other []float32, order []int) error {
 		if err := read(from, part); err != nil {
 			return err
 		}
 		if order != nil {
-			if physical == nil {
-				physical = make([]float32, len(part)) // the first part is the longest
-			}
-			toChannelsLast(physical[:len(part)], part, order)
-			part = physical[:len(part)]
+			toChannelsLast(other, part, order)
+			part = other
 		}
 		return dev.Upload(b.Slice(4*from, 4*len(part)), kernel.Bytes(part))
 	})
@@ -169,17 +174,26 @@ func storeFrom(dev kernel.Device, b kernel.Buffer, shape []int, read func(from i
 
 // load copies a buffer into a row-major tensor.
 func load(dev kernel.Device, b kernel.Buffer, shape []int) ([]float32, error) {
-	data := make([]float32, kernel.Len(shape))
-	return data, inStretches(shape, func(from int, part []float32, order []int) error {
+	data := make([]float32, 0, kernel.Len(shape))
+	err := loadTo(dev, b, shape, func(part []float32) error {
+		data = append(data, part...)
+		return nil
+	})
+	return data, err
+}
+
+// loadTo hands the elements of a buffer to each, row-major, part by part. A part
+// is valid until each returns.
+func loadTo(dev kernel.Device, b kernel.Buffer, shape []int, each func(part []float32) error) error {
+	return inStretches(shape, func(from int, part, other []float32, order []int) error {
 		if err := dev.Download(kernel.Bytes(part), b.Slice(4*from, 4*len(part))); err != nil {
 			return err
 		}
-		if order == nil {
-			copy(data[from:], part)
-			return nil
+		if order != nil {
+			fromChannelsLast(other, part, order)
+			part = other
 		}
-		fromChannelsLast(data[from:from+len(part)], part, order)
-		return nil
+		return each(part)
 	})
 }
 
@@ -203,25 +217,34 @@ func loadInto(dev kernel.Device, b kernel.Buffer, shape []int, data, staging []f
 // allows: a MiB.
 const stretch = 256 << 10
 
+// rooms keeps what inStretches hands out, which as garbage would come to a good
+// part of a model before it is collected.
+var rooms = sync.Pool{New: func() any { return new([]float32) }}
+
 // inStretches calls f for every part of a tensor that is as long in memory as
 // it is row-major, with the index of its first element and room for its
-// elements. order is the shape of the part if its elements are in another
-// order on the device, nil otherwise. The room is used again for the next part.
-func inStretches(shape []int, f func(from int, part []float32, order []int) error) error {
+// elements. Where these are in another order on the device, order is the shape
+// of the part, and other is as much room again. The room is used again for the
+// next part.
+func inStretches(shape []int, f func(from int, part, other []float32, order []int) error) error {
 	unit, reorder := 1, reordered(shape)
 	if reorder {
 		unit = kernel.Len(shape[1:])
 	}
 	n := kernel.Len(shape)
-	step := max(1, stretch/max(1, unit)) * unit
-	room := make([]float32, min(n, step))
+	step := min(n, max(1, stretch/max(1, unit))*unit)
+	room := rooms.Get().(*[]float32)
+	defer rooms.Put(room)
+	*room = slices.Grow((*room)[:0], 2*step)
 	for from := 0; from < n; from += step {
-		part := room[:min(step, n-from)]
+		size := min(step, n-from)
+		part := (*room)[:size]
+		var other []float32
 		var order []int
 		if reorder {
-			order = []int{len(part) / unit, shape[1], shape[2], shape[3]}
+			other, order = (*room)[step:step+size], []int{size / unit, shape[1], shape[2], shape[3]}
 		}
-		if err := f(from, part, order); err != nil {
+		if err := f(from, part, other, order); err != nil {
 			return err
 		}
 	}

@@ -19,12 +19,21 @@ import (
 // complete or not at all: it is written under another name in the same folder,
 // flushed to disk and renamed. The same model gives the same bytes. Models past
 // 2 GiB are refused.
-func (m *Model) Save(path string) error {
-	data, err := m.marshal(path)
+func (m *Model) Save(path string) error { return m.SaveFrom(path, nil) }
+
+// SaveFrom is Save for a model some of whose tensors, of the graph or of a
+// training algorithm, have their elements from sources; they are rounded to the
+// tensors' types. Neither these nor those that the model holds are copied
+// together in memory.
+func (m *Model) SaveFrom(path string, sources Sources) error {
+	s, err := serialise(m.ModelProto, sources)
 	if err != nil {
-		return err
+		return writeError(path, err)
 	}
-	return writeError(path, atomicfile.WriteBytes(path, data))
+	if s.size > maxFile {
+		return tooLarge(path, s.size)
+	}
+	return writeError(path, atomicfile.Write(path, s.write))
 }
 
 // writeError names the file that cannot be written; nil stays nil.
@@ -42,15 +51,19 @@ func writeError(path string, err error) error {
 
 func (m *Model) marshal(path string) ([]byte, error) {
 	if size := proto.Size(m.ModelProto); size > maxFile {
-		return nil, &Error{File: path, Err: ErrTooLarge,
-			Msg:    fmt.Sprintf("the model takes %d bytes, one ONNX file holds at most 2 GiB", size),
-			Remedy: "save it with SaveExternal, which keeps the weights in a file of their own"}
+		return nil, tooLarge(path, size)
 	}
 	data, err := proto.MarshalOptions{Deterministic: true}.Marshal(m.ModelProto)
 	if err != nil {
 		return nil, &Error{File: path, Msg: "cannot be written: " + err.Error(), Err: err}
 	}
 	return data, nil
+}
+
+func tooLarge(path string, size int) error {
+	return &Error{File: path, Err: ErrTooLarge,
+		Msg:    fmt.Sprintf("the model takes %d bytes, one ONNX file holds at most 2 GiB", size),
+		Remedy: "save it with SaveExternal, which keeps the weights in a file of their own"}
 }
 
 // Tensors from minExternal bytes go to the data file, aligned to externalAlign

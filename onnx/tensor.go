@@ -11,10 +11,7 @@ import (
 // NewFloats returns a float32 tensor; data holds one value an element, row
 // major. No dims make a scalar.
 func NewFloats(name string, dims []int, data []float32) *pb.TensorProto {
-	raw := make([]byte, 4*len(data))
-	for i, v := range data {
-		binary.LittleEndian.PutUint32(raw[4*i:], math.Float32bits(v))
-	}
+	raw := appendFloats(make([]byte, 0, 4*len(data)), pb.TensorProto_FLOAT, data)
 	return &pb.TensorProto{Name: name, Dims: dims64(dims), DataType: int32(pb.TensorProto_FLOAT), RawData: raw}
 }
 
@@ -30,8 +27,14 @@ func NewInts(name string, dims []int, data []int64) *pb.TensorProto {
 
 // NewTensor returns a tensor of any type that Floats reads, data rounded to it.
 func NewTensor(name string, dtype pb.TensorProto_DataType, dims []int, data []float32) (*pb.TensorProto, error) {
-	t := &pb.TensorProto{Name: name, Dims: dims64(dims), DataType: int32(dtype)}
+	t := NewEmpty(name, dtype, dims)
 	return t, SetFloats(t, data)
+}
+
+// NewEmpty returns a tensor that holds no elements: a place for SetFloats, or for
+// a Source.
+func NewEmpty(name string, dtype pb.TensorProto_DataType, dims []int) *pb.TensorProto {
+	return &pb.TensorProto{Name: name, Dims: dims64(dims), DataType: int32(dtype)}
 }
 
 // Dims returns a tensor's dimensions.
@@ -155,32 +158,14 @@ func SetFloats(t *pb.TensorProto, data []float32) error {
 	if err != nil {
 		return tensorError(t, err)
 	}
-	raw := make([]byte, n*DataTypeBits(dtype)/8)
-	switch dtype {
-	case pb.TensorProto_FLOAT:
-		for i, v := range data {
-			binary.LittleEndian.PutUint32(raw[4*i:], math.Float32bits(v))
-		}
-	case pb.TensorProto_DOUBLE:
-		for i, v := range data {
-			binary.LittleEndian.PutUint64(raw[8*i:], math.Float64bits(float64(v)))
-		}
-	case pb.TensorProto_FLOAT16:
-		for i, v := range data {
-			binary.LittleEndian.PutUint16(raw[2*i:], Float16(v))
-		}
-	case pb.TensorProto_BFLOAT16:
-		for i, v := range data {
-			binary.LittleEndian.PutUint16(raw[2*i:], BFloat16(v))
-		}
-	}
+	raw := appendFloats(make([]byte, 0, n*DataTypeBits(dtype)/8), dtype, data)
 	clearData(t)
 	t.RawData = raw
 	return nil
 }
 
 // WithoutData returns a tensor of the same name, dimensions and type that holds
-// no elements: a place for SetFloats.
+// no elements.
 func WithoutData(t *pb.TensorProto) *pb.TensorProto {
 	c := shallow(t)
 	clearData(c)

@@ -42,16 +42,3 @@ func (a *average) step() error {
 	a.net.Changed()
 	return runAll(a.net.Device(), a.follow)
 }
-
-// values downloads the parameters of a network, row-major.
-func values(net *graph.Network) (map[string][]float32, error) {
-	out := map[string][]float32{}
-	for _, p := range net.Parameters() {
-		v, err := net.Value(p)
-		if err != nil {
-			return nil, err
-		}
-		out[p.Name] = v
-	}
-	return out, nil
-}

@@ -5,11 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
-	"github.com/graft-onnx/graft/graph/kernel"
+	"github.com/graft-onnx/graft/graph"
 	"github.com/graft-onnx/graft/onnx"
 	"github.com/graft-onnx/graft/onnx/pb"
 	"github.com/graft-onnx/graft/train/history"
@@ -44,43 +43,60 @@ type Progress struct {
 // ONNX tool opens, with the optimizer's state in training_info.
 type Checkpoint struct {
 	Model *onnx.Model // weights and running statistics
-	// Trained holds the parameters in training, row-major by name, where the
-	// model's are their averages (TRAIN.ema_decay); else it is empty.
-	Trained   map[string][]float32
+	// Trained holds the parameters in training, by name, where the model's are
+	// their averages (TRAIN.ema_decay); else it is empty.
+	Trained   map[string]*pb.TensorProto
 	Optimizer OptimizerState
 	Progress  Progress
 }
 
-// Save writes the checkpoint atomically.
-func (c *Checkpoint) Save(path string) error {
-	m := c.Model.Shallow() // weights are large
-	m.MetadataProps = slices.Clone(m.MetadataProps)
-	m.DeleteMetadata(metadataTraining)
-	shapes := map[string][]int{}
-	for _, t := range m.GetGraph().GetInitializer() {
-		shapes[t.GetName()] = onnx.Dims(t)
+// Save writes the state of the run as a checkpoint, atomically and in stretches:
+// it takes no memory for a copy of the weights. The records go in without their
+// times. A state that is not finite is an error: the weights are lost, and a
+// checkpoint of them must not replace a better one.
+func (t *Trainer) Save(path string, records []history.Record) error {
+	if err := t.Optimizer.checkFinite(); err != nil {
+		return fmt.Errorf("iteration %d: %w; lower TRAIN.lr_encoder and TRAIN.lr_decoder, or check the data with `graft doctor`", t.Iteration-1, err)
 	}
+	net := t.Net
+	if t.average != nil {
+		net = t.average.net
+	}
+	m, sources := net.Model()
 	state := &pb.GraphProto{Name: optimizerGraph}
-	states := maps.Clone(c.Optimizer.Tensors)
-	if len(c.Trained) > 0 {
-		states[trainedState] = c.Trained
+	add := func(kind string, p *graph.Parameter) {
+		one := onnx.NewEmpty(kind+":"+p.Name, pb.TensorProto_FLOAT, p.Shape)
+		state.Initializer = append(state.Initializer, one)
+		sources[one] = t.Net.Source(p)
 	}
-	for _, kind := range slices.Sorted(maps.Keys(states)) {
-		tensors := states[kind]
-		for _, name := range slices.Sorted(maps.Keys(tensors)) {
-			state.Initializer = append(state.Initializer, onnx.NewFloats(kind+":"+name, shapes[name], tensors[name]))
+	for i, kind := range t.Optimizer.rule.states() {
+		for _, p := range t.Optimizer.params {
+			add(kind, p.as(p.states[i]))
 		}
 	}
+	if t.average != nil {
+		for _, p := range t.Net.Parameters() {
+			add(trainedState, p)
+		}
+	}
+	slices.SortFunc(state.Initializer, func(a, b *pb.TensorProto) int { return cmp.Compare(a.GetName(), b.GetName()) })
 	m.TrainingInfo = []*pb.TrainingInfoProto{{Algorithm: state}}
-	progress := c.Progress
-	progress.Optimizer = c.Optimizer.Name
-	if err := m.SetMetadataJSON(metadataTraining, progress); err != nil {
+	records = slices.Clone(records)
+	for i := range records {
+		records[i] = records[i].Untimed()
+	}
+	m.MetadataProps = slices.Clone(m.MetadataProps)
+	m.DeleteMetadata(metadataTraining)
+	if err := m.SetMetadataJSON(metadataTraining, Progress{
+		Iteration: t.Iteration, MaxIterations: t.cfg.MaxIters(), Seed: uint64(t.cfg.Train.Seed), Optimizer: t.Optimizer.Name(),
+		Config: string(t.cfg.YAML()), History: records,
+	}); err != nil {
 		return err
 	}
-	return m.Save(path)
+	return m.SaveFrom(path, sources)
 }
 
-// LoadCheckpoint reads a file that Save wrote.
+// LoadCheckpoint reads a file that Trainer.Save wrote.
 func LoadCheckpoint(path string) (*Checkpoint, error) {
 	m, err := loadChecked(path)
 	if err != nil {
@@ -90,7 +106,7 @@ func LoadCheckpoint(path string) (*Checkpoint, error) {
 	if !ok {
 		return nil, fmt.Errorf("%s: %w: it has no training state; start a new run from it with MODEL.file", path, ErrNotCheckpoint)
 	}
-	c := &Checkpoint{Model: m, Optimizer: OptimizerState{Tensors: map[string]map[string][]float32{}}}
+	c := &Checkpoint{Model: m, Optimizer: OptimizerState{Tensors: map[string]map[string]*pb.TensorProto{}}}
 	if err := json.Unmarshal([]byte(text), &c.Progress); err != nil {
 		return nil, fmt.Errorf("%s: %w: damaged training state: %w", path, ErrNotCheckpoint, err)
 	}
@@ -105,18 +121,13 @@ func LoadCheckpoint(path string) (*Checkpoint, error) {
 		}
 		for _, t := range info.GetAlgorithm().GetInitializer() {
 			kind, name, _ := strings.Cut(t.GetName(), ":")
-			v, err := onnx.Floats(t)
-			if err != nil {
-				return nil, err
-			}
-			shape, ok := shapes[name]
-			if !ok || kernel.Len(shape) != len(v) {
+			if shape, ok := shapes[name]; !ok || !slices.Equal(shape, onnx.Dims(t)) || !onnx.IsFloat(onnx.DataType(t)) {
 				return nil, fmt.Errorf("%s: %w: optimizer state of %q does not fit the model", path, ErrNotCheckpoint, name)
 			}
 			if c.Optimizer.Tensors[kind] == nil {
-				c.Optimizer.Tensors[kind] = map[string][]float32{}
+				c.Optimizer.Tensors[kind] = map[string]*pb.TensorProto{}
 			}
-			c.Optimizer.Tensors[kind][name] = v
+			c.Optimizer.Tensors[kind][name] = t
 		}
 	}
 	c.Trained = c.Optimizer.Tensors[trainedState]

@@ -2,14 +2,13 @@ package train
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/graft-onnx/graft/graph"
 	"github.com/graft-onnx/graft/graph/kernel"
 	"github.com/graft-onnx/graft/models"
+	"github.com/graft-onnx/graft/onnx/pb"
 	"github.com/graft-onnx/graft/train/config"
 )
 
@@ -147,39 +146,28 @@ func (o *Optimizer) Step(iteration int, lrEncoder, lrDecoder float64) error {
 // OptimizerState is what an optimizer needs to go on.
 type OptimizerState struct {
 	Name string // of the optimizer
-	// Tensors holds, for each of its states, the values by parameter, row-major.
-	Tensors map[string]map[string][]float32
+	// Tensors holds, for each of its states, the values by parameter.
+	Tensors map[string]map[string]*pb.TensorProto
 }
 
-// notFinite returns the first parameter with a state that is infinite or no
-// number, "" if there is none.
-func (s OptimizerState) notFinite() string {
-	for _, kind := range slices.Sorted(maps.Keys(s.Tensors)) {
-		for _, name := range slices.Sorted(maps.Keys(s.Tensors[kind])) {
-			for _, v := range s.Tensors[kind][name] {
-				if v-v != 0 {
-					return name
-				}
-			}
-		}
-	}
-	return ""
-}
-
-// State downloads the state.
-func (o *Optimizer) State() (OptimizerState, error) {
-	s := OptimizerState{o.Name(), map[string]map[string][]float32{}}
-	for i, name := range o.rule.states() {
-		s.Tensors[name] = make(map[string][]float32, len(o.params))
+// checkFinite returns an error that names the first parameter with a state that
+// is infinite or no number.
+func (o *Optimizer) checkFinite() error {
+	for i := range o.rule.states() {
 		for _, p := range o.params {
-			v, err := o.net.Value(p.as(p.states[i]))
-			if err != nil {
-				return s, err
+			if err := o.net.Source(p.as(p.states[i]))(func(part []float32) error {
+				for _, v := range part {
+					if v-v != 0 {
+						return fmt.Errorf("the update of %q is not a finite number, and the weights are of no use any more", p.Name)
+					}
+				}
+				return nil
+			}); err != nil {
+				return err
 			}
-			s.Tensors[name][p.Name] = v
 		}
 	}
-	return s, nil
+	return nil
 }
 
 // SetState uploads the state of an optimizer of the same name. Every parameter
@@ -190,11 +178,11 @@ func (o *Optimizer) SetState(s OptimizerState) error {
 	}
 	for i, name := range o.rule.states() {
 		for _, p := range o.params {
-			v, ok := s.Tensors[name][p.Name]
-			if !ok {
+			t := s.Tensors[name][p.Name]
+			if t == nil {
 				return fmt.Errorf("no optimizer state %q for parameter %q", name, p.Name)
 			}
-			if err := o.net.SetValue(p.as(p.states[i]), v); err != nil {
+			if err := o.net.SetTensor(p.as(p.states[i]), t); err != nil {
 				return err
 			}
 		}

@@ -101,11 +101,7 @@ func TestOptimizerStateOfAnother(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	state, err := sgd.State()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := adam.SetState(state); err == nil || !strings.Contains(err.Error(), "TRAIN.optim SGD") || !strings.Contains(err.Error(), "AdamW") {
+	if err := adam.SetState(OptimizerState{Name: sgd.Name()}); err == nil || !strings.Contains(err.Error(), "TRAIN.optim SGD") || !strings.Contains(err.Error(), "AdamW") {
 		t.Errorf("SGD's state for AdamW: %v", err)
 	}
 	if err := adam.SetState(OptimizerState{Name: "AdamW"}); err == nil || !strings.Contains(err.Error(), `"exp_avg" for parameter "weight"`) {

@@ -466,11 +466,7 @@ func (r *run) saveTo(path string) error {
 	if err := errors.Join(r.log.Sync(), r.events.Flush()); err != nil {
 		return err
 	}
-	c, err := r.trainer.Checkpoint(r.log.History().Records)
-	if err != nil {
-		return err
-	}
-	return c.Save(path)
+	return r.trainer.Save(path, r.log.History().Records)
 }
 
 // stop saves on request.

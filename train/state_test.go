@@ -7,7 +7,10 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/graft-onnx/graft/graph"
 	"github.com/graft-onnx/graft/graph/kernel"
+	"github.com/graft-onnx/graft/onnx"
+	"github.com/graft-onnx/graft/onnx/pb"
 )
 
 // statesVariable names the folder that bench/trace.py --states wrote: about
@@ -38,7 +41,7 @@ func TestReferenceStates(t *testing.T) {
 					}
 				}
 				if i > 0 {
-					if err := s.opt.SetState(OptimizerState{"SGD", map[string]map[string][]float32{"velocity": velocity}}); err != nil {
+					if err := s.opt.SetState(stateOf(s.net, "velocity", velocity)); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -57,6 +60,17 @@ func TestReferenceStates(t *testing.T) {
 			}
 		}
 	})
+}
+
+// stateOf is SGD's state of one kind.
+func stateOf(net *graph.Network, kind string, values tensors) OptimizerState {
+	all := map[string]*pb.TensorProto{}
+	for name, v := range values {
+		if p := net.Parameter(name); p != nil {
+			all[name] = onnx.NewFloats(name, p.Shape, v)
+		}
+	}
+	return OptimizerState{SGD{}.name(), map[string]map[string]*pb.TensorProto{kind: all}}
 }
 
 // compareStates holds what an iteration changed against what PyTorch changed.

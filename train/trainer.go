@@ -9,7 +9,6 @@ import (
 	"github.com/graft-onnx/graft/models"
 	"github.com/graft-onnx/graft/onnx"
 	"github.com/graft-onnx/graft/train/config"
-	"github.com/graft-onnx/graft/train/history"
 )
 
 // LossError is a loss that is not a number.
@@ -185,43 +184,7 @@ func (t *Trainer) Rates() (encoder, decoder float64) {
 	return learningRate(t.cfg, c.LrEncoder, t.Iteration), learningRate(t.cfg, c.LrDecoder, t.Iteration)
 }
 
-// Checkpoint collects the state of the run. The records go in without their
-// times. A state that is not finite is an error: the weights are lost, and a
-// checkpoint of them must not replace a better one.
-func (t *Trainer) Checkpoint(records []history.Record) (*Checkpoint, error) {
-	var trained map[string][]float32
-	net := t.Net
-	if t.average != nil {
-		var err error
-		if trained, err = values(net); err != nil {
-			return nil, err
-		}
-		net = t.average.net
-	}
-	m, err := net.Model()
-	if err != nil {
-		return nil, err
-	}
-	state, err := t.Optimizer.State()
-	if err != nil {
-		return nil, err
-	}
-	if name := state.notFinite(); name != "" {
-		return nil, fmt.Errorf("iteration %d: the update of %q is not a finite number, and the weights are of no use any more; lower TRAIN.lr_encoder and TRAIN.lr_decoder, or check the data with `graft doctor`",
-			t.Iteration-1, name)
-	}
-	records = slices.Clone(records)
-	for i := range records {
-		records[i] = records[i].Untimed()
-	}
-	return &Checkpoint{Model: m, Trained: trained, Optimizer: state, Progress: Progress{
-		Iteration: t.Iteration, MaxIterations: t.cfg.MaxIters(), Seed: uint64(t.cfg.Train.Seed),
-		Config: string(t.cfg.YAML()), History: records,
-	}}, nil
-}
-
-// ResumeTrainer uploads a checkpoint that Checkpoint made and continues from
-// it. The configuration may make the run longer: its schedule of that length
+// ResumeTrainer uploads a checkpoint and continues from it. The configuration may make the run longer: its schedule of that length
 // then holds from the checkpoint on.
 func ResumeTrainer(cfg *config.Config, c *Checkpoint, dev kernel.Device) (*Trainer, error) {
 	t, err := NewTrainer(cfg, c.Model, dev)
@@ -238,7 +201,7 @@ func ResumeTrainer(cfg *config.Config, c *Checkpoint, dev kernel.Device) (*Train
 	}
 	for _, p := range t.Net.Parameters() {
 		if v, ok := c.Trained[p.Name]; ok {
-			if err := t.Net.SetValue(p, v); err != nil {
+			if err := t.Net.SetTensor(p, v); err != nil {
 				return nil, fmt.Errorf("%s: %w", c.Model.Path, err)
 			}
 		}

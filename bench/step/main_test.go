@@ -71,7 +71,27 @@ func TestStepsOfASmallNetwork(t *testing.T) {
 		t.Errorf("peak memory is %d bytes", r.PeakBytes)
 	}
 
+	// A checkpoint goes on where the steps ended.
+	out.Reset()
+	checkpoint := filepath.Join(dir, "checkpoint.onnx")
+	if err := run(append(args, "--warmup", "0", "--steps", "2", "--checkpoint", checkpoint), &out, &diagnostics); err != nil {
+		t.Fatal(err)
+	}
+	saved := bench.Result{}
+	if err := json.Unmarshal(out.Bytes(), &saved); err != nil || len(saved.Saving) != 2 || saved.Saving[1].PeakBytes < saved.PeakBytes {
+		t.Errorf("%v, %+v", err, saved)
+	}
+	out.Reset()
+	if err := run(append(args, "--model", checkpoint, "--resume", "--warmup", "0", "--steps", "1"), &out, &diagnostics); err != nil {
+		t.Fatal(err)
+	}
+	resumed := bench.Result{}
+	if err := json.Unmarshal(out.Bytes(), &resumed); err != nil || resumed.Losses[0] != r.Losses[2] {
+		t.Errorf("%v: goes on with a loss of %v, want %v", err, resumed.Losses, r.Losses[2])
+	}
+
 	for name, args := range map[string][]string{
+		"no checkpoint": append(args, "--resume"),
 		"no such model": {"--model", filepath.Join(dir, "none.onnx"), "--image", image, "--label", label},
 		"no tensor":     {"--model", model, "--image", filepath.Join(dir, "none.pb"), "--label", label},
 		"pixels first":  {"--model", model, "--image", label, "--label", image},
