@@ -13,6 +13,7 @@ import (
 
 	"github.com/graft-onnx/graft/graph"
 	"github.com/graft-onnx/graft/graph/kernel"
+	"github.com/graft-onnx/graft/internal/atomicfile"
 	"github.com/graft-onnx/graft/internal/folderlock"
 	"github.com/graft-onnx/graft/models"
 	"github.com/graft-onnx/graft/train/config"
@@ -168,6 +169,7 @@ func start(ctx context.Context, o Options) (*run, error) {
 // openFolder writes what a run begins with into its folder.
 func (r *run) openFolder() (err error) {
 	dir := r.Config.Dir
+	atomicfile.Tidy(dir, CheckpointFile, BestFile, ConfigFile, EnvironmentFile, history.RecordsFile, history.EvaluationsFile, history.JSONFile)
 	if r.Resume == "" {
 		// Another run may have ended between the first look and the lock.
 		if err := r.refuseExisting(); err != nil {

@@ -210,12 +210,23 @@ func TestOneRunInAFolder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// What the other is writing; if it is killed, it leaves that behind.
+	half := filepath.Join(c.Dir, "."+CheckpointFile+".0123abcd.tmp")
+	if err := os.WriteFile(half, []byte("half"), 0o666); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := Run(context.Background(), Options{Config: c, Devices: []kernel.Device{nativeDevice(t)}}); !errors.Is(err, folderlock.ErrHeld) {
 		t.Errorf("beside another run: %v", err)
+	}
+	if _, err := os.Stat(half); err != nil {
+		t.Errorf("another run's file: %v", err)
 	}
 	lock.Unlock()
 	if _, err := Run(context.Background(), Options{Config: c, Devices: []kernel.Device{nativeDevice(t)}}); err != nil {
 		t.Error(err)
+	}
+	if left, err := filepath.Glob(filepath.Join(c.Dir, ".*")); err != nil || len(left) > 0 {
+		t.Errorf("left over: %v, %v", left, err)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // Write puts what write writes at path. Where anything fails the old file, if
@@ -126,6 +127,20 @@ func failure(shown string, err error) error {
 		cause = le.Err
 	}
 	return &fs.PathError{Op: "write", Path: shown, Err: cause}
+}
+
+// Tidy removes what interrupted writes of files of these plain names have left in
+// a folder under other names. Nobody may be writing them. What cannot be removed stays.
+func Tidy(dir string, names ...string) {
+	for _, name := range names {
+		left, _ := fs.Glob(os.DirFS(dir), "."+name+"."+strings.Repeat("[0-9a-f]", 8)+".tmp")
+		for _, temp := range left {
+			temp = filepath.Join(dir, temp)
+			if info, err := os.Lstat(temp); err == nil && info.Mode().IsRegular() {
+				os.Remove(temp)
+			}
+		}
+	}
 }
 
 // createTemp opens a new file beside path, with the permissions that a file

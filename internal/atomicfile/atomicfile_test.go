@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 )
 
@@ -150,4 +151,37 @@ func TestWriteToADevice(t *testing.T) {
 	if after, err := os.Stat(os.DevNull); err != nil || after.Mode() != before.Mode() {
 		t.Errorf("the device became %v, %v", after.Mode(), err)
 	}
+}
+
+// Tidy takes away what a write that was cut off has left, and nothing else.
+func TestTidy(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "file")
+	if err := WriteBytes(path, []byte("whole")); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		cut, err := Stage(path, func(w io.Writer) error { return nil }) // never committed
+		if err != nil {
+			t.Fatal(err)
+		}
+		if filepath.Dir(cut.temp) != dir {
+			t.Fatalf("waits as %s", cut.temp)
+		}
+	}
+	others := []string{".file.0123456.tmp", ".file.01234567.tmp.tmp", ".file.x.01234567.tmp", ".other.01234567.tmp", "file.01234567.tmp"}
+	for _, name := range others {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Mkdir(filepath.Join(dir, ".file.01234567.tmp"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	Tidy(dir, "file", "none")
+	holds(t, path, "whole")
+	want := append(others, ".file.01234567.tmp", "file")
+	slices.Sort(want)
+	only(t, dir, want...)
+	Tidy(filepath.Join(dir, "none"), "file")
 }

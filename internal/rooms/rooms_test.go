@@ -51,7 +51,8 @@ var rooms = map[string]room{
 	"graph/device": {ours: []string{"graph/kernel", "graph/kernel/native", "graph/kernel/onednn"}},
 
 	"train": {ours: []string{"onnx", "onnx/pb", "models", "graph", "graph/kernel",
-		"train/config", "train/data", "train/events", "train/history", "train/metric", "train/progress", "train/report", "internal/folderlock"}},
+		"train/config", "train/data", "train/events", "train/history", "train/metric", "train/progress", "train/report",
+		"internal/atomicfile", "internal/folderlock"}},
 	"train/config":   {ours: []string{"internal/atomicfile"}, others: []string{"gopkg.in/yaml.v3"}},
 	"train/data":     {ours: []string{"models", "train/config"}, others: []string{"golang.org/x/image", "golang.org/x/sync/errgroup"}},
 	"train/events":   {ours: []string{"internal/atomicfile", "train/history"}, others: []string{"google.golang.org/protobuf/encoding/protowire"}},
