@@ -52,6 +52,9 @@ func Balance(ctx context.Context, cfg *config.Config, set *data.Set) (*config.Co
 	if err != nil {
 		return nil, err
 	}
+	if slices.Max(frequencies) == 0 {
+		return nil, fmt.Errorf("TRAIN.losses: %s has no labelled pixel to balance classes by; %s", set.Name, labelRemedy)
+	}
 	weights := medianWeights(frequencies)
 	filled := *cfg
 	filled.Train.Losses = slices.Clone(cfg.Train.Losses)

@@ -294,6 +294,7 @@ func (r *run) loop(ctx context.Context) error {
 			meter.Printf("%s", line)
 		}
 	}
+	labels := labelWatch{epoch: cfg.Train.EpochIters, seen: t.Iteration%cfg.Train.EpochIters != 0}
 	for t.Iteration < total {
 		begin := time.Now()
 		batches, err := takeBatches(stream, each)
@@ -308,6 +309,13 @@ func (r *run) loop(ctx context.Context) error {
 		rec, err := r.replicas.Step(inputs(batches)...)
 		if err != nil {
 			return fmt.Errorf("%w (pictures %q)", err, names(batches))
+		}
+		line, err := labels.after(batches, rec)
+		if err != nil {
+			return err
+		}
+		if line != "" {
+			meter.Printf("%s", line)
 		}
 		for _, b := range batches {
 			b.Release()

@@ -21,7 +21,7 @@ func (p Pixels) Size() Pixels { return p }
 
 // Loss is a loss of log-probabilities against labels. out is as NLL's: the
 // loss, the correct pixels, the labelled pixels. Without any labelled pixel the
-// loss is 0. Sums run in float64.
+// loss is 0. NaN at a labelled pixel makes it NaN. Sums run in float64.
 type Loss interface {
 	Desc
 	// On returns the loss of maps of that size.
@@ -53,7 +53,7 @@ func (d CrossEntropy) On(p Pixels) Loss { d.Pixels = p; return d }
 
 // OHEM is the mean of -log p(y) over the hard pixels: those of V where p(y) is
 // below Threshold, and if they are fewer than MinKept, the MinKept pixels of
-// least p(y), or all; of equals the first in memory.
+// least p(y), or all; of equals the first in memory. NaN is hard.
 type OHEM struct {
 	Pixels
 	Threshold float32 // a probability

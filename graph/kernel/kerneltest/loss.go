@@ -171,6 +171,37 @@ func testLoss(t *testing.T, dev kernel.Device) {
 		}
 	}
 	testLossLabels(t, dev)
+	testLossNaN(t, dev)
+}
+
+// testLossNaN checks that a NaN at a labelled pixel is a NaN loss, whatever its
+// sign and whichever other pixels are harder.
+func testLossNaN(t *testing.T, dev kernel.Device) {
+	px := kernel.Pixels{N: 1, C: 3, H: 2, W: 3, Ignore: -1}
+	label := []float64{0, 1, 2, -1, 1, 0}
+	for _, l := range []kernel.Loss{
+		kernel.CrossEntropy{}, kernel.CrossEntropy{Weights: []float32{1, 2, 3}, Smoothing: 0.1}, kernel.Dice{Smooth: 1}, kernel.Focal{Gamma: 2}, kernel.Lovasz{},
+		kernel.OHEM{Threshold: 0.7}, kernel.OHEM{Threshold: 0.01}, kernel.OHEM{}, kernel.OHEM{MinKept: 1}, kernel.OHEM{Threshold: 0.01, MinKept: 2},
+	} {
+		for _, sign := range []float64{1, -1} {
+			logprob := make([]float64, 18)
+			for i := range logprob {
+				logprob[i] = math.Log(float64(1+i%5) / 6)
+			}
+			m := &pixelMap{Pixels: px}
+			for c := range px.C {
+				logprob[m.at(1, c)] = math.Copysign(math.NaN(), sign)
+			}
+			s := spec{desc: l.On(px), in: [][]float64{logprob, label, nil}}
+			k, err := dev.Compile(s.desc)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if out := s.exec(t, dev, k, [2]int{-1, -1}, 0); !math.IsNaN(out[0][0]) {
+				t.Errorf("%T%+v: a NaN of sign %v makes a loss of %v", l, l, sign, out[0][0])
+			}
+		}
+	}
 }
 
 func testLossOn(t *testing.T, dev kernel.Device, l kernel.Loss, m *pixelMap) {

@@ -16,8 +16,12 @@ func (p *program) uint64s(at, n int) []uint64 {
 	return unsafe.Slice((*uint64)(unsafe.Pointer(unsafe.SliceData(s))), n)
 }
 
-// ascending maps a float32 to a number of the same order, -0 to that of 0.
+// ascending maps a float32 to a number of the same order, -0 to that of 0, NaN to
+// one behind all.
 func ascending(v float32) uint32 {
+	if v != v {
+		return math.MaxUint32
+	}
 	b := math.Float32bits(v + 0)
 	if b>>31 == 1 {
 		return ^b
@@ -64,6 +68,9 @@ func hardest(p *program, d kernel.OHEM, done func(kept []uint64)) {
 				continue
 			}
 			v := ascending(x[i*d.C+int(k)])
+			if v == math.MaxUint32 {
+				v = 0 // NaN is hard: the loss must tell of it
+			}
 			if v >= below {
 				easy++
 			}
