@@ -144,13 +144,14 @@ type ReportOptions struct {
 // Report writes the HTML report of a run folder anew, of a finished run or one
 // that has not ended yet, and returns the file.
 func Report(ctx context.Context, o ReportOptions) (string, error) {
-	cfg, err := config.Load(filepath.Join(o.Dir, ConfigFile))
+	settings := filepath.Join(o.Dir, ConfigFile)
+	cfg, err := config.Load(settings)
 	if err != nil {
 		return "", fmt.Errorf("%s: no run folder: %w", o.Dir, err)
 	}
 	p := page{cfg: cfg}
 	if p.environment, err = report.LoadEnvironment(filepath.Join(o.Dir, EnvironmentFile)); err != nil {
-		return "", err
+		return "", fmt.Errorf("%w; `graft train --cfg %s --resume` writes it anew", err, settings)
 	}
 	if p.history, err = history.Load(o.Dir); err != nil {
 		return "", err

@@ -421,6 +421,9 @@ func TestReport(t *testing.T) {
 	}
 	refused(t, exitFailure, []string{out, "--force"}, "report", f.run, "-o", out)
 	refused(t, exitFailure, []string{"config.yaml", "no run folder"}, "report", t.TempDir())
+	bare := t.TempDir()
+	write(t, filepath.Join(bare, "config.yaml"), read(t, filepath.Join(f.run, "config.yaml")))
+	refused(t, exitFailure, []string{"environment.json", "no such file", "graft train --cfg " + filepath.Join(bare, "config.yaml") + " --resume"}, "report", bare, "--no-data")
 	refused(t, exitUsage, []string{"--model", "--no-data"}, "report", f.run, "--no-data", "--model", f.checkpoint)
 	ok(t, "report", f.run, "--no-data", "-o", out, "--force")
 	if strings.Contains(read(t, out), "Data set") {

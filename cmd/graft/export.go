@@ -13,15 +13,15 @@ import (
 
 // exportCommand is `graft export`.
 type exportCommand struct {
-	Model      string `arg:"" help:"Checkpoint or model." predictor:"onnx"`
-	Out        string `short:"o" help:"File to write." default:"deploy.onnx" predictor:"onnx"`
-	Head       string `help:"Output: softmax (probabilities), argmax (labels), logits or logprob." enum:"softmax,argmax,logits,logprob" default:"softmax"`
-	Upsample   bool   `help:"Bring the output to the size of the input." default:"true" negatable:""`
-	FoldBN     bool   `name:"fold-bn" help:"Fold batch normalisation into the convolutions." default:"true" negatable:""`
-	Preprocess string `help:"Take uint8 pictures and normalise them inside: nchw or nhwc." enum:",nchw,nhwc" default:""`
-	Labels     string `help:"Element type of argmax: uint8 or int64." enum:",uint8,int64" default:""`
-	Shape      string `help:"Fix batch, height and width, for targets that need it. No value may have 2^31 elements or more then." placeholder:"N,H,W"`
-	Force      bool   `help:"Replace an existing file."`
+	Model      string  `arg:"" help:"Checkpoint or model." predictor:"onnx"`
+	Out        string  `short:"o" help:"File to write." default:"deploy.onnx" predictor:"onnx"`
+	Head       string  `help:"Output: softmax (probabilities), argmax (labels), logits or logprob." enum:"softmax,argmax,logits,logprob" default:"softmax"`
+	Upsample   bool    `help:"Bring the output to the size of the input." default:"true" negatable:""`
+	FoldBN     bool    `name:"fold-bn" help:"Fold batch normalisation into the convolutions." default:"true" negatable:""`
+	Preprocess *string `help:"Take uint8 pictures and normalise them inside: nchw or nhwc." enum:"nchw,nhwc" placeholder:"LAYOUT"`
+	Labels     *string `help:"Element type of argmax: uint8 or int64." enum:"uint8,int64" placeholder:"TYPE"`
+	Shape      string  `help:"Fix batch, height and width, for targets that need it. No value may have 2^31 elements or more then." placeholder:"N,H,W"`
+	Force      bool    `help:"Replace an existing file."`
 	jsonFlag
 }
 
@@ -45,7 +45,7 @@ func (c *exportCommand) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
-	if c.Labels != "" && c.Head != string(export.ArgMax) {
+	if c.Labels != nil && c.Head != string(export.ArgMax) {
 		return usage("--labels is for --head argmax; the head is %s", c.Head)
 	}
 	if err := refuseExisting(c.Out, c.Force); err != nil {
@@ -53,7 +53,7 @@ func (c *exportCommand) Run(ctx context.Context, s streams) error {
 	}
 	opts := export.DefaultOptions()
 	opts.Head, opts.Upsample, opts.FoldBN = export.Head(c.Head), c.Upsample, c.FoldBN
-	opts.Preprocess, opts.Labels, opts.Shape = export.Layout(c.Preprocess), export.LabelType(c.Labels), shape
+	opts.Preprocess, opts.Labels, opts.Shape = export.Layout(given(c.Preprocess)), export.LabelType(given(c.Labels)), shape
 	deploy, err := untilStopped(ctx, func() (*onnx.Model, error) {
 		m, err := loadModel(c.Model)
 		if err != nil {

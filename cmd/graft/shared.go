@@ -100,6 +100,14 @@ func (f deviceFlags) or(cfg *config.Config) deviceFlags {
 	return f
 }
 
+// given is the value of a flag without a default, "" where it is not given.
+func given(flag *string) string {
+	if flag == nil {
+		return ""
+	}
+	return *flag
+}
+
 // jsonFlag chooses the form of the result.
 type jsonFlag struct {
 	JSON bool `name:"json" help:"Write the result as JSON."`

@@ -19,10 +19,10 @@ import (
 type trainCommand struct {
 	configFlags
 	devicesFlags
-	Resume     bool   `help:"Continue the run in DIR from its last checkpoint, bit for bit."`
-	Checkpoint string `help:"Checkpoint to continue from, instead of DIR's." placeholder:"FILE" predictor:"onnx"`
-	Profile    string `help:"Time every operator; write profile.txt and trace.json (for ui.perfetto.dev) to FOLDER." placeholder:"FOLDER"`
-	Recompute  string `help:"What is computed twice to need less memory: none, cheap or full. Without it: TRAIN.recompute." enum:",none,cheap,full" default:"" placeholder:"WHAT"`
+	Resume     bool    `help:"Continue the run in DIR from its last checkpoint, bit for bit."`
+	Checkpoint string  `help:"Checkpoint to continue from, instead of DIR's." placeholder:"FILE" predictor:"onnx"`
+	Profile    string  `help:"Time every operator; write profile.txt and trace.json (for ui.perfetto.dev) to FOLDER." placeholder:"FOLDER"`
+	Recompute  *string `help:"What is computed twice to need less memory: none, cheap or full. Without it: TRAIN.recompute." enum:"none,cheap,full" placeholder:"WHAT"`
 	jsonFlag
 }
 
@@ -45,7 +45,7 @@ func (c *trainCommand) Run(ctx context.Context, s streams, line commandLine) err
 	if err != nil {
 		return err
 	}
-	cfg.Train.Recompute = cmp.Or(c.Recompute, cfg.Train.Recompute)
+	cfg.Train.Recompute = cmp.Or(given(c.Recompute), cfg.Train.Recompute)
 	if cfg.Train.Devices, err = c.names(cfg.Train.Devices); err != nil {
 		return err
 	}
