@@ -2,9 +2,13 @@ package native
 
 import "golang.org/x/sys/cpu"
 
-// widest returns the kernels for this processor; limit "avx2" keeps to those.
+// widest returns the kernels for this processor; limit "avx512" does without
+// AMX, "avx2" keeps to those.
 func widest(limit string) *isa {
 	switch c := &cpu.X86; {
+	case limit == "" && c.HasAVX512F && c.HasAVX512DQ && c.HasAVX512VL && c.HasAVX512BW && c.HasFMA && c.HasAVX512BF16 &&
+		c.HasAMXTile && c.HasAMXBF16 && allowTiles():
+		return avx512AMX
 	case limit != "avx2" && c.HasAVX512F && c.HasAVX512DQ && c.HasAVX512VL && c.HasAVX512BW && c.HasFMA && c.HasAVX512BF16:
 		return avx512Half
 	case limit != "avx2" && c.HasAVX512F && c.HasAVX512DQ && c.HasAVX512VL && c.HasAVX512BW && c.HasFMA:
@@ -98,10 +102,8 @@ var avx512Half = func() *isa {
 		}
 	}
 	v.half = &halfISA{
-		tile: func(t *tile) {
-			n := t.vectors(16)
-			tilesHalf[t.rows-1][n-1](t)
-		},
+		shape: shape{mr: len(tilesHalf), nr: 32, run: tileHalf},
+		filter: tileHalf,
 		pair: func(dst []float32, a, b []uint16) {
 			if n := len(dst); n > 0 {
 				pairAVX512(&dst[0], &a[:n][0], &b[:n][0], n)
@@ -143,6 +145,24 @@ var avx512Half = func() *isa {
 			}
 		},
 	}
+	return &v
+}()
+
+// tileHalf is the micro-kernel of AVX512_BF16.
+func tileHalf(t *tile) {
+	n := t.vectors(16)
+	tilesHalf[t.rows-1][n-1](t)
+}
+
+// avx512AMX multiplies tiles of bfloat16.
+var avx512AMX = func() *isa {
+	v, half := *avx512Half, *avx512Half.half
+	v.name, v.half = "AVX-512 with AMX", &half
+	half.shape = shape{mr: 32, nr: 32, amx: true, run: func(t *tile) {
+		n := t.vectors(16)
+		t.shapeAMX()
+		tilesAMX[n-1](t)
+	}}
 	return &v
 }()
 

@@ -10,9 +10,10 @@ import "github.com/graft-onnx/graft/graph/kernel"
 //
 // Rows of an output tile are neighbouring pixels of one output row, so their
 // sources lie evenly apart and need no im2col: a share copies the few source
-// rows that an output row needs, with zeros for padding, into a buffer that
-// stays in the cache (or reads the source itself where nothing hangs over). Of
-// many source channels it takes a block at a time and adds to the output that
+// rows that some output rows need, with zeros for padding, into a buffer that
+// stays in the cache (or reads the source itself where nothing hangs over). A
+// micro-kernel for any number of rows also goes on to the next output row, past
+// the pixels between the two. Of many source channels it takes a block at a time and adds to the output that
 // the blocks before left.
 //
 // The filter is packed by panels of destination channels. Where there are many
@@ -30,17 +31,18 @@ type gather struct {
 	filter       func(group, kh, kw int) int
 	sStep, dStep int
 	direct       bool
-	run          func(t *tile) // the micro-kernel
+	shape        // the micro-kernel
 
 	// Tiling.
 	cols, rows    int   // output columns and rows of one item
 	step          int   // buffered pixels from one output column to the next
 	width, pixel  int   // pixels of a buffered source row; floats of a pixel
+	shared        bool  // output rows share buffered rows; else every tap has its own
 	block, blocks int   // source channels summed at a time; how many times
 	items         int   // of (n, row block, column block)
 	shares        int   // every item's panels are divided among so many
 	panels        int   // of nr destination channels, in a group
-	panel         int   // floats of a packed panel
+	panel, part   int   // floats of a packed panel, and of a whole block in it
 	weights       int   // offset of the packed filter in scratch
 	runs          []run // of every block, one block after the other
 	joined        bool  // the taps of a filter row are one run
@@ -106,11 +108,11 @@ func (p *program) arg(i int) operand { return func() []float32 { return p.f[i] }
 // gathers compiles convolutions that share a source, a filter and a destination
 // (argument dst; bias or -1). The source and the filter may be words.
 func (d *Device) gathers(p *program, gs []gather, src, filter operand, bias, dst int, act kernel.Clip, words bool) {
-	run := d.isa.tile
+	kernel := shape{run: d.isa.tile, mr: d.isa.mr, nr: d.isa.nr}
 	if words {
-		run = d.isa.half.tile
+		kernel = d.isa.half.shape
 	}
-	mr, nr := d.isa.mr, d.isa.nr
+	nr := kernel.nr
 	pixels, products, panels := 0, 0, 0
 	for i := range gs {
 		g := &gs[i]
@@ -126,8 +128,8 @@ func (d *Device) gathers(p *program, gs []gather, src, filter operand, bias, dst
 	var work, packs, buffer, packed, sums int
 	for i := range gs {
 		g := &gs[i]
-		g.run = run
-		g.plan(p.pool.threads, own, mr, nr)
+		g.shape = kernel
+		g.plan(p.pool.threads, own)
 		if own == 0 {
 			g.weights = p.reserve(g.groups * g.panels * g.panel)
 		}
@@ -135,7 +137,7 @@ func (d *Device) gathers(p *program, gs []gather, src, filter operand, bias, dst
 		work += g.items * g.shares
 		packs += g.groups * g.panels
 		if !g.direct {
-			buffer = max(buffer, g.rows*len(g.h.offset)*g.width*g.pixel)
+			buffer = max(buffer, g.buffered(g.rows)*g.width*g.pixel)
 		}
 		if words && g.blocks > 1 {
 			sums = max(sums, g.outputs())
@@ -196,9 +198,7 @@ func (d *Device) gathers(p *program, gs []gather, src, filter operand, bias, dst
 			for q := max(lo, 0); q < min(hi, n); q++ {
 				from, to := span(g.groups*g.panels, q%g.shares, g.shares, 1)
 				for b := range g.blocks {
-					lo, _ := g.channels(b)
-					base := from*g.panel + lo*g.panel/max(1, g.sg)
-					g.item(&c, q/g.shares, b, from, to, base, g.panel)
+					g.item(&c, q/g.shares, b, from, to, from*g.panel+b*g.part, g.panel)
 				}
 			}
 			lo, hi = lo-n, hi-n
@@ -242,17 +242,25 @@ func (g *gather) pack(v *isa, to, w []float32, q, b int) int {
 	group, first := q/g.panels, q%g.panels*v.nr
 	lo, hi := g.channels(b)
 	n := min(v.nr, g.dg-first)
-	at, size := 0, (hi-lo)*v.nr
+	at, begin, words := 0, 0, 0 // of a run
 	for _, kh := range g.h.filter {
-		for _, kw := range g.w.filter {
-			block := to[at : at+size]
+		for u, kw := range g.w.filter {
+			block := to[at : at+(hi-lo)*v.nr]
 			from := w[g.filter(group, kh, kw)+first*g.dStep+lo*g.sStep:]
 			if g.dStep == 1 {
 				v.columns(block, from, hi-lo, n, g.sStep)
 			} else {
 				packColumns(v, block, from, n, hi-lo, g.dStep)
 			}
-			at += size
+			at, words = at+len(block), words+hi-lo
+			if g.joined && u < len(g.w.filter)-1 {
+				continue
+			}
+			if g.amx {
+				alignRun(to[begin:], words, v.nr)
+				at = begin + amxSteps(words)*v.nr
+			}
+			begin, words = at, 0
 		}
 	}
 	return at
@@ -286,9 +294,8 @@ func (g *gather) item(c *gathering, q, b, from, until, base, stride int) {
 		w.setClip(c.act)
 	}
 
-	taps := len(g.h.offset)
 	first, _ := g.w.reach(j0, j1)
-	a, pitch := c.buffer, taps*g.width*g.pixel // of one output row's sources
+	a, pitch := c.buffer, g.width*g.pixel // of one output row's sources
 	w.aRow = g.step * g.pixel
 	switch {
 	case len(w.runs) == 0:
@@ -299,17 +306,33 @@ func (g *gather) item(c *gathering, q, b, from, until, base, stride int) {
 		w.aRow = g.w.step * sc
 	default:
 		count := (j1-j0-1)*g.step + g.width - (g.cols-1)*g.step
-		for i := i0; i < i1; i++ {
-			for t, off := range g.h.offset {
-				to := c.buffer[((i-i0)*taps+t)*g.width*g.pixel:]
-				g.load(to, c.src, n, i*g.h.step+off, first, count, lo, hi)
+		load := func(at, row int) { g.load(a[at*pitch:], c.src, n, row, first, count, lo, hi) }
+		if g.shared {
+			for r := range g.buffered(i1 - i0) {
+				load(r, i0+g.h.offset[0]+r)
+			}
+			break
+		}
+		for t, off := range g.h.offset {
+			for i := i0; i < i1; i++ {
+				load(t*g.rows+i-i0, i*g.h.step+off)
 			}
 		}
 	}
 
 	nr := c.isa.nr
 	origin := ((n*g.h.dst+g.h.dst0+i0*g.h.dstStep)*g.w.dst + g.w.dst0 + j0*g.w.dstStep) * dc
-	pieces := ceilDiv(j1-j0, c.isa.mr)
+	down := g.h.dstStep * g.w.dst * dc // from one output row to the next
+	lines, rows := i1-i0, j1-j0
+	w.line, w.gap, w.next = rows, 0, 0
+	if g.amx && g.flat(i1-i0, rows, pitch, w.aRow) {
+		w.line, w.gap, w.next = rows, pitch/w.aRow-rows, down-rows*w.cRow
+		lines, rows = 1, (i1-i0-1)*(w.line+w.gap)+rows
+	}
+	pieces := ceilDiv(rows, g.mr)
+	if g.amx {
+		pieces = 1
+	}
 	for q := from; q < until; q++ {
 		group, panel := q/g.panels, q%g.panels
 		w.b = c.packed[base+(q-from)*stride:]
@@ -317,13 +340,13 @@ func (g *gather) item(c *gathering, q, b, from, until, base, stride int) {
 			w.bias = c.bias[group*g.dg+panel*nr:]
 		}
 		w.cols = min(nr, g.dg-panel*nr)
-		for i := i0; i < i1; i++ {
-			out := origin + (i-i0)*g.h.dstStep*g.w.dst*dc + group*g.dg + panel*nr
+		for i := range lines {
+			out := origin + i*down + group*g.dg + panel*nr
 			for k := range pieces {
-				lo, hi := cut(j1-j0, c.isa.mr, k)
+				lo, hi := rows*k/pieces, rows*(k+1)/pieces
 				w.rows = hi - lo
 				if len(w.runs) > 0 {
-					w.a = a[(i-i0)*pitch+lo*w.aRow+group*g.sg:]
+					w.a = a[i*pitch+lo*w.aRow+group*g.sg:]
 				}
 				switch at := out + lo*w.cRow; {
 				case c.half == nil:
@@ -340,6 +363,16 @@ func (g *gather) item(c *gathering, q, b, from, until, base, stride int) {
 			}
 		}
 	}
+}
+
+// flat reports whether a micro-kernel for any number of rows takes fewer steps
+// for all output rows at once, with the pixels between them, than one by one.
+func (g *gather) flat(lines, cols, pitch, aRow int) bool {
+	if lines == 1 || aRow == 0 || pitch%aRow != 0 || pitch/aRow < cols {
+		return false
+	}
+	const tile = 16
+	return ceilDiv((lines-1)*pitch/aRow+cols, tile) <= lines*ceilDiv(cols, tile)
 }
 
 // load copies channels lo to hi-1 (of every group, if there are several) of

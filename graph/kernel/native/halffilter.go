@@ -16,7 +16,7 @@ func (d *Device) halfConvBackwardFilter(p *program, c kernel.ConvBackwardFilter)
 		return both
 	}
 	f := newFilterGrad(c.Geometry, d.isa)
-	f.run = d.isa.half.tile
+	f.run = d.isa.half.filter
 	h := &halfFilter{filterGrad: f, isa: d.isa, last: f.OW - 1, step: max(1, f.panels) * d.isa.nr}
 	if !f.merged {
 		h.step = d.isa.nr

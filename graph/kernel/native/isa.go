@@ -83,9 +83,18 @@ type isa struct {
 	half *halfISA
 }
 
+// shape is a dense micro-kernel. That of AMX takes any number of rows at a time,
+// best a multiple of mr, and has its own order of b: see amx.go.
+type shape struct {
+	run    func(t *tile)
+	mr, nr int
+	amx    bool
+}
+
 // halfISA is what dense kernels on bfloat16 need beside isa.
 type halfISA struct {
-	tile     func(t *tile)   // on words of a and b
+	shape    // on words of a and b
+	filter   func(t *tile)
 	winograd winogradKernels // with bfloat16 pixels; none of filters
 	// pair and narrowPair put elements of a and b side by side into words.
 	pair       func(dst []float32, a, b []uint16)

@@ -16,7 +16,7 @@ func TestKernels(t *testing.T) {
 	for _, c := range []struct {
 		simd    string
 		threads int
-	}{{"", 0}, {"avx2", 3}, {"off", 5}} {
+	}{{"", 0}, {"avx512", 2}, {"avx2", 3}, {"off", 5}} {
 		t.Setenv("GRAFT_SIMD", c.simd)
 		dev := New(c.threads)
 		defer dev.Close()

@@ -13,9 +13,9 @@ const EnvSIMD = "GRAFT_SIMD"
 // none.
 func CheckSIMD() error {
 	switch v := os.Getenv(EnvSIMD); v {
-	case "", "avx2", "off":
+	case "", "avx512", "avx2", "off":
 		return nil
 	default:
-		return fmt.Errorf(`%s is %q; set it to "avx2" to do without AVX-512 or "off" for plain Go, or unset it for the widest instructions`, EnvSIMD, v)
+		return fmt.Errorf(`%s is %q; set it to "avx512" to do without AMX, to "avx2" to do without AVX-512 or to "off" for plain Go, or unset it for the widest instructions`, EnvSIMD, v)
 	}
 }

@@ -27,6 +27,13 @@ type tile struct {
 	accumulate bool
 	clip       bool
 	lo, hi     float32
+	// Of the micro-kernel that takes any number of rows alone: after line rows
+	// come gap rows that are computed and dropped, and c goes on next elements
+	// further. It sets how many pieces of a run are summed, where in a the last
+	// begins, and the tiles' shapes for most and for the last rows.
+	line, gap, next int
+	chunks, back    int
+	config, rest    *tileConfig
 	// For assembly: the lanes of the last vector of columns, and whether they
 	// are all.
 	mask  *int32

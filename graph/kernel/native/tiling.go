@@ -4,6 +4,9 @@ const (
 	// bufferFloats is how much of the source a share copies at a time, at
 	// most if the shape allows: a quarter of a second-level cache of today.
 	bufferFloats = 64 << 10
+	// amxBufferFloats is the same for AMX: what has it has larger caches, and
+	// it wants the filter to serve more pixels.
+	amxBufferFloats = 192 << 10
 	// packedFloats is how much of the filter a share with panels of its own
 	// packs at a time.
 	packedFloats = 128 << 10
@@ -32,9 +35,22 @@ func (g *gather) outputs() int {
 	return ((g.rows-1)*g.h.dstStep*g.w.dst + g.cols*g.w.dstStep) * g.dg * g.groups
 }
 
-// plan chooses the tiling; mr and nr are the micro-kernel's. own is how many
-// panels a share has for itself, 0 if the filter is packed beforehand.
-func (g *gather) plan(threads, own, mr, nr int) {
+// buffered returns how many source rows so many output rows need.
+func (g *gather) buffered(rows int) int {
+	taps := len(g.h.offset)
+	if g.shared {
+		return rows + g.h.offset[taps-1] - g.h.offset[0]
+	}
+	return rows * max(1, taps)
+}
+
+// plan chooses the tiling. own is how many panels a share has for itself, 0 if
+// the filter is packed beforehand.
+func (g *gather) plan(threads, own int) {
+	mr, nr, room := g.mr, g.nr, bufferFloats
+	if g.amx {
+		room = amxBufferFloats
+	}
 	taps := len(g.h.offset) * len(g.w.offset)
 	sc := g.sg * g.groups
 	g.direct = g.h.inside() && g.w.inside() && g.w.step*sc%alias != 0
@@ -60,11 +76,16 @@ func (g *gather) plan(threads, own, mr, nr int) {
 		g.cols = min(g.cols, max(fit, mr))
 	}
 	g.cols = max(1, ceilDiv(g.w.out, max(1, ceilDiv(g.w.out, max(1, g.cols))))) // even column blocks
-	g.width = (g.cols-1)*g.step + overlap + 1
+	g.width = roundUp((g.cols-1)*g.step+overlap+1, g.step)
+	g.rows = min(max(1, mr*itemTiles/g.cols), g.h.out)
+	g.shared = g.h.step == 1 && len(g.h.offset) > 0 && g.h.offset[len(g.h.offset)-1]-g.h.offset[0] < g.rows*(rowTaps-1)
 
 	g.block = g.sg
 	if g.groups == 1 && taps > 0 {
-		fit := bufferFloats / (rowTaps * g.width)
+		fit := room / (rowTaps * g.width)
+		if g.amx {
+			fit = room / (g.buffered(g.rows) * g.width)
+		}
 		if g.direct {
 			fit *= 2 // only what the tiles read comes into the cache
 		}
@@ -82,45 +103,60 @@ func (g *gather) plan(threads, own, mr, nr int) {
 	if g.step*g.pixel%(alias/4) == 0 {
 		g.pixel += line
 	}
-	g.rows = max(1, min(mr*itemTiles/g.cols, bufferFloats/max(1, rowTaps*g.width*g.pixel), g.h.out))
+	for !g.direct && g.rows > 1 && g.buffered(g.rows)*g.width*g.pixel > room {
+		g.rows--
+	}
 
 	g.panels = ceilDiv(g.dg, nr)
-	g.panel = taps * g.sg * nr
 	g.items = g.n * ceilDiv(g.h.out, g.rows) * ceilDiv(g.w.out, g.cols)
 	g.shares = 1
 	if own == 0 && g.items < 8*threads && g.items > 0 {
 		g.shares = min(ceilDiv(8*threads, g.items), max(1, g.groups*g.panels))
 	}
-	g.planRuns(nr)
+	g.planRuns()
 }
 
 // planRuns lists where the products of every block start. Where the taps of a
 // row touch each other in memory, they are one run.
-func (g *gather) planRuns(nr int) {
+func (g *gather) planRuns() {
 	cols := len(g.w.offset)
 	pixel := g.pixel
 	if g.direct {
 		pixel = g.sg * g.groups
 	}
-	g.joined = pixel == g.sg
+	g.joined = pixel == g.sg && (g.blocks == 1 || cols == 1)
 	for u := 1; u < cols; u++ {
 		g.joined = g.joined && g.w.offset[u] == g.w.offset[u-1]+1
 	}
-	g.runs = nil
+	g.runs, g.panel = nil, 0
 	for b := range g.blocks {
 		lo, hi := g.channels(b)
+		words, runs := hi-lo, cols
+		if g.joined {
+			words, runs = words*cols, min(cols, 1)
+		}
+		steps := words
+		if g.amx {
+			steps = amxSteps(words)
+		}
 		for t, off := range g.h.offset {
-			from := t * g.width * pixel
-			if g.direct {
-				from = (off-g.h.offset[0])*g.w.src*pixel + lo
+			row := t * g.rows
+			if g.shared || g.direct {
+				row = off - g.h.offset[0]
 			}
-			for u := range cols {
-				g.runs = append(g.runs, run{from + (g.w.offset[u]-g.w.offset[0])*pixel, (t*cols + u) * (hi - lo) * nr})
-				if g.joined {
-					break
-				}
+			from := row * g.width * pixel
+			if g.direct {
+				from = row*g.w.src*pixel + lo
+			}
+			for u := range runs {
+				g.runs = append(g.runs, run{from + (g.w.offset[u]-g.w.offset[0])*pixel, (t*runs + u) * steps * g.nr})
 			}
 		}
+		size := len(g.h.offset) * runs * steps * g.nr
+		if b == 0 {
+			g.part = size
+		}
+		g.panel += size
 	}
 }
 

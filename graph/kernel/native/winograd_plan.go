@@ -42,6 +42,9 @@ func (d *Device) planWinograd(desc kernel.Desc) (w *winograd, faster bool) {
 		kernel.Len(g.X()) == 0 || kernel.Len(g.Y()) == 0 {
 		return nil, false
 	}
+	if half && d.isa.half.amx {
+		return nil, false // its products cost less than the transforms
+	}
 	definition := int(g.FLOPs() / 2)
 	_, gradient := desc.(kernel.ConvBackwardData)
 	w = newWinograd(g, gradient)

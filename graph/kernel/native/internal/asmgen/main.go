@@ -60,7 +60,7 @@ func main() {
 
 // generate writes all files into a folder.
 func generate(dir string) error {
-	var tiles, maps, lines, packs, halves, minimal, walks file
+	var tiles, maps, lines, packs, halves, minimal, walks, matrices file
 	for _, v := range sets {
 		tileSet(&tiles, v)
 	}
@@ -92,6 +92,7 @@ func generate(dir string) error {
 	lanesTable(&minimal)
 	winogradTable(&minimal)
 	half(&halves)
+	amx(&matrices)
 	return errors.Join(tiles.write(dir, "tile"), maps.write(dir, "map"), lines.write(dir, "channel"), packs.write(dir, "pack"),
-		halves.write(dir, "half"), minimal.write(dir, "winograd"), walks.write(dir, "stencil"))
+		halves.write(dir, "half"), minimal.write(dir, "winograd"), walks.write(dir, "stencil"), matrices.write(dir, "amx"))
 }
