@@ -103,7 +103,6 @@ var avx512Half = func() *isa {
 	}
 	v.half = &halfISA{
 		shape: shape{mr: len(tilesHalf), nr: 32, run: tileHalf},
-		filter: tileHalf,
 		pair: func(dst []float32, a, b []uint16) {
 			if n := len(dst); n > 0 {
 				pairAVX512(&dst[0], &a[:n][0], &b[:n][0], n)

@@ -90,14 +90,20 @@ func (d *Device) filterGrad(p *program, c kernel.ConvBackwardFilter, f *filterGr
 		f.sum(d.isa, w, dy(), p.f[2], buf, lo, hi, 0, f.blocks)
 	})
 	if byPixel {
-		p.splitAligned(size, grain, 16, func(lo, hi int) {
-			dw := p.f[2][lo:hi]
-			copy(dw, p.s[sums+lo:sums+hi])
-			for part := 1; part < parts; part++ {
-				p.isa.add(dw, dw, p.s[sums+part*size+lo:sums+part*size+hi])
-			}
-		})
+		p.addSums(sums, parts, size)
 	}
+}
+
+// addSums adds the shares' sums, which lie at an offset of scratch, into
+// argument 2.
+func (p *program) addSums(at, parts, size int) {
+	p.splitAligned(size, grain, 16, func(lo, hi int) {
+		dw := p.f[2][lo:hi]
+		copy(dw, p.s[at+lo:at+hi])
+		for part := 1; part < parts; part++ {
+			p.isa.add(dw, dw, p.s[at+part*size+lo:at+part*size+hi])
+		}
+	})
 }
 
 func newFilterGrad(g kernel.Geometry, v *isa) *filterGrad {

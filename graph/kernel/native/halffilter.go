@@ -15,8 +15,12 @@ func (d *Device) halfConvBackwardFilter(p *program, c kernel.ConvBackwardFilter)
 		}
 		return both
 	}
+	if d.isa.half.amx {
+		d.tileFilter(p, c)
+		return true
+	}
 	f := newFilterGrad(c.Geometry, d.isa)
-	f.run = d.isa.half.filter
+	f.run = d.isa.half.run
 	h := &halfFilter{filterGrad: f, isa: d.isa, last: f.OW - 1, step: max(1, f.panels) * d.isa.nr}
 	if !f.merged {
 		h.step = d.isa.nr

@@ -93,8 +93,7 @@ type shape struct {
 
 // halfISA is what dense kernels on bfloat16 need beside isa.
 type halfISA struct {
-	shape    // on words of a and b
-	filter   func(t *tile)
+	shape                    // on words of a and b
 	winograd winogradKernels // with bfloat16 pixels; none of filters
 	// pair and narrowPair put elements of a and b side by side into words.
 	pair       func(dst []float32, a, b []uint16)
