@@ -194,7 +194,7 @@ func TestDamagedData(t *testing.T) {
 func TestUnknownInstructions(t *testing.T) {
 	f := fixtures(t)
 	t.Setenv("GRAFT_SIMD", "foo")
-	words := []string{"GRAFT_SIMD", "foo", "avx2", "off"}
+	words := []string{"GRAFT_SIMD", "foo", "avx512", "avx2", "off"}
 	refused(t, exitFailure, words, "eval", "--cfg", f.config)
 	r := graft(t, "doctor")
 	if r.code != exitFailure {

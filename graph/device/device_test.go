@@ -66,7 +66,7 @@ func TestSIMDThatMeansNothing(t *testing.T) {
 				t.Errorf("%s=%s: %s opens", native.EnvSIMD, value, name)
 				continue
 			}
-			for _, word := range []string{native.EnvSIMD, value, `"avx2"`, `"off"`} {
+			for _, word := range []string{native.EnvSIMD, value, `"avx512"`, `"avx2"`, `"off"`} {
 				if !strings.Contains(err.Error(), word) {
 					t.Errorf("%q does not name %s", err, word)
 				}
@@ -78,7 +78,7 @@ func TestSIMDThatMeansNothing(t *testing.T) {
 			}
 		}
 	}
-	for _, value := range []string{"", "avx2", "off"} {
+	for _, value := range []string{"", "avx512", "avx2", "off"} {
 		t.Setenv(native.EnvSIMD, value)
 		d, err := Open("native")
 		if err != nil {

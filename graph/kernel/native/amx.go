@@ -1,6 +1,7 @@
 package native
 
-// AMX multiplies tiles: up to 16 rows of a by 16 columns of b, over up to 16
+// AMX multiplies bfloat16 by tiles, like AVX512_BF16 in pairs, with sums in
+// float32 and denormal numbers taken for zero: up to 16 rows of a by 16 columns of b, over up to 16
 // words. Runs of more words are cut into pieces of 16. The last piece ends with
 // the run; what it shares with the piece before it has zeros in b. (An infinite
 // number there makes the sum NaN, to which it is infinite anyway.)

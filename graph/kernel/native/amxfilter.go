@@ -7,7 +7,8 @@ import "github.com/graft-onnx/graft/graph/kernel"
 // gradient is transposed: for every channel, all its pixels, a zero or more
 // after each row of an image and rows of zeros around it. A tap then pairs a
 // pixel of the source with the pixel of the gradient that lies a fixed distance
-// before it, and where that is not in the image, with a zero. The source needs
+// before it, and where that is not in the image, with a zero (so that a NaN at
+// the edge of the source reaches all taps). The source needs
 // no copy of its own for every tap: it is packed as it is, for strides by
 // phases, panel by panel.
 type tileFilter struct {

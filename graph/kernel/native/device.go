@@ -22,7 +22,7 @@ var _ kernel.Device = (*Device)(nil)
 
 // New returns a device that works on the given number of threads, GOMAXPROCS
 // if it is 0 or less. The environment variable GRAFT_SIMD chooses narrower
-// instructions than the processor has: "off" for plain Go, "avx2". With
+// instructions than the processor has: "off" for plain Go, "avx2", "avx512". With
 // GRAFT_WINOGRAD=off convolutions are computed by their definition.
 func New(threads int) *Device {
 	if threads <= 0 {

@@ -10,5 +10,6 @@
 // Dense convolutions in all three directions and matrix products stand on one
 // micro-kernel, tile: a small block of the output held in vector registers
 // while a run of products is added to it. See tile.go for its contract and
-// gather.go for how a convolution is laid out for it.
+// gather.go for how a convolution is laid out for it. On bfloat16 it multiplies
+// pairs (half.go), or tiles where there is AMX (amx.go).
 package native

@@ -42,20 +42,17 @@ func (d *Device) planWinograd(desc kernel.Desc) (w *winograd, faster bool) {
 		kernel.Len(g.X()) == 0 || kernel.Len(g.Y()) == 0 {
 		return nil, false
 	}
-	if half && d.isa.half.amx {
-		return nil, false // its products cost less than the transforms
-	}
 	definition := int(g.FLOPs() / 2)
 	_, gradient := desc.(kernel.ConvBackwardData)
 	w = newWinograd(g, gradient)
 	if _, filter := desc.(kernel.ConvBackwardFilter); filter {
 		if half {
-			definition = int(float64(definition) / halfFilterRate)
+			definition = int(float64(definition) / d.isa.half.filterRate)
 		}
 		return w, w.planFilter(d.isa) < definition
 	}
 	if half {
-		definition = int(float64(definition) / halfRate)
+		definition = int(float64(definition) / d.isa.half.rate)
 	}
 	return w, w.plan(d.isa) < definition
 }
@@ -96,12 +93,14 @@ const (
 	winogradProductCost = 1.25
 )
 
-// How many times as fast as float32 the definition is computed on bfloat16:
-// measured 1.8 to 2.1 for convolutions and gradients of images, for gradients of
-// filters 1.5 to 2 and less on small images.
+// How many times as fast as float32 the definition is computed on bfloat16: by
+// AVX512_BF16 measured 1.8 to 2.1 for convolutions and gradients of images, for
+// gradients of filters 1.5 to 2 and less on small images; by AMX, whose products
+// alone are 16 times as fast, 5 and more. That leaves Winograd's method nothing.
 const (
 	halfRate       = 2
 	halfFilterRate = 1.5
+	amxRate        = 5
 )
 
 // plan divides a convolution, or its gradient by the data, and estimates its
