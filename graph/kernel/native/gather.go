@@ -39,7 +39,8 @@ type gather struct {
 	width, pixel  int   // pixels of a buffered source row; floats of a pixel
 	shared        bool  // output rows share buffered rows; else every tap has its own
 	block, blocks int   // source channels summed at a time; how many times
-	items         int   // of (n, row block, column block)
+	images        int   // of one item, more than 1 where they are small
+	items         int   // of (images, row block, column block)
 	shares        int   // every item's panels are divided among so many
 	panels        int   // of nr destination channels, in a group
 	panel, part   int   // floats of a packed panel, and of a whole block in it
@@ -137,7 +138,7 @@ func (d *Device) gathers(p *program, gs []gather, src, filter operand, bias, dst
 		work += g.items * g.shares
 		packs += g.groups * g.panels
 		if !g.direct {
-			buffer = max(buffer, g.buffered(g.rows)*g.width*g.pixel)
+			buffer = max(buffer, g.images*g.buffered(g.rows)*g.width*g.pixel)
 		}
 		if words && g.blocks > 1 {
 			sums = max(sums, g.outputs())
@@ -195,11 +196,16 @@ func (d *Device) gathers(p *program, gs []gather, src, filter operand, bias, dst
 			g := &gs[i]
 			n := g.items * g.shares
 			c.packed = p.s[g.weights : g.weights+g.groups*g.panels*g.panel]
-			for q := max(lo, 0); q < min(hi, n); q++ {
-				from, to := span(g.groups*g.panels, q%g.shares, g.shares, 1)
+			for q := max(lo, 0); q < min(hi, n); {
+				// What falls to this share of an item goes together.
+				item := q / g.shares
+				end := min(hi, (item+1)*g.shares)
+				from, _ := span(g.groups*g.panels, q-item*g.shares, g.shares, 1)
+				_, to := span(g.groups*g.panels, end-1-item*g.shares, g.shares, 1)
 				for b := range g.blocks {
-					g.item(&c, q/g.shares, b, from, to, from*g.panel+b*g.part, g.panel)
+					g.item(&c, item, b, from, to, from*g.panel+b*g.part, g.panel)
 				}
+				q = end
 			}
 			lo, hi = lo-n, hi-n
 		}
@@ -275,7 +281,7 @@ func (g *gather) item(c *gathering, q, b, from, until, base, stride int) {
 	j0, j1 := cut(g.w.out, g.cols, q%colBlocks)
 	q /= colBlocks
 	i0, i1 := cut(g.h.out, g.rows, q%rowBlocks)
-	n := q / rowBlocks
+	n0, n1 := cut(g.n, g.images, q/rowBlocks)
 	sc, dc := g.sg*g.groups, g.dg*g.groups
 	lo, hi := g.channels(b)
 
@@ -296,32 +302,36 @@ func (g *gather) item(c *gathering, q, b, from, until, base, stride int) {
 
 	first, _ := g.w.reach(j0, j1)
 	a, pitch := c.buffer, g.width*g.pixel // of one output row's sources
+	image := g.buffered(g.rows) * pitch
 	w.aRow = g.step * g.pixel
 	switch {
 	case len(w.runs) == 0:
-		a, pitch = nil, 0
+		a, pitch, image = nil, 0, 0
 	case g.direct:
-		a = c.src[((n*g.h.src+i0*g.h.step+g.h.offset[0])*g.w.src+first)*sc:]
-		pitch = g.h.step * g.w.src * sc
+		a = c.src[((n0*g.h.src+i0*g.h.step+g.h.offset[0])*g.w.src+first)*sc:]
+		pitch, image = g.h.step*g.w.src*sc, g.h.src*g.w.src*sc
 		w.aRow = g.w.step * sc
 	default:
 		count := (j1-j0-1)*g.step + g.width - (g.cols-1)*g.step
-		load := func(at, row int) { g.load(a[at*pitch:], c.src, n, row, first, count, lo, hi) }
-		if g.shared {
-			for r := range g.buffered(i1 - i0) {
-				load(r, i0+g.h.offset[0]+r)
+		for n := n0; n < n1; n++ {
+			to := a[(n-n0)*image:]
+			load := func(at, row int) { g.load(to[at*pitch:], c.src, n, row, first, count, lo, hi) }
+			if g.shared {
+				for r := range g.buffered(i1 - i0) {
+					load(r, i0+g.h.offset[0]+r)
+				}
+				continue
 			}
-			break
-		}
-		for t, off := range g.h.offset {
-			for i := i0; i < i1; i++ {
-				load(t*g.rows+i-i0, i*g.h.step+off)
+			for t, off := range g.h.offset {
+				for i := i0; i < i1; i++ {
+					load(t*g.rows+i-i0, i*g.h.step+off)
+				}
 			}
 		}
 	}
 
 	nr := c.isa.nr
-	origin := ((n*g.h.dst+g.h.dst0+i0*g.h.dstStep)*g.w.dst + g.w.dst0 + j0*g.w.dstStep) * dc
+	origin := ((n0*g.h.dst+g.h.dst0+i0*g.h.dstStep)*g.w.dst + g.w.dst0 + j0*g.w.dstStep) * dc
 	down := g.h.dstStep * g.w.dst * dc // from one output row to the next
 	lines, rows := i1-i0, j1-j0
 	w.line, w.gap, w.next = rows, 0, 0
@@ -340,13 +350,14 @@ func (g *gather) item(c *gathering, q, b, from, until, base, stride int) {
 			w.bias = c.bias[group*g.dg+panel*nr:]
 		}
 		w.cols = min(nr, g.dg-panel*nr)
-		for i := range lines {
-			out := origin + i*down + group*g.dg + panel*nr
+		for l := range lines * (n1 - n0) {
+			n, i := l/lines, l%lines
+			out := origin + n*g.h.dst*g.w.dst*dc + i*down + group*g.dg + panel*nr
 			for k := range pieces {
 				lo, hi := rows*k/pieces, rows*(k+1)/pieces
 				w.rows = hi - lo
 				if len(w.runs) > 0 {
-					w.a = a[i*pitch+lo*w.aRow+group*g.sg:]
+					w.a = a[n*image+i*pitch+lo*w.aRow+group*g.sg:]
 				}
 				switch at := out + lo*w.cRow; {
 				case c.half == nil:

@@ -32,7 +32,7 @@ func (g *gather) pixels() int {
 
 // outputs returns how many floats an item's outputs stretch over.
 func (g *gather) outputs() int {
-	return ((g.rows-1)*g.h.dstStep*g.w.dst + g.cols*g.w.dstStep) * g.dg * g.groups
+	return ((g.images-1)*g.h.dst*g.w.dst + (g.rows-1)*g.h.dstStep*g.w.dst + g.cols*g.w.dstStep) * g.dg * g.groups
 }
 
 // buffered returns how many source rows so many output rows need.
@@ -80,11 +80,16 @@ func (g *gather) plan(threads, own int) {
 	g.rows = min(max(1, mr*itemTiles/g.cols), g.h.out)
 	g.shared = g.h.step == 1 && len(g.h.offset) > 0 && g.h.offset[len(g.h.offset)-1]-g.h.offset[0] < g.rows*(rowTaps-1)
 
+	g.images = 1
+	if g.amx && g.rows == g.h.out && g.cols == g.w.out {
+		g.images = max(1, min(g.n, mr*itemTiles/(g.rows*g.cols), room/max(1, g.buffered(g.rows)*g.width*sc)))
+	}
+
 	g.block = g.sg
 	if g.groups == 1 && taps > 0 {
 		fit := room / (rowTaps * g.width)
 		if g.amx {
-			fit = room / (g.buffered(g.rows) * g.width)
+			fit = room / (g.images * g.buffered(g.rows) * g.width)
 		}
 		if g.direct {
 			fit *= 2 // only what the tiles read comes into the cache
@@ -103,12 +108,12 @@ func (g *gather) plan(threads, own int) {
 	if g.step*g.pixel%(alias/4) == 0 {
 		g.pixel += line
 	}
-	for !g.direct && g.rows > 1 && g.buffered(g.rows)*g.width*g.pixel > room {
+	for !g.direct && g.images == 1 && g.rows > 1 && g.buffered(g.rows)*g.width*g.pixel > room {
 		g.rows--
 	}
 
 	g.panels = ceilDiv(g.dg, nr)
-	g.items = g.n * ceilDiv(g.h.out, g.rows) * ceilDiv(g.w.out, g.cols)
+	g.items = ceilDiv(g.n, g.images) * ceilDiv(g.h.out, g.rows) * ceilDiv(g.w.out, g.cols)
 	g.shares = 1
 	if own == 0 && g.items < 8*threads && g.items > 0 {
 		g.shares = min(ceilDiv(8*threads, g.items), max(1, g.groups*g.panels))
