@@ -33,9 +33,14 @@ type filterTap struct {
 	from          int // where in the transposed gradient it begins
 }
 
-// filterRun is about how many pixels are summed at a time: their source fills
-// half a first-level cache.
-const filterRun = 512
+// filterRun is about how many pixels are summed at a time: enough to pay for
+// loading and storing the sums, which lie far apart in the filter, few enough
+// for their source to stay in the cache. transposed is how many are transposed at
+// a time.
+const (
+	filterRun  = 4096
+	transposed = 256
+)
 
 // newTileFilter lays the work out.
 func newTileFilter(g kernel.Geometry, v *isa) *tileFilter {
@@ -67,7 +72,6 @@ func newTileFilter(g kernel.Geometry, v *isa) *tileFilter {
 	t.chunks = ceilDiv(high, t.rows)
 	t.rows = ceilDiv(high, t.chunks)
 	t.steps = amxSteps(t.rows * t.pitch / 2)
-	t.perCall = max(1, filterRun/2/t.steps)
 	t.above = up
 	t.high = max(up+g.OH, up+t.chunks*t.rows-down)
 	t.front = roundUp(left, 2)
@@ -89,6 +93,7 @@ func newTileFilter(g kernel.Geometry, v *isa) *tileFilter {
 			t.taps = append(t.taps, filterTap{kh: kh, kw: kw, phase: phase, from: t.front + (up-r.shift)*t.pitch - c.shift})
 		}
 	}
+	t.perCall = max(1, filterRun/2/t.steps/len(t.phases))
 	return t
 }
 
@@ -120,12 +125,15 @@ func (d *Device) tileFilter(p *program, c kernel.ConvBackwardFilter) {
 	x := p.halfElements(0)
 	dy := t.transpose(p)
 	runs := t.N * t.chunks
-	calls := ceilDiv(runs, t.perCall)
 	panels := t.Groups * t.panels
 	threads := p.parts(int(c.FLOPs()/2), p.isa.dense)
 	// Panels are shared evenly; else the pixels are, each share with sums of its
 	// own.
 	byPixel := threads > 1 && panels%threads != 0 && panels < 8*threads
+	if byPixel {
+		t.perCall = min(t.perCall, ceilDiv(runs, threads))
+	}
+	calls := ceilDiv(runs, t.perCall)
 	parts, sums := min(threads, panels), 0
 	if byPixel {
 		parts = min(threads, calls)
@@ -175,7 +183,7 @@ func (t *tileFilter) transpose(p *program) func() []uint16 {
 	row := &halfFilter{filterGrad: &filterGrad{Geometry: kernel.Geometry{C: t.O, W: t.OW, StrideW: 1}, w: lane{offset: []int{0}}},
 		isa: t.isa, last: t.OW - 1, step: nr}
 	// Some rows at a time, for 32 channels after the other.
-	rows := max(1, min(t.OH, filterRun/4/pairs))
+	rows := max(1, min(t.OH, transposed/2/pairs))
 	chunks := ceilDiv(t.OH, rows)
 	units := t.N * chunks
 	parts := p.parts(units, grain/(rows*t.pitch*t.O)+1)
