@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"unsafe"
+
+	"github.com/graft-onnx/graft/internal/dl"
 )
 
 // EnvVar names the environment variable that holds the library's path.
@@ -109,28 +111,32 @@ func load(name string) (*Runtime, error) {
 			return nil, fmt.Errorf("%s is a folder; name the library's file in it", name)
 		}
 	}
-	getBase, err := openLibrary(name)
+	handle, err := dl.OpenPrivate(name)
 	if err != nil {
 		return nil, err
 	}
+	getBase := dl.Symbol(handle, "OrtGetApiBase")
+	if getBase == 0 {
+		return nil, fmt.Errorf("%s: not ONNX Runtime: it has no OrtGetApiBase", name)
+	}
 	// OrtApiBase: GetApi(version), GetVersionString().
-	baseAddr := invoke(getBase)
+	baseAddr := dl.Call(getBase)
 	if baseAddr == 0 {
 		return nil, fmt.Errorf("%s: OrtGetApiBase returned nothing", name)
 	}
 	base := (*[2]uintptr)(pointerAt(baseAddr))
-	versionAddr := invoke(base[1])
-	rt := &Runtime{path: name, version: goString(pointerAt(versionAddr))}
+	versionAddr := dl.Call(base[1])
+	rt := &Runtime{path: name, version: dl.GoString(versionAddr)}
 	if !atLeast(rt.version, 1, apiVersion) {
 		return nil, fmt.Errorf("%s is version %s; 1.%d or newer is needed", name, rt.version, apiVersion)
 	}
-	tableAddr := invoke(base[0], apiVersion)
+	tableAddr := dl.Call(base[0], apiVersion)
 	if tableAddr == 0 {
 		return nil, fmt.Errorf("%s (version %s) does not offer version %d of its interface", name, rt.version, apiVersion)
 	}
 	rt.fn = *(*[slotCount]uintptr)(pointerAt(tableAddr))
 
-	id := cString("graft")
+	id := dl.CString("graft")
 	if err := check(rt, "create environment", slotCreateEnv, logFatal, uintptr(unsafe.Pointer(id)), uintptr(unsafe.Pointer(&rt.env))); err != nil {
 		return nil, err
 	}
@@ -160,42 +166,24 @@ func atLeast(version string, major, minor int) bool {
 //
 //go:uintptrescapes
 func check(rt *Runtime, doing string, slot int, args ...uintptr) error {
-	status := invoke(rt.fn[slot], args...)
+	status := dl.Call(rt.fn[slot], args...)
 	if status == 0 {
 		return nil
 	}
-	code := invoke(rt.fn[slotGetErrorCode], status)
-	text := invoke(rt.fn[slotGetErrorMessage], status)
-	err := &Error{Code: Code(int32(code)), Message: goString(pointerAt(text)), Doing: doing}
-	invoke(rt.fn[slotReleaseStatus], status)
+	code := dl.Call(rt.fn[slotGetErrorCode], status)
+	text := dl.Call(rt.fn[slotGetErrorMessage], status)
+	err := &Error{Code: Code(int32(code)), Message: dl.GoString(text), Doing: doing}
+	dl.Call(rt.fn[slotReleaseStatus], status)
 	return err
 }
 
 // release calls one of the Release functions.
 func (rt *Runtime) release(slot int, p unsafe.Pointer) {
 	if p != nil {
-		invoke(rt.fn[slot], uintptr(p))
+		dl.Call(rt.fn[slot], uintptr(p))
 	}
 }
 
 // pointerAt turns an address that the library returned into a pointer. The
 // memory is the library's, so Go's collector neither moves nor frees it.
 func pointerAt(addr uintptr) unsafe.Pointer { return *(*unsafe.Pointer)(unsafe.Pointer(&addr)) }
-
-// cString returns s followed by a zero byte.
-func cString(s string) *byte {
-	b := append([]byte(s), 0)
-	return &b[0]
-}
-
-// goString copies a zero-terminated string of the library.
-func goString(p unsafe.Pointer) string {
-	if p == nil {
-		return ""
-	}
-	n := 0
-	for *(*byte)(unsafe.Add(p, n)) != 0 {
-		n++
-	}
-	return string(unsafe.Slice((*byte)(p), n))
-}

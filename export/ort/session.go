@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"sync"
 	"unsafe"
+
+	"github.com/graft-onnx/graft/internal/dl"
 )
 
 // ErrClosed is returned by a Session after Close.
@@ -105,7 +107,7 @@ func (rt *Runtime) options(opts Options) (unsafe.Pointer, error) {
 	}
 	if err == nil && !opts.Spin {
 		err = check(rt, "stop idle threads from spinning", slotAddSessionConfigEntry, uintptr(options),
-			uintptr(unsafe.Pointer(cString("session.intra_op.allow_spinning"))), uintptr(unsafe.Pointer(cString("0"))))
+			uintptr(unsafe.Pointer(dl.CString("session.intra_op.allow_spinning"))), uintptr(unsafe.Pointer(dl.CString("0"))))
 	}
 	if err != nil {
 		rt.release(slotReleaseSessionOptions, options)
@@ -137,8 +139,8 @@ func (s *Session) values(slotCountOf, slotNameOf, slotInfoOf int, names map[stri
 			return nil, err
 		}
 		v := &out[i]
-		v.Name = goString(text)
-		names[v.Name] = cString(v.Name)
+		v.Name = dl.GoString(uintptr(text))
+		names[v.Name] = dl.CString(v.Name)
 		if err := check(rt, "free name", slotAllocatorFree, uintptr(rt.alloc), uintptr(text)); err != nil {
 			return nil, err
 		}
@@ -180,7 +182,7 @@ func (rt *Runtime) describe(info unsafe.Pointer) (DType, []int, []string, error)
 	}
 	shape, symbols := make([]int, rank), make([]string, rank)
 	for i := range shape {
-		shape[i], symbols[i] = int(dims[i]), goString(texts[i])
+		shape[i], symbols[i] = int(dims[i]), dl.GoString(uintptr(texts[i]))
 	}
 	return DType(dtype), shape, symbols, nil
 }

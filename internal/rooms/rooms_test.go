@@ -45,8 +45,8 @@ var rooms = map[string]room{
 	"graph/kernel/kerneltest": {ours: []string{"graph/kernel"}},
 	"graph/kernel/native":     {ours: []string{"graph/kernel", "graph/kernel/host"}, others: []string{"golang.org/x/sys"}},
 	"graph/kernel/onednn": {
-		ours:   []string{"graph/kernel", "graph/kernel/host", "graph/kernel/native"},
-		others: []string{"github.com/ebitengine/purego", "golang.org/x/sys"},
+		ours:   []string{"graph/kernel", "graph/kernel/host", "graph/kernel/native", "internal/dl"},
+		others: []string{"golang.org/x/sys"},
 	},
 	"graph/device": {ours: []string{"graph/kernel", "graph/kernel/native", "graph/kernel/onednn"}},
 
@@ -65,7 +65,7 @@ var rooms = map[string]room{
 	},
 
 	"export":     {ours: []string{"onnx", "onnx/pb", "graph", "graph/kernel", "export/ort"}}, // graph only to verify
-	"export/ort": {others: []string{"github.com/ebitengine/purego", "golang.org/x/sys"}},
+	"export/ort": {ours: []string{"internal/dl"}, others: []string{"golang.org/x/sys"}},
 
 	"cmd": {
 		ours: []string{"onnx", "onnx/pb", "models", "graph", "graph/op", "graph/kernel", "graph/kernel/native", "graph/kernel/onednn", "graph/device", "export", "export/ort",
@@ -79,6 +79,7 @@ var rooms = map[string]room{
 	},
 
 	"internal/atomicfile": {},
+	"internal/dl":         {others: []string{"github.com/ebitengine/purego", "golang.org/x/sys"}},
 	"internal/folderlock": {},
 	"internal/rooms":      {},
 	"internal/testutil":   {ours: []string{"onnx/pb", "export/ort"}, others: []string{"google.golang.org/protobuf"}},

@@ -3,6 +3,8 @@ package onednn
 import (
 	"runtime"
 	"unsafe"
+
+	"github.com/graft-onnx/graft/internal/dl"
 )
 
 // abi is what the two generations of the library do differently. Every
@@ -54,15 +56,15 @@ type convolution struct {
 // caller, and runs repeat bit for bit.
 func (l *library) attributes() (uintptr, error) {
 	var attr uintptr
-	if err := check("dnnl_primitive_attr_create", call(l.fn.attrCreate, uintptr(unsafe.Pointer(&attr)))); err != nil {
+	if err := check("dnnl_primitive_attr_create", dl.Call(l.fn.attrCreate, uintptr(unsafe.Pointer(&attr)))); err != nil {
 		return 0, err
 	}
-	err := check("dnnl_primitive_attr_set_scratchpad_mode", call(l.fn.attrScratchpad, attr, scratchpadUser))
+	err := check("dnnl_primitive_attr_set_scratchpad_mode", dl.Call(l.fn.attrScratchpad, attr, scratchpadUser))
 	if err == nil {
 		err = l.deterministic(attr)
 	}
 	if err != nil {
-		call(l.fn.attrDestroy, attr)
+		dl.Call(l.fn.attrDestroy, attr)
 		return 0, err
 	}
 	return attr, nil
@@ -72,16 +74,16 @@ func (l *library) attributes() (uintptr, error) {
 // such as "brgconv:avx512_core".
 func (l *library) implementation(pd uintptr) string {
 	var p uintptr
-	if call(l.fn.pdQuery, pd, queryImplementation, 0, uintptr(unsafe.Pointer(&p))) != 0 {
+	if dl.Call(l.fn.pdQuery, pd, queryImplementation, 0, uintptr(unsafe.Pointer(&p))) != 0 {
 		return ""
 	}
-	return goString(p)
+	return dl.GoString(p)
 }
 
 // queryDesc returns a memory descriptor of a primitive descriptor; it belongs
 // to the primitive descriptor. A descriptor that does not exist is empty.
 func (l *library) queryDesc(pd uintptr, what uintptr) *memoryDesc {
-	return &memoryDesc{handle: call(l.fn.pdQueryDesc, pd, what, 0)}
+	return &memoryDesc{handle: dl.Call(l.fn.pdQueryDesc, pd, what, 0)}
 }
 
 // bytes returns how much memory a descriptor spans.
@@ -89,14 +91,14 @@ func (l *library) bytes(d *memoryDesc) int {
 	if d.at() == 0 {
 		return 0
 	}
-	n := call(l.fn.descSize, d.at())
+	n := dl.Call(l.fn.descSize, d.at())
 	runtime.KeepAlive(d)
 	return int(n)
 }
 
 // equal reports whether two descriptors are the same layout.
 func (l *library) equal(a, b *memoryDesc) bool {
-	r := int32(call(l.fn.descEqual, a.at(), b.at()))
+	r := int32(dl.Call(l.fn.descEqual, a.at(), b.at()))
 	runtime.KeepAlive(a)
 	runtime.KeepAlive(b)
 	return r != 0

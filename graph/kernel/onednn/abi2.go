@@ -3,6 +3,8 @@ package onednn
 import (
 	"runtime"
 	"unsafe"
+
+	"github.com/graft-onnx/graft/internal/dl"
 )
 
 // abi2 speaks to oneDNN 2.x: an operation is described in a struct that the
@@ -48,13 +50,13 @@ func (a *abi2) newDesc() *memoryDesc {
 
 func (a *abi2) strided(dims, strides []int64) (*memoryDesc, error) {
 	d := a.newDesc()
-	r := call(a.descStrided, d.at(), uintptr(len(dims)), uintptr(unsafe.Pointer(&dims[0])), typeFloat32, uintptr(unsafe.Pointer(&strides[0])))
+	r := dl.Call(a.descStrided, d.at(), uintptr(len(dims)), uintptr(unsafe.Pointer(&dims[0])), typeFloat32, uintptr(unsafe.Pointer(&strides[0])))
 	return d, check("dnnl_memory_desc_init_by_strides", r)
 }
 
 func (a *abi2) anyFormat(dims []int64) (*memoryDesc, error) {
 	d := a.newDesc()
-	r := call(a.descTagged, d.at(), uintptr(len(dims)), uintptr(unsafe.Pointer(&dims[0])), typeFloat32, formatAny)
+	r := dl.Call(a.descTagged, d.at(), uintptr(len(dims)), uintptr(unsafe.Pointer(&dims[0])), typeFloat32, formatAny)
 	return d, check("dnnl_memory_desc_init_by_tag", r)
 }
 
@@ -67,7 +69,7 @@ func (a *abi2) convForward(p *convolution, attr uintptr, training bool) (uintptr
 		kind = forwardTraining
 	}
 	op := new([convolutionDescWords]uint64)
-	r := call(a.convForwardDesc, uintptr(unsafe.Pointer(op)), kind, algDirect, p.x.at(), p.w.at(), p.bias.at(), p.y.at(),
+	r := dl.Call(a.convForwardDesc, uintptr(unsafe.Pointer(op)), kind, algDirect, p.x.at(), p.w.at(), p.bias.at(), p.y.at(),
 		uintptr(unsafe.Pointer(&p.strides)), uintptr(unsafe.Pointer(&p.dilates)), uintptr(unsafe.Pointer(&p.padBegin)), uintptr(unsafe.Pointer(&p.padEnd)))
 	runtime.KeepAlive(p)
 	if err := check("dnnl_dilated_convolution_forward_desc_init", r); err != nil {
@@ -78,7 +80,7 @@ func (a *abi2) convForward(p *convolution, attr uintptr, training bool) (uintptr
 
 func (a *abi2) convBackwardData(p *convolution, attr, hint uintptr) (uintptr, error) {
 	op := new([convolutionDescWords]uint64)
-	r := call(a.convDataDesc, uintptr(unsafe.Pointer(op)), algDirect, p.x.at(), p.w.at(), p.y.at(),
+	r := dl.Call(a.convDataDesc, uintptr(unsafe.Pointer(op)), algDirect, p.x.at(), p.w.at(), p.y.at(),
 		uintptr(unsafe.Pointer(&p.strides)), uintptr(unsafe.Pointer(&p.dilates)), uintptr(unsafe.Pointer(&p.padBegin)), uintptr(unsafe.Pointer(&p.padEnd)))
 	runtime.KeepAlive(p)
 	if err := check("dnnl_dilated_convolution_backward_data_desc_init", r); err != nil {
@@ -89,7 +91,7 @@ func (a *abi2) convBackwardData(p *convolution, attr, hint uintptr) (uintptr, er
 
 func (a *abi2) convBackwardFilter(p *convolution, attr, hint uintptr) (uintptr, error) {
 	op := new([convolutionDescWords]uint64)
-	r := call(a.convFilterDesc, uintptr(unsafe.Pointer(op)), algDirect, p.x.at(), p.w.at(), 0, p.y.at(),
+	r := dl.Call(a.convFilterDesc, uintptr(unsafe.Pointer(op)), algDirect, p.x.at(), p.w.at(), 0, p.y.at(),
 		uintptr(unsafe.Pointer(&p.strides)), uintptr(unsafe.Pointer(&p.dilates)), uintptr(unsafe.Pointer(&p.padBegin)), uintptr(unsafe.Pointer(&p.padEnd)))
 	runtime.KeepAlive(p)
 	if err := check("dnnl_dilated_convolution_backward_weights_desc_init", r); err != nil {
@@ -100,7 +102,7 @@ func (a *abi2) convBackwardFilter(p *convolution, attr, hint uintptr) (uintptr, 
 
 func (a *abi2) matMul(x, w, y *memoryDesc, attr uintptr) (uintptr, error) {
 	op := new([matMulDescWords]uint64)
-	r := call(a.matMulDesc, uintptr(unsafe.Pointer(op)), x.at(), w.at(), 0, y.at())
+	r := dl.Call(a.matMulDesc, uintptr(unsafe.Pointer(op)), x.at(), w.at(), 0, y.at())
 	runtime.KeepAlive([]*memoryDesc{x, w, y})
 	if err := check("dnnl_matmul_desc_init", r); err != nil {
 		return 0, err
@@ -111,6 +113,6 @@ func (a *abi2) matMul(x, w, y *memoryDesc, attr uintptr) (uintptr, error) {
 // create makes the primitive descriptor of an operation descriptor.
 func (a *abi2) create(op unsafe.Pointer, attr, hint uintptr) (uintptr, error) {
 	var pd uintptr
-	r := call(a.pdCreate, uintptr(unsafe.Pointer(&pd)), uintptr(op), attr, a.l.engine, hint)
+	r := dl.Call(a.pdCreate, uintptr(unsafe.Pointer(&pd)), uintptr(op), attr, a.l.engine, hint)
 	return pd, check("dnnl_primitive_desc_create", r)
 }

@@ -3,6 +3,8 @@ package onednn
 import (
 	"runtime"
 	"unsafe"
+
+	"github.com/graft-onnx/graft/internal/dl"
 )
 
 // abi3 speaks to oneDNN 3.x: memory descriptors are objects, and a primitive
@@ -30,7 +32,7 @@ func newABI3(l *library, handle uintptr) (abi, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.attrDeterministic = findSymbol(handle, "dnnl_primitive_attr_set_deterministic")
+	a.attrDeterministic = dl.Symbol(handle, "dnnl_primitive_attr_set_deterministic")
 	return a, nil
 }
 
@@ -38,13 +40,13 @@ func newABI3(l *library, handle uintptr) (abi, error) {
 func (a *abi3) own(handle uintptr) *memoryDesc {
 	d := &memoryDesc{handle: handle}
 	destroy := a.descDestroy
-	runtime.AddCleanup(d, func(h uintptr) { call(destroy, h) }, handle)
+	runtime.AddCleanup(d, func(h uintptr) { dl.Call(destroy, h) }, handle)
 	return d
 }
 
 func (a *abi3) strided(dims, strides []int64) (*memoryDesc, error) {
 	var h uintptr
-	r := call(a.descStrided, uintptr(unsafe.Pointer(&h)), uintptr(len(dims)), uintptr(unsafe.Pointer(&dims[0])), typeFloat32, uintptr(unsafe.Pointer(&strides[0])))
+	r := dl.Call(a.descStrided, uintptr(unsafe.Pointer(&h)), uintptr(len(dims)), uintptr(unsafe.Pointer(&dims[0])), typeFloat32, uintptr(unsafe.Pointer(&strides[0])))
 	if err := check("dnnl_memory_desc_create_with_strides", r); err != nil {
 		return nil, err
 	}
@@ -53,7 +55,7 @@ func (a *abi3) strided(dims, strides []int64) (*memoryDesc, error) {
 
 func (a *abi3) anyFormat(dims []int64) (*memoryDesc, error) {
 	var h uintptr
-	r := call(a.descTagged, uintptr(unsafe.Pointer(&h)), uintptr(len(dims)), uintptr(unsafe.Pointer(&dims[0])), typeFloat32, formatAny)
+	r := dl.Call(a.descTagged, uintptr(unsafe.Pointer(&h)), uintptr(len(dims)), uintptr(unsafe.Pointer(&dims[0])), typeFloat32, formatAny)
 	if err := check("dnnl_memory_desc_create_with_tag", r); err != nil {
 		return nil, err
 	}
@@ -64,7 +66,7 @@ func (a *abi3) deterministic(attr uintptr) error {
 	if a.attrDeterministic == 0 {
 		return nil
 	}
-	return check("dnnl_primitive_attr_set_deterministic", call(a.attrDeterministic, attr, 1))
+	return check("dnnl_primitive_attr_set_deterministic", dl.Call(a.attrDeterministic, attr, 1))
 }
 
 func (a *abi3) convForward(p *convolution, attr uintptr, training bool) (uintptr, error) {
@@ -73,7 +75,7 @@ func (a *abi3) convForward(p *convolution, attr uintptr, training bool) (uintptr
 		kind = forwardTraining
 	}
 	var pd uintptr
-	r := call(a.convForwardPD, uintptr(unsafe.Pointer(&pd)), a.l.engine, kind, algDirect, p.x.at(), p.w.at(), p.bias.at(), p.y.at(),
+	r := dl.Call(a.convForwardPD, uintptr(unsafe.Pointer(&pd)), a.l.engine, kind, algDirect, p.x.at(), p.w.at(), p.bias.at(), p.y.at(),
 		uintptr(unsafe.Pointer(&p.strides)), uintptr(unsafe.Pointer(&p.dilates)), uintptr(unsafe.Pointer(&p.padBegin)), uintptr(unsafe.Pointer(&p.padEnd)), attr)
 	runtime.KeepAlive(p)
 	return pd, check("dnnl_convolution_forward_primitive_desc_create", r)
@@ -81,7 +83,7 @@ func (a *abi3) convForward(p *convolution, attr uintptr, training bool) (uintptr
 
 func (a *abi3) convBackwardData(p *convolution, attr, hint uintptr) (uintptr, error) {
 	var pd uintptr
-	r := call(a.convDataPD, uintptr(unsafe.Pointer(&pd)), a.l.engine, algDirect, p.x.at(), p.w.at(), p.y.at(),
+	r := dl.Call(a.convDataPD, uintptr(unsafe.Pointer(&pd)), a.l.engine, algDirect, p.x.at(), p.w.at(), p.y.at(),
 		uintptr(unsafe.Pointer(&p.strides)), uintptr(unsafe.Pointer(&p.dilates)), uintptr(unsafe.Pointer(&p.padBegin)), uintptr(unsafe.Pointer(&p.padEnd)), hint, attr)
 	runtime.KeepAlive(p)
 	return pd, check("dnnl_convolution_backward_data_primitive_desc_create", r)
@@ -89,7 +91,7 @@ func (a *abi3) convBackwardData(p *convolution, attr, hint uintptr) (uintptr, er
 
 func (a *abi3) convBackwardFilter(p *convolution, attr, hint uintptr) (uintptr, error) {
 	var pd uintptr
-	r := call(a.convFilterPD, uintptr(unsafe.Pointer(&pd)), a.l.engine, algDirect, p.x.at(), p.w.at(), 0, p.y.at(),
+	r := dl.Call(a.convFilterPD, uintptr(unsafe.Pointer(&pd)), a.l.engine, algDirect, p.x.at(), p.w.at(), 0, p.y.at(),
 		uintptr(unsafe.Pointer(&p.strides)), uintptr(unsafe.Pointer(&p.dilates)), uintptr(unsafe.Pointer(&p.padBegin)), uintptr(unsafe.Pointer(&p.padEnd)), hint, attr)
 	runtime.KeepAlive(p)
 	return pd, check("dnnl_convolution_backward_weights_primitive_desc_create", r)
@@ -97,7 +99,7 @@ func (a *abi3) convBackwardFilter(p *convolution, attr, hint uintptr) (uintptr, 
 
 func (a *abi3) matMul(x, w, y *memoryDesc, attr uintptr) (uintptr, error) {
 	var pd uintptr
-	r := call(a.matMulPD, uintptr(unsafe.Pointer(&pd)), a.l.engine, x.at(), w.at(), 0, y.at(), attr)
+	r := dl.Call(a.matMulPD, uintptr(unsafe.Pointer(&pd)), a.l.engine, x.at(), w.at(), 0, y.at(), attr)
 	runtime.KeepAlive([]*memoryDesc{x, w, y})
 	return pd, check("dnnl_matmul_primitive_desc_create", r)
 }

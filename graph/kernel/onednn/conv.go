@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/graft-onnx/graft/graph/kernel"
+	"github.com/graft-onnx/graft/internal/dl"
 )
 
 // problem translates a geometry: the activations channels-last, the filter in
@@ -76,12 +77,12 @@ func (d *Device) compileConv(c kernel.Conv) (*program, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer call(l.fn.attrDestroy, attr)
+	defer dl.Call(l.fn.attrDestroy, attr)
 	pd, err := l.convForward(problem, attr, false)
 	if err != nil {
 		return nil, err
 	}
-	defer call(l.fn.pdDestroy, pd)
+	defer dl.Call(l.fn.pdDestroy, pd)
 	if err := l.worthwhile(pd, c.Geometry); err != nil {
 		return nil, err
 	}
@@ -156,17 +157,17 @@ func (d *Device) backward(g kernel.Geometry,
 	if err != nil {
 		return nil, err
 	}
-	defer call(l.fn.attrDestroy, attr)
+	defer dl.Call(l.fn.attrDestroy, attr)
 	hint, err := l.convForward(problem, attr, true)
 	if err != nil {
 		return nil, err
 	}
-	defer call(l.fn.pdDestroy, hint)
+	defer dl.Call(l.fn.pdDestroy, hint)
 	pd, err := create(problem, attr, hint)
 	if err != nil {
 		return nil, err
 	}
-	defer call(l.fn.pdDestroy, pd)
+	defer dl.Call(l.fn.pdDestroy, pd)
 	if err := l.worthwhile(pd, g); err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/graft-onnx/graft/graph/kernel"
 	"github.com/graft-onnx/graft/graph/kernel/host"
 	"github.com/graft-onnx/graft/graph/kernel/native"
+	"github.com/graft-onnx/graft/internal/dl"
 )
 
 // Device computes with oneDNN where it is faster and natively elsewhere.
@@ -39,10 +40,10 @@ func New(threads int) (*Device, error) {
 	d := &Device{lib: l, native: native.New(threads), n: threads}
 	d.thread = newThread(func() {
 		if l.threads != 0 {
-			call(l.threads, uintptr(threads)) // holds for the calling thread only
+			dl.Call(l.threads, uintptr(threads)) // holds for the calling thread only
 		}
 	})
-	if err := check("dnnl_stream_create", call(l.fn.streamCreate, uintptr(unsafe.Pointer(&d.stream)), l.engine, streamInOrder)); err != nil {
+	if err := check("dnnl_stream_create", dl.Call(l.fn.streamCreate, uintptr(unsafe.Pointer(&d.stream)), l.engine, streamInOrder)); err != nil {
 		d.thread.close()
 		return nil, errors.Join(err, d.native.Close())
 	}
@@ -96,7 +97,7 @@ func (d *Device) Close() error {
 	var err error
 	d.closing.Do(func() {
 		err = d.Do(func() error {
-			return check("dnnl_stream_destroy", call(d.lib.fn.streamDestroy, d.stream))
+			return check("dnnl_stream_destroy", dl.Call(d.lib.fn.streamDestroy, d.stream))
 		})
 		d.thread.close()
 		err = errors.Join(err, d.native.Close())

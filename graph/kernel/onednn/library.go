@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 	"unsafe"
+
+	"github.com/graft-onnx/graft/internal/dl"
 )
 
 // Version is the version of a oneDNN library.
@@ -76,7 +78,7 @@ type symbol struct {
 func resolve(handle uintptr, symbols []symbol) error {
 	var missing []string
 	for _, s := range symbols {
-		if *s.address = findSymbol(handle, s.name); *s.address == 0 {
+		if *s.address = dl.Symbol(handle, s.name); *s.address == 0 {
 			missing = append(missing, s.name)
 		}
 	}
@@ -101,8 +103,8 @@ func load() (*library, error) {
 		return l, nil
 	}
 	fail := &LoadError{Asked: asked}
-	if !dynamic && asked == "" {
-		_, err := openLibrary("")
+	if !dl.Possible && asked == "" {
+		_, err := dl.Open("")
 		fail.Attempts = []Attempt{{"libdnnl", err}}
 		return nil, fail
 	}
@@ -137,7 +139,7 @@ func isMissing(path string, err error) bool {
 // open loads one file and asks it who it is.
 func open(path string) (*library, error) {
 	quietOpenMP()
-	handle, err := openLibrary(path)
+	handle, err := dl.Open(path)
 	if err != nil {
 		return nil, err
 	}
@@ -157,11 +159,11 @@ func open(path string) (*library, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := check("dnnl_engine_create", call(l.fn.engineCreate, uintptr(unsafe.Pointer(&l.engine)), engineCPU, 0)); err != nil {
+	if err := check("dnnl_engine_create", dl.Call(l.fn.engineCreate, uintptr(unsafe.Pointer(&l.engine)), engineCPU, 0)); err != nil {
 		return nil, err
 	}
 	if l.runtime == "OpenMP" {
-		l.threads = findSymbol(handle, "omp_set_num_threads") // searches what the library itself depends on
+		l.threads = dl.Symbol(handle, "omp_set_num_threads") // searches what the library itself depends on
 	}
 	return l, nil
 }
@@ -182,7 +184,7 @@ func quietOpenMP() {
 
 // readVersion asks the library for its version and threading runtime.
 func (l *library) readVersion() (Version, string) {
-	p := call(l.fn.version)
+	p := dl.Call(l.fn.version)
 	// dnnl_version_t: three ints, a pointer, two unsigned ints.
 	v := *(**struct {
 		major, minor, patch int32
@@ -191,20 +193,4 @@ func (l *library) readVersion() (Version, string) {
 	})(unsafe.Pointer(&p))
 	runtimes := map[uint32]string{1: "sequential", 2: "OpenMP", 4: "TBB", 8: "thread pool", 512: "SYCL"}
 	return Version{int(v.major), int(v.minor), int(v.patch)}, runtimes[v.cpu]
-}
-
-// cString returns a string as C wants it.
-func cString(s string) []byte { return append([]byte(s), 0) }
-
-// goString copies a C string.
-func goString(p uintptr) string {
-	if p == 0 {
-		return ""
-	}
-	start := *(**byte)(unsafe.Pointer(&p))
-	n := 0
-	for *(*byte)(unsafe.Add(unsafe.Pointer(start), n)) != 0 {
-		n++
-	}
-	return string(unsafe.Slice(start, n))
 }

@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/graft-onnx/graft/internal/dl"
 )
 
 func TestLoad(t *testing.T) {
@@ -37,7 +39,7 @@ func TestLoadFails(t *testing.T) {
 		{"not a library", text, "libdnnl.so.text"},
 		{"off", "off", EnvLibrary + "=off"},
 	}
-	if dynamic && runtime.GOOS == "linux" {
+	if dl.Possible && runtime.GOOS == "linux" {
 		tests = append(tests, struct{ name, asked, says string }{"another library", "libm.so.6", "dnnl_version"})
 	}
 	for _, test := range tests {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/graft-onnx/graft/graph/kernel"
+	"github.com/graft-onnx/graft/internal/dl"
 )
 
 // compileMatMul makes the program of a batch of matrix products.
@@ -32,12 +33,12 @@ func (d *Device) compileMatMul(m kernel.MatMul) (*program, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer call(l.fn.attrDestroy, attr)
+	defer dl.Call(l.fn.attrDestroy, attr)
 	pd, err := l.matMul(a, w, y, attr)
 	if err != nil {
 		return nil, err
 	}
-	defer call(l.fn.pdDestroy, pd)
+	defer dl.Call(l.fn.pdDestroy, pd)
 	if name := l.implementation(pd); isReference(name) {
 		return nil, &SlowError{Implementation: name}
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/graft-onnx/graft/graph/kernel"
 	"github.com/graft-onnx/graft/graph/kernel/host"
+	"github.com/graft-onnx/graft/internal/dl"
 )
 
 // program is a compiled description: primitives that run one after another on
@@ -70,10 +71,10 @@ type held struct {
 
 func (h *held) release() {
 	for _, m := range h.memories {
-		call(h.l.fn.memoryDestroy, m)
+		dl.Call(h.l.fn.memoryDestroy, m)
 	}
 	for _, p := range h.primitives {
-		call(h.l.fn.primitiveDestroy, p)
+		dl.Call(h.l.fn.primitiveDestroy, p)
 	}
 	h.memories, h.primitives = nil, nil
 }
@@ -104,7 +105,7 @@ func (p *program) temporary(desc *memoryDesc) (int, error) {
 func (p *program) operand(desc *memoryDesc, arg, offset int) (int, error) {
 	var m uintptr
 	l := p.dev.lib
-	r := call(l.fn.memoryCreate, uintptr(unsafe.Pointer(&m)), desc.at(), l.engine, 0)
+	r := dl.Call(l.fn.memoryCreate, uintptr(unsafe.Pointer(&m)), desc.at(), l.engine, 0)
 	runtime.KeepAlive(desc)
 	if err := check("dnnl_memory_create", r); err != nil {
 		return 0, err
@@ -125,7 +126,7 @@ func (p *program) add(pd uintptr, uses ...use) error {
 		uses = append(uses, use{argScratchpad, o})
 	}
 	var s step
-	if err := check("dnnl_primitive_create", call(l.fn.primitiveCreate, uintptr(unsafe.Pointer(&s.primitive)), pd)); err != nil {
+	if err := check("dnnl_primitive_create", dl.Call(l.fn.primitiveCreate, uintptr(unsafe.Pointer(&s.primitive)), pd)); err != nil {
 		return err
 	}
 	p.held.primitives = append(p.held.primitives, s.primitive)
@@ -146,15 +147,15 @@ func (p *program) reorder(from, to *memoryDesc, src, dst int) error {
 	if err != nil {
 		return err
 	}
-	defer call(l.fn.attrDestroy, attr)
+	defer dl.Call(l.fn.attrDestroy, attr)
 	var pd uintptr
-	r := call(l.fn.reorderPD, uintptr(unsafe.Pointer(&pd)), from.at(), l.engine, to.at(), l.engine, attr)
+	r := dl.Call(l.fn.reorderPD, uintptr(unsafe.Pointer(&pd)), from.at(), l.engine, to.at(), l.engine, attr)
 	runtime.KeepAlive(from)
 	runtime.KeepAlive(to)
 	if err := check("dnnl_reorder_primitive_desc_create", r); err != nil {
 		return err
 	}
-	defer call(l.fn.pdDestroy, pd)
+	defer dl.Call(l.fn.pdDestroy, pd)
 	return p.add(pd, use{argSrc, src}, use{argDst, dst})
 }
 
@@ -208,19 +209,19 @@ func (p *program) run(args []kernel.Buffer) error {
 		if address == o.address {
 			continue
 		}
-		if err := check("dnnl_memory_set_data_handle", call(l.fn.memorySetHandle, o.memory, address)); err != nil {
+		if err := check("dnnl_memory_set_data_handle", dl.Call(l.fn.memorySetHandle, o.memory, address)); err != nil {
 			return fmt.Errorf("%s: %w", p.name, err)
 		}
 		o.address = address
 	}
 	for i := range p.steps {
 		s := &p.steps[i]
-		r := call(l.fn.primitiveExecute, s.call...)
+		r := dl.Call(l.fn.primitiveExecute, s.call...)
 		if err := check("dnnl_primitive_execute", r); err != nil {
 			return fmt.Errorf("%s (%s): %w", p.name, p.impl[i], err)
 		}
 	}
-	err := check("dnnl_stream_wait", call(l.fn.streamWait, p.dev.waitCall...))
+	err := check("dnnl_stream_wait", dl.Call(l.fn.streamWait, p.dev.waitCall...))
 	runtime.KeepAlive(args)
 	runtime.KeepAlive(p)
 	for i := 0; i < len(p.after) && err == nil; i++ {

@@ -5,10 +5,12 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+
+	"github.com/graft-onnx/graft/internal/dl"
 )
 
 func newTestThread(t *testing.T) *thread {
-	if !dynamic {
+	if !dl.Possible {
 		t.Skip("skipped: built without the loader of shared libraries")
 	}
 	th := newThread(nil)
