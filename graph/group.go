@@ -12,7 +12,11 @@ import (
 type Group interface {
 	// Size returns the number of members.
 	Size() int
-	// Name tells the members apart in errors: "cpu:1".
+	// Rank returns the number of this one, from 0.
+	Rank() int
+	// Local returns how many members share this one's machine, itself included.
+	Local() int
+	// Name tells the members apart in errors: "replica cpu:1".
 	Name() string
 	// Sum replaces numbers by their sums over the members. what says what they
 	// are; members that disagree on it or on the length get a *GroupError.
@@ -30,7 +34,21 @@ type GroupError struct {
 	Reason string
 }
 
-func (e *GroupError) Error() string { return fmt.Sprintf("replica %s: %s", e.Member, e.Reason) }
+func (e *GroupError) Error() string { return e.Member + ": " + e.Reason }
+
+// Offer says what a member brings to a sum: so many numbers of a kind.
+func Offer(what string, numbers int) string {
+	if numbers == 0 {
+		return what
+	}
+	return fmt.Sprintf("%s of %d numbers", what, numbers)
+}
+
+// Disagreement is the error about a member that offers something else than the
+// first does.
+func Disagreement(member, offer, first, firstOffer string) *GroupError {
+	return &GroupError{member, fmt.Sprintf("%s where %s has %s; replicas must train the same model in the same way", offer, first, firstOffer)}
+}
 
 // NewGroup returns the members of a Group within this process, by their names.
 func NewGroup(names ...string) []Group {
@@ -68,6 +86,12 @@ type member struct {
 
 // Size implements Group.
 func (m *member) Size() int { return len(m.members) }
+
+// Rank implements Group.
+func (m *member) Rank() int { return m.seat }
+
+// Local implements Group.
+func (m *member) Local() int { return len(m.members) }
 
 // Name implements Group.
 func (m *member) Name() string { return m.name }
@@ -107,13 +131,14 @@ func (m *member) sum(what string, n int, add func(lo, hi int)) error {
 	first := m.members[0]
 	for _, o := range m.members {
 		if o.what != first.what || len(o.single) != len(first.single) || len(o.double) != len(first.double) {
-			return &GroupError{o.name, fmt.Sprintf("%s of %d numbers where %s has %s of %d; replicas must train the same model in the same way",
-				o.what, len(o.single)+len(o.double), first.name, first.what, len(first.single)+len(first.double))}
+			return Disagreement(o.name, o.offer(), first.name, first.offer())
 		}
 	}
 	add(n*m.seat/m.Size(), n*(m.seat+1)/m.Size())
 	return m.meet()
 }
+
+func (m *member) offer() string { return Offer(m.what, len(m.single)+len(m.double)) }
 
 // addUp replaces what the members have by its sum, added in their order.
 func addUp[T float32 | float64](members []*member, part func(*member) []T) {

@@ -36,8 +36,8 @@ func TestGroupSums(t *testing.T) {
 			}
 			groups := graph.NewGroup(names...)
 			errs := together(groups, func(i int, g graph.Group) error {
-				if g.Size() != len(names) || g.Name() != names[i] {
-					t.Errorf("member %d is %s of %d", i, g.Name(), g.Size())
+				if g.Size() != len(names) || g.Rank() != i || g.Local() != len(names) || g.Name() != names[i] {
+					t.Errorf("member %d is %s, %d of %d, of which %d are here", i, g.Name(), g.Rank(), g.Size(), g.Local())
 				}
 				return errors.Join(g.Sum("singles", singles[i]), g.SumDouble("doubles", doubles[i]))
 			})
@@ -64,7 +64,7 @@ func TestGroupThatCannotGoOn(t *testing.T) {
 		f     func(i int, g graph.Group) error
 		words []string
 	}{
-		"other names":   {func(i int, g graph.Group) error { return g.Sum(g.Name(), slices.Clone(three)) }, []string{"replica cpu:1", "cpu:1 of 3", "cpu:0 of 3"}},
+		"other names":   {func(i int, g graph.Group) error { return g.Sum(g.Name(), slices.Clone(three)) }, []string{"replica cpu:1", "cpu:1 of 3", "replica cpu:0 of 3"}},
 		"other lengths": {func(i int, g graph.Group) error { return g.Sum("w", slices.Clone(three[i:])) }, []string{"replica cpu:1", "w of 2", "w of 3"}},
 		"other types": {func(i int, g graph.Group) error {
 			if i == 0 {
@@ -82,7 +82,7 @@ func TestGroupThatCannotGoOn(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			for i, err := range together(graph.NewGroup("cpu:0", "cpu:1", "cpu:2"), test.f) {
+			for i, err := range together(graph.NewGroup("replica cpu:0", "replica cpu:1", "replica cpu:2"), test.f) {
 				var group *graph.GroupError
 				if !errors.As(err, &group) {
 					t.Fatalf("member %d: %v, want a *GroupError", i, err)

@@ -18,9 +18,7 @@ import (
 // Join makes the Network a member of a Group. It comes before the first Plan.
 func (n *Network) Join(g Group) {
 	n.group = g
-	if m, ok := g.(*member); ok {
-		n.memory /= m.Size() // in one machine
-	}
+	n.memory /= g.Local()
 }
 
 // shared is what a computation over the Group needs: it runs on the host, with

@@ -48,6 +48,7 @@ var rooms = map[string]room{
 		ours:   []string{"graph/kernel", "graph/kernel/host", "graph/kernel/native", "internal/dl"},
 		others: []string{"golang.org/x/sys"},
 	},
+	"graph/mpi":    {ours: []string{"graph", "internal/dl"}},
 	"graph/device": {ours: []string{"graph/kernel", "graph/kernel/native", "graph/kernel/onednn"}},
 
 	"train": {ours: []string{"onnx", "onnx/pb", "models", "graph", "graph/kernel",
@@ -68,7 +69,7 @@ var rooms = map[string]room{
 	"export/ort": {ours: []string{"internal/dl"}, others: []string{"golang.org/x/sys"}},
 
 	"cmd": {
-		ours: []string{"onnx", "onnx/pb", "models", "graph", "graph/op", "graph/kernel", "graph/kernel/native", "graph/kernel/onednn", "graph/device", "export", "export/ort",
+		ours: []string{"onnx", "onnx/pb", "models", "graph", "graph/op", "graph/kernel", "graph/kernel/native", "graph/kernel/onednn", "graph/device", "graph/mpi", "export", "export/ort",
 			"train", "train/config", "train/data", "train/metric", "train/progress", "train/report", "internal/atomicfile"},
 		others: []string{"github.com/alecthomas/kong", "github.com/willabides/kongplete", "github.com/posener/complete"},
 	},
