@@ -45,11 +45,13 @@ const reportSamples = 6
 // sampler keeps some pictures of an evaluation, evenly spread over the set,
 // whatever the order in which they come.
 type sampler struct {
-	every int
+	every int // a multiple of the number of processes: those of the first
 	kept  [reportSamples]report.Sample
 }
 
-func newSampler(records int) *sampler { return &sampler{every: max(1, records/reportSamples)} }
+func newSampler(records, processes int) *sampler {
+	return &sampler{every: processes * max(1, records/reportSamples/processes)}
+}
 
 func (s *sampler) keep(one *Prediction) {
 	if at := one.Item.Index / s.every; one.Item.Index%s.every == 0 && at < len(s.kept) {
@@ -77,7 +79,7 @@ func (r *run) report(ctx context.Context) error {
 		statistics = nil // asked to stop; all else is there
 	}
 	page := page{
-		cfg: r.Config, classes: r.classes, environment: r.environment(), history: r.log.History(),
+		cfg: r.Config, classes: r.classes, environment: r.environment(), history: r.folder.history(),
 		confusion: r.confusion, samples: r.samples, data: statistics,
 	}
 	return page.save(filepath.Join(r.Config.Dir, ReportFile))
@@ -198,7 +200,7 @@ func (p *page) measure(ctx context.Context, o ReportOptions) error {
 		predictors.Configure(&p.cfg.Val)
 		meter := progress.New(cmp.Or(o.Progress, io.Discard), progress.Options{Label: "eval", Total: len(set.Records)})
 		defer meter.Done()
-		pictures := newSampler(len(set.Records))
+		pictures := newSampler(len(set.Records), 1)
 		if p.confusion, err = predictors.Evaluate(ctx, set, options, func(one *Prediction) error {
 			meter.Step(one.Item.Index+1, "")
 			pictures.keep(one)

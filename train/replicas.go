@@ -19,22 +19,27 @@ import (
 type Replicas struct {
 	// Trainers hold a replica each.
 	Trainers []*Trainer
-	groups   []graph.Group // nil for a single one
+	groups   []graph.Group // of each; nil for a single one
 }
 
 // NewReplicas makes a trainer on every device, by NewTrainer or ResumeTrainer.
-// Several are called cpu:0, cpu:1 and so on.
-func NewReplicas(devices []kernel.Device, make func(kernel.Device) (*Trainer, error)) (*Replicas, error) {
+// Several are called cpu:0, cpu:1 and so on. A single one may have others in
+// other processes: group, nil if there are none.
+func NewReplicas(devices []kernel.Device, group graph.Group, make func(kernel.Device) (*Trainer, error)) (*Replicas, error) {
 	r := &Replicas{}
-	if len(devices) == 0 {
+	switch {
+	case len(devices) == 0:
 		return nil, errors.New("no device to train on")
-	}
-	if len(devices) > 1 {
+	case len(devices) > 1 && group != nil:
+		return nil, fmt.Errorf("%d devices in a process of several; each trains on one", len(devices))
+	case len(devices) > 1:
 		names := []string{}
 		for i := range devices {
-			names = append(names, fmt.Sprintf("cpu:%d", i))
+			names = append(names, fmt.Sprintf("replica cpu:%d", i))
 		}
 		r.groups = graph.NewGroup(names...)
+	case group != nil:
+		r.groups = []graph.Group{group}
 	}
 	for i, dev := range devices {
 		t, err := make(dev)
@@ -42,7 +47,7 @@ func NewReplicas(devices []kernel.Device, make func(kernel.Device) (*Trainer, er
 			return nil, err
 		}
 		if r.groups != nil {
-			t.join(r.groups[i], i)
+			t.join(r.groups[i])
 		}
 		r.Trainers = append(r.Trainers, t)
 	}
@@ -50,27 +55,32 @@ func NewReplicas(devices []kernel.Device, make func(kernel.Device) (*Trainer, er
 }
 
 // Describe tells what a run computes on.
-func Describe(devices []kernel.Device) string {
+func Describe(devices []kernel.Device, group graph.Group) string {
 	one := devices[0].String()
-	if len(devices) == 1 {
-		return one
+	switch {
+	case group != nil && group.Local() < group.Size():
+		return fmt.Sprintf("%d ranks, %d of them on this machine, each on %s", group.Size(), group.Local(), one)
+	case group != nil:
+		return fmt.Sprintf("%d ranks, each on %s", group.Size(), one)
+	case len(devices) > 1:
+		return fmt.Sprintf("%d replicas, each on %s", len(devices), one)
 	}
-	return fmt.Sprintf("%d replicas, each on %s", len(devices), one)
+	return one
 }
 
 // First returns the trainer whose parameters are saved.
 func (r *Replicas) First() *Trainer { return r.Trainers[0] }
 
 // Step trains every replica on the same number of batches: the first ones go to
-// the replicas in turn, and so on. The record has the means over the replicas
-// and the picture size of the first. After an error, which names the replica
+// the replicas in turn, and so on. The record has the means over the replicas,
+// those of other processes too, and the picture size of the first here. After an error, which names the replica
 // that failed, no replica can go on.
 func (r *Replicas) Step(batches ...Batch) (history.Record, error) {
 	k := len(r.Trainers)
 	if len(batches) == 0 || len(batches)%k != 0 {
 		return history.Record{}, fmt.Errorf("%d batches for %d replicas; every replica takes as many", len(batches), k)
 	}
-	if k == 1 {
+	if r.groups == nil {
 		return r.First().StepOn(batches...)
 	}
 	shares := make([][]Batch, k)
@@ -79,26 +89,39 @@ func (r *Replicas) Step(batches ...Batch) (history.Record, error) {
 	}
 	records := make([]history.Record, k)
 	err := r.each(func(i int) (err error) {
-		records[i], err = r.Trainers[i].StepOn(shares[i]...)
-		return err
+		if records[i], err = r.Trainers[i].StepOn(shares[i]...); err != nil {
+			return err
+		}
+		return shareRecord(r.groups[i], &records[i])
 	})
 	if err != nil {
 		return history.Record{}, err
 	}
-	mean := records[0]
-	mean.Loss, mean.LossMain, mean.LossDeepSup, mean.Accuracy = 0, 0, 0, 0
-	for _, one := range records {
-		mean.Loss += one.Loss / float64(k)
-		mean.LossMain += one.LossMain / float64(k)
-		mean.LossDeepSup += one.LossDeepSup / float64(k)
-		mean.Accuracy += one.Accuracy / float64(k)
+	return records[0], nil
+}
+
+// shareRecord replaces losses and accuracy by their means over a group.
+func shareRecord(g graph.Group, rec *history.Record) error {
+	shared := []*float64{&rec.Loss, &rec.LossMain, &rec.LossDeepSup, &rec.Accuracy}
+	v := make([]float64, len(shared))
+	for i, p := range shared {
+		v[i] = *p / float64(g.Size())
 	}
-	return mean, nil
+	if err := g.SumDouble("losses and accuracy", v); err != nil {
+		return err
+	}
+	for i, p := range shared {
+		*p = v[i]
+	}
+	return nil
 }
 
 // each calls f for all replicas at the same time. The first failure that is not
 // that of another replica is the error.
 func (r *Replicas) each(f func(i int) error) error {
+	if len(r.Trainers) == 1 {
+		return f(0) // who joined it to others tells them
+	}
 	errs := make([]error, len(r.Trainers))
 	var all sync.WaitGroup
 	for i := range r.Trainers {
@@ -112,7 +135,7 @@ func (r *Replicas) each(f func(i int) error) error {
 	for i, err := range errs {
 		var other *graph.GroupError
 		if err != nil && !errors.As(err, &other) {
-			return fmt.Errorf("replica %s: %w", r.groups[i].Name(), err)
+			return fmt.Errorf("%s: %w", r.groups[i].Name(), err)
 		}
 	}
 	return errors.Join(errs...)
@@ -129,10 +152,10 @@ func guarded(f func() error) (err error) {
 	return f()
 }
 
-// join makes the trainer replica number i of a group.
-func (t *Trainer) join(g graph.Group, i int) {
+// join makes the trainer a replica of a group.
+func (t *Trainer) join(g graph.Group) {
 	t.Net.Join(g)
-	t.replica, t.replicas = i, g.Size()
+	t.replica, t.replicas = g.Rank(), g.Size()
 }
 
 // Predictors returns that of every replica.

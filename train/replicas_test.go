@@ -36,7 +36,7 @@ func replicasOn(t *testing.T, n int, cfg *config.Config, model *onnx.Model, over
 	if err := c.Set(overrides...); err != nil {
 		t.Fatal(err)
 	}
-	r, err := NewReplicas(threadEach(t, n), func(dev kernel.Device) (*Trainer, error) { return NewTrainer(&c, model, dev) })
+	r, err := NewReplicas(threadEach(t, n), nil, func(dev kernel.Device) (*Trainer, error) { return NewTrainer(&c, model, dev) })
 	if err != nil {
 		t.Fatal(err)
 	}

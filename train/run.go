@@ -2,6 +2,7 @@ package train
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -13,12 +14,9 @@ import (
 
 	"github.com/graft-onnx/graft/graph"
 	"github.com/graft-onnx/graft/graph/kernel"
-	"github.com/graft-onnx/graft/internal/atomicfile"
-	"github.com/graft-onnx/graft/internal/folderlock"
 	"github.com/graft-onnx/graft/models"
 	"github.com/graft-onnx/graft/train/config"
 	"github.com/graft-onnx/graft/train/data"
-	"github.com/graft-onnx/graft/train/events"
 	"github.com/graft-onnx/graft/train/history"
 	"github.com/graft-onnx/graft/train/metric"
 	"github.com/graft-onnx/graft/train/progress"
@@ -48,6 +46,10 @@ type Options struct {
 	Config *config.Config
 	// Devices hold a replica each; one is enough.
 	Devices []kernel.Device
+	// Group joins the replica of this process, which then has one device, to
+	// those of others that call Run with the same options; nil for none. The
+	// first member alone writes files and has a whole Result.
+	Group graph.Group
 	// Resume is the checkpoint to continue from, "" for a new run.
 	Resume string
 	// Command is the command line, for the environment report.
@@ -86,10 +88,13 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer r.lock.Unlock()
 	err = r.loop(ctx)
-	for _, l := range []io.Closer{r.log, r.events} {
-		if e := l.Close(); err == nil {
+	if e := r.folder.close(); err == nil {
+		err = e
+	}
+	if err == nil || errors.Is(err, ErrStopped) {
+		// No process leaves before the first has written everything.
+		if _, e := r.ranks.any("the end", false); e != nil {
 			err = e
 		}
 	}
@@ -99,13 +104,12 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 // run is one call of Run.
 type run struct {
 	Options
+	ranks    ranks
 	replicas *Replicas
 	trainer  *Trainer // of the first replica, whose parameters are saved
 	train    *data.Set
-	val      *data.Set        // nil without one
-	lock     *folderlock.Lock // of the run folder
-	log      *history.Log
-	events   *events.Log
+	val      *data.Set // nil without one
+	folder   *folder
 	classes  models.Classes
 	known    []history.Record // of the checkpoint that the run goes on from
 	samples  []report.Sample  // of the last evaluation
@@ -119,18 +123,29 @@ func start(ctx context.Context, o Options) (*run, error) {
 	if o.Output == nil {
 		o.Output = io.Discard
 	}
-	r := &run{Options: o}
+	r := &run{Options: o, ranks: ranks{o.Group}}
 	r.result.Checkpoint = filepath.Join(cfg.Dir, CheckpointFile)
+	if err := r.ranks.same("graft %s", o.Version); err != nil {
+		return nil, err
+	}
+	if err := r.ranks.same("a configuration of fingerprint %.6x", sha256.Sum256(cfg.YAML())); err != nil {
+		return nil, err
+	}
 	if o.Resume == "" {
 		if cfg.Train.StartEpoch > 0 {
 			return nil, fmt.Errorf("TRAIN.start_epoch %d continues a run; use --resume, which finds the epoch in the checkpoint", cfg.Train.StartEpoch)
 		}
-		if err := r.refuseExisting(); err != nil {
-			return nil, err
+		if r.ranks.first() {
+			if err := refuseExisting(cfg); err != nil {
+				return nil, err
+			}
 		}
 	}
 	var err error
 	if r.train, err = data.Open(cfg, data.Train); err != nil {
+		return nil, err
+	}
+	if err := r.ranks.sameSet(data.Train, r.train); err != nil {
 		return nil, err
 	}
 	if r.Config, err = Balance(ctx, cfg, r.train); err != nil {
@@ -143,6 +158,9 @@ func start(ctx context.Context, o Options) (*run, error) {
 		if r.val, err = data.Open(cfg, data.Val); err != nil {
 			return nil, err
 		}
+		if err := r.ranks.sameSet(data.Val, r.val); err != nil {
+			return nil, err
+		}
 	}
 	if r.val == nil && r.Config.Train.Patience > 0 {
 		return nil, fmt.Errorf("TRAIN.patience %d counts evaluations, and there is no validation set", r.Config.Train.Patience)
@@ -150,63 +168,17 @@ func start(ctx context.Context, o Options) (*run, error) {
 	if err := r.open(); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(cfg.Dir, 0o755); err != nil {
-		return nil, fmt.Errorf("DIR: %w", err)
-	}
-	if r.lock, err = folderlock.Acquire(cfg.Dir); err != nil {
-		if errors.Is(err, folderlock.ErrHeld) {
-			err = fmt.Errorf("%w; another training writes there, so wait for it or choose another DIR", err)
-		}
-		return nil, fmt.Errorf("DIR: %w", err)
-	}
-	if err := r.openFolder(); err != nil {
-		r.lock.Unlock()
+	if r.classes, err = ClassesOf(r.Config, r.trainer.Net.Structure()); err != nil {
 		return nil, err
+	}
+	if r.ranks.first() {
+		return r, r.openFolder()
 	}
 	return r, nil
 }
 
-// openFolder writes what a run begins with into its folder.
-func (r *run) openFolder() (err error) {
-	dir := r.Config.Dir
-	atomicfile.Tidy(dir, CheckpointFile, BestFile, ConfigFile, EnvironmentFile, history.RecordsFile, history.EvaluationsFile, history.JSONFile)
-	if r.Resume == "" {
-		// Another run may have ended between the first look and the lock.
-		if err := r.refuseExisting(); err != nil {
-			return err
-		}
-	}
-	if err := r.Config.Save(filepath.Join(dir, ConfigFile)); err != nil {
-		return err
-	}
-	if err := r.environment().Save(filepath.Join(dir, EnvironmentFile)); err != nil {
-		return err
-	}
-	if r.classes, err = ClassesOf(r.Config, r.trainer.Net.Structure()); err != nil {
-		return err
-	}
-	if r.log, err = history.Open(dir, r.trainer.Iteration, r.known, len(r.classes)); err != nil {
-		return err
-	}
-	names := make([]string, len(r.classes))
-	for i := range names {
-		names[i] = r.classes.Name(i)
-	}
-	if r.events, err = events.Open(filepath.Join(dir, EventsFolder), r.log.History(), names); err != nil {
-		return errors.Join(err, r.log.Close())
-	}
-	return nil
-}
-
-func (r *run) refuseExisting() error {
-	if _, err := os.Stat(r.result.Checkpoint); err == nil {
-		return fmt.Errorf("%s: %w; continue it with --resume, or choose another DIR", r.Config.Dir, ErrRunExists)
-	}
-	return nil
-}
-
 func (r *run) environment() *report.Environment {
-	return report.NewEnvironment(r.Command, r.Version, Describe(r.Devices))
+	return report.NewEnvironment(r.Command, r.Version, Describe(r.Devices, r.Group))
 }
 
 // open makes the trainer, from a checkpoint or from the start.
@@ -240,12 +212,13 @@ func (r *run) open() (err error) {
 	return nil
 }
 
-// replicate makes a trainer on every device.
+// replicate makes a trainer on every device. All begin alike.
 func (r *run) replicate(make func(kernel.Device) (*Trainer, error)) (err error) {
-	if r.replicas, err = NewReplicas(r.Devices, make); err == nil {
-		r.trainer = r.replicas.First()
+	if r.replicas, err = NewReplicas(r.Devices, r.Group, make); err != nil {
+		return err
 	}
-	return err
+	r.trainer = r.replicas.First()
+	return r.ranks.sameState(r.trainer)
 }
 
 // compare tells of settings that are not those the checkpoint was written
@@ -274,18 +247,25 @@ func (r *run) loop(ctx context.Context) error {
 	if r.trainer.Iteration >= r.Config.MaxIters() {
 		return r.complete(ctx, fmt.Sprintf("all %d iterations are done; a larger TRAIN.num_epoch trains on", r.Config.MaxIters()))
 	}
-	if line := r.exhausted(); line != "" {
+	if line, ended, err := r.exhausted(); err != nil {
+		return err
+	} else if ended {
 		return r.complete(ctx, line)
 	}
 	cfg, t := r.Config, r.trainer
 	t.Net.SetProfiler(r.Profiler)
-	loader, err := data.NewTrainLoader(r.train, data.OptionsFrom(cfg))
+	loader, err := data.NewTrainLoader(r.train, r.ranks.options(cfg))
 	if err != nil {
 		return err
 	}
 	total := cfg.MaxIters()
 	each := cfg.Train.Accumulate * len(r.Devices) // batches of an iteration
-	stream := loader.Stream(ctx, t.Iteration*each, (total-t.Iteration)*each)
+	all := each * r.ranks.count()                 // those of other processes too
+	reading := ctx
+	if r.ranks.several() {
+		reading = context.WithoutCancel(ctx) // one does not stop without the others
+	}
+	stream := loader.Stream(reading, t.Iteration*all, (total-t.Iteration)*all)
 	defer stream.Close()
 	meter := progress.New(r.Output, progress.Options{Label: "train", Total: total, Start: t.Iteration, Every: cfg.Train.DispIter})
 	defer meter.Done()
@@ -296,9 +276,14 @@ func (r *run) loop(ctx context.Context) error {
 	}
 	labels := labelWatch{epoch: cfg.Train.EpochIters, seen: t.Iteration%cfg.Train.EpochIters != 0}
 	for t.Iteration < total {
+		if stop, err := r.ranks.any("stop", ctx.Err() != nil); err != nil {
+			return err
+		} else if stop {
+			return r.stop(meter)
+		}
 		begin := time.Now()
 		batches, err := takeBatches(stream, each)
-		if ctx.Err() != nil {
+		if reading.Err() != nil {
 			return r.stop(meter)
 		}
 		if err != nil {
@@ -322,10 +307,7 @@ func (r *run) loop(ctx context.Context) error {
 		}
 		rec.DataSeconds = waited.Sub(begin).Seconds()
 		rec.StepSeconds = time.Since(waited).Seconds()
-		if err := r.log.Append(rec); err != nil {
-			return err
-		}
-		if err := r.events.Record(rec); err != nil {
+		if err := r.folder.record(rec); err != nil {
 			return err
 		}
 		r.result.Iterations, r.result.Loss = t.Iteration, rec.Loss
@@ -333,7 +315,9 @@ func (r *run) loop(ctx context.Context) error {
 		if err := r.afterStep(ctx, meter); err != nil {
 			return err
 		}
-		if line := r.exhausted(); line != "" && t.Iteration < total {
+		if line, ended, err := r.exhausted(); err != nil {
+			return err
+		} else if ended && t.Iteration < total {
 			meter.Printf("%s", line)
 			if err := r.save(); err != nil {
 				return err
@@ -344,25 +328,32 @@ func (r *run) loop(ctx context.Context) error {
 	return r.finish(ctx)
 }
 
-// exhausted tells that evaluations have not become better for too long, "" while
-// they may.
-func (r *run) exhausted() string {
-	best, since, _ := r.log.History().Best()
-	if n := r.Config.Train.Patience; n == 0 || since < n {
-		return ""
+// exhausted reports whether evaluations have not become better for too long. The
+// process that knows them says so in a line.
+func (r *run) exhausted() (line string, ended bool, err error) {
+	n := r.Config.Train.Patience
+	if n == 0 {
+		return "", false, nil
+	}
+	best, since, _ := r.folder.history().Best()
+	if ended, err = r.ranks.any("patience", since >= n); err != nil || !ended {
+		return "", false, err
 	}
 	return fmt.Sprintf("stopped early after %d iterations: %d evaluations without a better mIoU than %.2f %% after %d iterations; a larger TRAIN.patience trains on",
-		r.trainer.Iteration, since, 100*best.MeanIoU, best.Iteration)
+		r.trainer.Iteration, since, 100*best.MeanIoU, best.Iteration), true, nil
 }
 
 // finish collects the result of a run that is done.
 func (r *run) finish(ctx context.Context) error {
-	r.result.History = r.log.History()
+	r.result.History = r.folder.history()
 	if best, _, ok := r.result.History.Best(); ok {
 		file := filepath.Join(r.Config.Dir, BestFile)
 		if _, err := os.Stat(file); err == nil {
 			r.result.Best = &Best{file, best.Iteration, best.MeanIoU}
 		}
+	}
+	if !r.ranks.first() {
+		return nil
 	}
 	return r.report(ctx)
 }
@@ -391,7 +382,7 @@ func (r *run) complete(ctx context.Context, why string) error {
 	}
 	if r.val != nil {
 		if err := r.evaluate(ctx, meter); err != nil {
-			if ctx.Err() != nil {
+			if errors.Is(err, ErrStopped) {
 				return r.stop(meter)
 			}
 			return err
@@ -415,7 +406,7 @@ func (r *run) afterStep(ctx context.Context, meter *progress.Meter) error {
 			}
 		}
 		if err := r.evaluate(ctx, meter); err != nil {
-			if ctx.Err() != nil {
+			if errors.Is(err, ErrStopped) {
 				return r.stop(meter)
 			}
 			return err
@@ -432,11 +423,12 @@ func (r *run) evaluate(ctx context.Context, meter *progress.Meter) error {
 	r.trainer.Net.SetProfiler(nil)
 	defer r.trainer.Net.SetProfiler(r.Profiler)
 	begin := time.Now()
-	pictures := newSampler(len(r.val.Records))
-	confusion, err := r.replicas.Predictors().Evaluate(ctx, r.val, data.OptionsFrom(r.Config), func(one *Prediction) error {
+	pictures := newSampler(len(r.val.Records), r.ranks.count())
+	part, err := r.replicas.Predictors().Evaluate(ctx, r.val, r.ranks.options(r.Config), func(one *Prediction) error {
 		pictures.keep(one)
 		return nil
 	})
+	confusion, err := r.ranks.merge(ctx, part, err)
 	if err != nil {
 		return err
 	}
@@ -445,7 +437,10 @@ func (r *run) evaluate(ctx context.Context, meter *progress.Meter) error {
 	r.result.Evaluation = &s
 	done := r.trainer.Iteration
 	meter.Printf("evaluation after %d iterations: mIoU %.2f %%, pixel accuracy %.2f %%", done, 100*s.MeanIoU, 100*s.Accuracy)
-	if known := r.log.History().Evaluations; len(known) > 0 && known[len(known)-1].Iteration == done {
+	if !r.ranks.first() {
+		return nil
+	}
+	if known := r.folder.history().Evaluations; len(known) > 0 && known[len(known)-1].Iteration == done {
 		return nil // of the same weights
 	}
 	e := history.Evaluation{
@@ -453,30 +448,33 @@ func (r *run) evaluate(ctx context.Context, meter *progress.Meter) error {
 		Accuracy: s.Accuracy, MeanIoU: s.MeanIoU, MeanIoUPresent: s.MeanIoUPresent, Seconds: time.Since(begin).Seconds(),
 		IoU: s.IoU(),
 	}
-	if err := r.log.AppendEvaluation(e); err != nil {
-		return err
-	}
 	images, err := eventImages(r.samples, r.classes)
 	if err != nil {
 		return err
 	}
-	if err := r.events.Evaluation(e, images); err != nil {
+	if err := r.folder.evaluated(e, images); err != nil {
 		return err
 	}
-	if _, since, _ := r.log.History().Best(); since > 0 {
+	if _, since, _ := r.folder.history().Best(); since > 0 {
 		return nil
 	}
 	return r.saveTo(filepath.Join(r.Config.Dir, BestFile))
 }
 
-// save writes the history and then the checkpoint that refers to it.
-func (r *run) save() error { return r.saveTo(r.result.Checkpoint) }
-
-func (r *run) saveTo(path string) error {
-	if err := errors.Join(r.log.Sync(), r.events.Flush()); err != nil {
+// save writes the history and then the checkpoint that refers to it, once all
+// processes have the same.
+func (r *run) save() error {
+	if err := r.ranks.sameState(r.trainer); err != nil || !r.ranks.first() {
 		return err
 	}
-	return r.trainer.Save(path, r.log.History().Records)
+	return r.saveTo(r.result.Checkpoint)
+}
+
+func (r *run) saveTo(path string) error {
+	if err := r.folder.sync(); err != nil {
+		return err
+	}
+	return r.trainer.Save(path, r.folder.history().Records)
 }
 
 // stop saves on request.
@@ -484,7 +482,7 @@ func (r *run) stop(meter *progress.Meter) error {
 	if err := r.save(); err != nil {
 		return err
 	}
-	r.result.History = r.log.History()
+	r.result.History = r.folder.history()
 	meter.Printf("saved %s", r.result.Checkpoint)
 	return fmt.Errorf("%w after %d of %d iterations; continue with --resume", ErrStopped, r.trainer.Iteration, r.Config.MaxIters())
 }

@@ -312,7 +312,7 @@ func TestDoctor(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	text := ok(t, "doctor").out
-	for _, word := range []string{"native", "onednn", "onnxruntime", "* " + got.Chosen} {
+	for _, word := range []string{"native", "onednn", "onnxruntime", "mpi", "* " + got.Chosen} {
 		if !strings.Contains(text, word) {
 			t.Errorf("%q is not in\n%s", word, text)
 		}

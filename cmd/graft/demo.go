@@ -54,7 +54,7 @@ func (c *demoCommand) Run(ctx context.Context, s streams, line commandLine) erro
 	say := func(format string, args ...any) { fmt.Fprintf(s.err, "\n$ graft "+format+"\n", args...) }
 
 	say("train --cfg %s", at(demoConfig))
-	run, err := runTraining(ctx, s, cfg, c.deviceFlags, "", line, nil)
+	run, err := runTraining(ctx, s, cfg, c.deviceFlags, nil, "", line, nil)
 	if err != nil {
 		return err
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/graft-onnx/graft/graph/device"
 	"github.com/graft-onnx/graft/graph/kernel/native"
 	"github.com/graft-onnx/graft/graph/kernel/onednn"
+	"github.com/graft-onnx/graft/graph/mpi"
 	"github.com/graft-onnx/graft/models"
 	"github.com/graft-onnx/graft/train/config"
 	"github.com/graft-onnx/graft/train/data"
@@ -53,6 +54,7 @@ type diagnosis struct {
 	Problem   string                  `json:"device_problem,omitempty"` // why none can be chosen
 	Ceilings  []ceiling               `json:"ceilings,omitempty"`       // of the chosen device
 	Runtime   device.Status           `json:"onnx_runtime"`
+	MPI       device.Status           `json:"mpi"`
 	Variables map[string]string       `json:"environment,omitempty"` // graft's own that are set
 	Data      map[string]*data.Report `json:"data,omitempty"`
 
@@ -60,7 +62,7 @@ type diagnosis struct {
 }
 
 // variables are the environment variables that graft reads.
-var variables = []string{device.EnvDevice, onednn.EnvLibrary, native.EnvSIMD, native.EnvWinograd, ort.EnvVar}
+var variables = []string{device.EnvDevice, onednn.EnvLibrary, native.EnvSIMD, native.EnvWinograd, ort.EnvVar, mpi.EnvLibrary}
 
 func (c *doctorCommand) Run(ctx context.Context, s streams) error {
 	if c.Cfg == "" && len(c.Overrides) > 0 {
@@ -68,7 +70,7 @@ func (c *doctorCommand) Run(ctx context.Context, s streams) error {
 	}
 	d := diagnosis{
 		Version: version(), System: runtime.GOOS + "/" + runtime.GOARCH, CPUs: runtime.NumCPU(),
-		Devices: device.List(), Runtime: runtimeStatus(), Variables: map[string]string{}, Data: map[string]*data.Report{},
+		Devices: device.List(), Runtime: runtimeStatus(), MPI: mpiStatus(), Variables: map[string]string{}, Data: map[string]*data.Report{},
 	}
 	for _, name := range variables {
 		if v := os.Getenv(name); v != "" {
@@ -143,6 +145,21 @@ func runtimeStatus() device.Status {
 	return s
 }
 
+// mpiStatus tells whether training can run below mpirun.
+func mpiStatus() device.Status {
+	s := device.Status{Name: "mpi"}
+	var err error
+	if s.Version, s.Path, err = mpi.Available(); err == nil {
+		s.Available = true
+		return s
+	}
+	var missing *mpi.LibraryError
+	if errors.As(err, &missing) {
+		s.Reason, s.Hint = missing.Reason, mpi.InstallHint()
+	}
+	return s
+}
+
 func inspectSet(ctx context.Context, w io.Writer, cfg *config.Config, split data.Split) (*data.Report, error) {
 	set, err := data.List(cfg, split)
 	if err != nil {
@@ -165,9 +182,11 @@ func (d *diagnosis) write(w io.Writer) error {
 			fmt.Fprintf(w, "  %-12s to install it: %s\n", "", st.Hint)
 		}
 	}
-	fmt.Fprintf(w, "  %-12s %s\n", d.Runtime.Name, describe(d.Runtime, d.Runtime.Version+", "+d.Runtime.Path))
-	if d.Runtime.Hint != "" {
-		fmt.Fprintf(w, "  %-12s %s\n", "", d.Runtime.Hint)
+	for _, st := range []device.Status{d.Runtime, d.MPI} {
+		fmt.Fprintf(w, "  %-12s %s\n", st.Name, describe(st, st.Version+", "+st.Path))
+		if st.Hint != "" {
+			fmt.Fprintf(w, "  %-12s %s\n", "", st.Hint)
+		}
 	}
 	if d.Chosen != "" {
 		fmt.Fprintf(w, "\n* computes when --device names no other\n")

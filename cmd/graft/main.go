@@ -11,7 +11,6 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"strings"
-	"syscall"
 
 	"github.com/alecthomas/kong"
 	"github.com/willabides/kongplete"
@@ -65,7 +64,7 @@ func run(args []string, s streams) (code int) {
 			code = exitFailure
 		}
 	}()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), stopSignals...)
 	defer stop()
 	// The first signal lets the command finish its step and save; the second
 	// finds the default handler again and ends the process.
@@ -103,9 +102,12 @@ func run(args []string, s streams) (code int) {
 func exitCode(err error, w io.Writer) int {
 	var usage *usageError
 	var settings *config.Errors
+	var exit *exitError
 	switch {
 	case err == nil:
 		return 0
+	case errors.As(err, &exit):
+		return exit.code
 	case errors.Is(err, train.ErrStopped):
 		fmt.Fprintf(w, "graft: %v\n", err)
 		return exitStopped

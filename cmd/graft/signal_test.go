@@ -49,7 +49,12 @@ func start(t testing.TB, dir string, args ...string) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &process{Cmd: exec.Command(path, args...)}
+	return startCommand(t, dir, exec.Command(path, args...))
+}
+
+func startCommand(t testing.TB, dir string, c *exec.Cmd) *process {
+	t.Helper()
+	p := &process{Cmd: c}
 	p.Dir, p.Stdout, p.Stderr = dir, &p.out, &p.err
 	if err := p.Start(); err != nil {
 		t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"github.com/graft-onnx/graft/graph"
+	"github.com/graft-onnx/graft/graph/mpi"
 	"github.com/graft-onnx/graft/train"
 	"github.com/graft-onnx/graft/train/config"
 	"github.com/graft-onnx/graft/train/metric"
@@ -33,6 +34,7 @@ func (trainCommand) Help() string {
   graft train --cfg camvid.yaml TRAIN.num_epoch 10 DATASET.imgSizes "(240,)" DIR runs/short
   graft train --cfg camvid.yaml --resume
   graft train --cfg camvid.yaml --devices cpu:0,cpu:1
+  mpirun -n 2 --bind-to none graft train --cfg camvid.yaml
   graft train --cfg camvid.yaml --profile profile TRAIN.num_epoch 1 TRAIN.epoch_iters 20 DIR runs/profiled
 
 The run folder (DIR) gets config.yaml, environment.json, history.csv, history.json,
@@ -41,6 +43,11 @@ folder tensorboard (tensorboard --logdir DIR). Ctrl-C saves a checkpoint and sto
 }
 
 func (c *trainCommand) Run(ctx context.Context, s streams, line commandLine) error {
+	return asRank(ctx, s, func(s streams, m *mpi.Member) error { return c.train(ctx, s, line, m) })
+}
+
+// train trains alone, or as one of the members of a group.
+func (c *trainCommand) train(ctx context.Context, s streams, line commandLine, m *mpi.Member) error {
 	cfg, err := c.load()
 	if err != nil {
 		return err
@@ -48,6 +55,9 @@ func (c *trainCommand) Run(ctx context.Context, s streams, line commandLine) err
 	cfg.Train.Recompute = cmp.Or(given(c.Recompute), cfg.Train.Recompute)
 	if cfg.Train.Devices, err = c.names(cfg.Train.Devices); err != nil {
 		return err
+	}
+	if n := len(cfg.Train.Devices); m != nil && n > 1 {
+		return usage("--devices or TRAIN.devices name %d replicas of one process, and below mpirun each rank is one; name none, and start as many ranks as you want replicas", n)
 	}
 	resume := c.Checkpoint
 	if c.Resume && resume == "" {
@@ -57,13 +67,13 @@ func (c *trainCommand) Run(ctx context.Context, s streams, line commandLine) err
 		}
 	}
 	var profiler *graph.Profiler
-	if c.Profile != "" {
+	if c.Profile != "" && (m == nil || m.Rank() == 0) {
 		if isFile(c.Profile) {
 			return usage("--profile %s is a file; name a folder", c.Profile)
 		}
 		profiler = graph.NewProfiler()
 	}
-	result, err := runTraining(ctx, s, cfg, c.deviceFlags, resume, line, profiler)
+	result, err := runTraining(ctx, s, cfg, c.deviceFlags, m, resume, line, profiler)
 	if profiler != nil && (err == nil || errors.Is(err, train.ErrStopped)) {
 		if e := writeProfile(s.err, c.Profile, profiler); e != nil {
 			return errors.Join(err, e)
@@ -97,15 +107,25 @@ func (r *trainResult) write(w io.Writer) error {
 	return err
 }
 
-func runTraining(ctx context.Context, s streams, cfg *config.Config, d deviceFlags, resume string, line commandLine, profiler *graph.Profiler) (*trainResult, error) {
+func runTraining(ctx context.Context, s streams, cfg *config.Config, d deviceFlags, m *mpi.Member, resume string, line commandLine, profiler *graph.Profiler) (*trainResult, error) {
+	var group graph.Group // nil without a member
+	if m != nil {
+		group = m
+		if d.Threads == 0 {
+			d.Threads = m.Threads()
+		}
+	}
 	devices, err := d.or(cfg).openAll(s.err, cfg.Train.Devices)
 	if err != nil {
 		return nil, err
 	}
 	defer closeAll(devices)
-	fmt.Fprintf(s.err, "training on %s\n", train.Describe(devices))
+	fmt.Fprintf(s.err, "training on %s\n", train.Describe(devices, group))
+	if m != nil && m.Spare() > 0 {
+		fmt.Fprintf(s.err, "mpirun has bound the ranks to processors and leaves %d of this machine idle; mpirun --bind-to none shares all of them\n", m.Spare())
+	}
 	r, err := train.Run(ctx, train.Options{
-		Config: cfg, Devices: devices, Resume: resume, Command: line, Version: version(), Output: s.err,
+		Config: cfg, Devices: devices, Group: group, Resume: resume, Command: line, Version: version(), Output: s.err,
 		Profiler: profiler,
 	})
 	if err != nil {

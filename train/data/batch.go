@@ -92,15 +92,15 @@ func (l *TrainLoader) Batch(iteration int) (*Batch, error) {
 }
 
 // Stream makes count batches ahead, starting with iteration from, and yields
-// them in order.
+// them in order: all, or the part of them that the options say.
 func (l *TrainLoader) Stream(ctx context.Context, from, count int) *Stream[*Batch] {
-	at := from
+	at := from + l.opt.Part
 	return newStream(ctx, l.opt.workers(), l.opt.Prefetch, func() (func(context.Context) (*Batch, error), bool) {
 		if at >= from+count {
 			return nil, false
 		}
 		d := l.order.Draw(at)
-		at++
+		at += max(l.opt.Parts, 1)
 		return func(ctx context.Context) (*Batch, error) { return l.batch(ctx, d) }, true
 	})
 }

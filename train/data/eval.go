@@ -95,15 +95,16 @@ func (l *EvalLoader) Item(index int) (*EvalItem, error) {
 	return e, nil
 }
 
-// Stream makes items from..Len()-1 ahead and yields them in order.
+// Stream makes items from..Len()-1 ahead and yields them in order: all, or the
+// part of them that the options say.
 func (l *EvalLoader) Stream(ctx context.Context, from int) *Stream[*EvalItem] {
-	at := from
+	at := from + l.opt.Part
 	return newStream(ctx, l.opt.workers(), l.opt.Prefetch, func() (func(context.Context) (*EvalItem, error), bool) {
 		if at >= len(l.set.Records) {
 			return nil, false
 		}
 		i := at
-		at++
+		at += max(l.opt.Parts, 1)
 		return func(ctx context.Context) (*EvalItem, error) {
 			if err := ctx.Err(); err != nil {
 				return nil, err

@@ -264,6 +264,43 @@ func TestStreamResumesExactly(t *testing.T) {
 	}
 }
 
+// Loaders of a part of the data yield what is theirs, and together everything.
+func TestParts(t *testing.T) {
+	set := folder(t, 7, [2]int{20, 16})
+	const parts, from, count = 3, 6, 7
+	var batches, items [parts][]int
+	for part := range parts {
+		o := options()
+		o.Part, o.Parts = part, parts
+		s := mustLoader(t, set, o).Stream(context.Background(), from, count)
+		for b, err := s.Next(); err != io.EOF; b, err = s.Next() {
+			if err != nil {
+				t.Fatal(err)
+			}
+			batches[part] = append(batches[part], b.Iteration)
+		}
+		s.Close()
+		l, err := NewEvalLoader(set, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := l.Stream(context.Background(), 0)
+		for one, err := e.Next(); err != io.EOF; one, err = e.Next() {
+			if err != nil {
+				t.Fatal(err)
+			}
+			items[part] = append(items[part], one.Index)
+		}
+		e.Close()
+	}
+	if want := [parts][]int{{6, 9, 12}, {7, 10}, {8, 11}}; !reflect.DeepEqual(batches, want) {
+		t.Errorf("batches %v, want %v", batches, want)
+	}
+	if want := [parts][]int{{0, 3, 6}, {1, 4}, {2, 5}}; !reflect.DeepEqual(items, want) {
+		t.Errorf("items %v, want %v", items, want)
+	}
+}
+
 func TestErrorsComeInOrder(t *testing.T) {
 	set := folder(t, 8, [2]int{20, 16})
 	l := mustLoader(t, set, options("TRAIN.batch_size_per_gpu", "1", "TRAIN.workers", "4"))

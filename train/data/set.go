@@ -123,6 +123,9 @@ type Options struct {
 	CacheBytes           int64 // of decoded pictures and masks; 0 for none
 	Workers              int   // goroutines making batches; at least one runs
 	Prefetch             int   // batches made ahead
+	// Streams yield every Parts-th batch or picture, Part after the one they
+	// are asked to begin with; all if Parts is 0.
+	Part, Parts int
 }
 
 // OptionsFrom takes the options out of a valid configuration.
