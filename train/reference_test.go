@@ -216,34 +216,45 @@ func spread(variants []variant, distance func(v variant, i int) float64) []float
 	return out
 }
 
-// session is a network in training on the batches of a trace.
+// session is a network in training on given batches.
 type session struct {
 	t      *testing.T
-	ref    *reference
 	config hyper
+	batch  func(iteration int) (image []float32, labels []int32)
 	loss   *graph.Loss
 	net    *graph.Network
 	plan   *graph.Plan
 	opt    *Optimizer
 }
 
-// start prepares training. inputs are further inputs of the model.
+// start prepares training on the trace's batches. inputs are further inputs of
+// the model.
 func (r *reference) start(t *testing.T, model *onnx.Model, dev kernel.Device, config hyper, inputs ...input) *session {
 	t.Helper()
-	s := &session{t: t, ref: r, config: config, loss: &graph.Loss{Ignore: -1}}
+	s := startSession(t, model, dev, config, r.inputs(), inputs...)
+	s.batch = func(iteration int) ([]float32, []int32) {
+		const batches = 3
+		return floats(t, r.dir, "image", iteration%batches), labels(t, r.dir, iteration%batches)
+	}
+	return s
+}
+
+// startSession prepares training on batches that the caller sets.
+func startSession(t *testing.T, model *onnx.Model, dev kernel.Device, config hyper, shapes map[string][]int, inputs ...input) *session {
+	t.Helper()
+	s := &session{t: t, config: config, loss: &graph.Loss{Ignore: -1}}
 	for _, o := range model.GetGraph().GetOutput() {
 		switch o.GetName() {
 		case "logprob":
 			s.loss.Outputs = append(s.loss.Outputs, graph.LossOutput{Name: o.GetName(), Weight: 1})
 		case "logprob_deepsup":
-			s.loss.Outputs = append(s.loss.Outputs, graph.LossOutput{Name: o.GetName(), Weight: float32(r.Config.DeepSupScale)})
+			s.loss.Outputs = append(s.loss.Outputs, graph.LossOutput{Name: o.GetName(), Weight: float32(config.DeepSupScale)})
 		}
 	}
 	var err error
 	if s.net, err = graph.NewNetwork(model, dev); err != nil {
 		t.Fatal(err)
 	}
-	shapes := r.inputs()
 	for _, in := range inputs {
 		shapes[in.name] = in.shape
 	}
@@ -264,12 +275,12 @@ func (r *reference) start(t *testing.T, model *onnx.Model, dev kernel.Device, co
 // run computes loss and gradients of an iteration.
 func (s *session) run(iteration int) graph.LossValue {
 	s.t.Helper()
-	const batches = 3
-	if err := s.plan.SetInput("image", floats(s.t, s.ref.dir, "image", iteration%batches)); err != nil {
+	image, labels := s.batch(iteration)
+	if err := s.plan.SetInput("image", image); err != nil {
 		s.t.Fatal(err)
 	}
 	for _, o := range s.loss.Outputs {
-		if err := s.plan.SetLabels(o.Name, labels(s.t, s.ref.dir, iteration%batches)); err != nil {
+		if err := s.plan.SetLabels(o.Name, labels); err != nil {
 			s.t.Fatal(err)
 		}
 	}
@@ -286,8 +297,8 @@ func (s *session) run(iteration int) graph.LossValue {
 // step updates the parameters and returns the two learning rates.
 func (s *session) step(iteration int) (encoder, decoder float64) {
 	s.t.Helper()
-	encoder = Poly(s.config.LrEncoder, iteration, s.ref.Config.MaxIters, s.ref.Config.LrPow)
-	decoder = Poly(s.config.LrDecoder, iteration, s.ref.Config.MaxIters, s.ref.Config.LrPow)
+	encoder = Poly(s.config.LrEncoder, iteration, s.config.MaxIters, s.config.LrPow)
+	decoder = Poly(s.config.LrDecoder, iteration, s.config.MaxIters, s.config.LrPow)
 	if err := s.opt.Step(iteration, encoder, decoder); err != nil {
 		s.t.Fatal(err)
 	}

@@ -38,6 +38,8 @@ var geometries = []struct {
 	{"3x3 deep", geometry(1, 230, 7, 150, 9, 3, 3, 1, 1, 1, 1, same(1), 1)},
 	{"3x3 deeper", geometry(1, 720, 4, 60, 5, 3, 3, 1, 1, 1, 1, same(1), 1)},
 	{"3x3 deep on few pixels", geometry(1, 300, 5, 6, 130, 3, 3, 1, 1, 1, 1, same(1), 1)},
+	{"3x3 deep no padding", geometry(1, 720, 3, 66, 2, 3, 3, 1, 1, 1, 1, same(0), 1)},
+	{"3x3 deep stride 2 on few odd pixels", geometry(1, 256, 3, 3, 512, 3, 3, 2, 2, 1, 1, same(1), 1)},
 	{"3x3", geometry(2, 16, 9, 11, 32, 3, 3, 1, 1, 1, 1, same(1), 1)},
 	{"3x3 no padding", geometry(1, 5, 8, 7, 6, 3, 3, 1, 1, 1, 1, same(0), 1)},
 	{"3x3 one channel", geometry(2, 1, 9, 9, 1, 3, 3, 1, 1, 1, 1, same(1), 1)},

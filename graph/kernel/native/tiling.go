@@ -122,7 +122,8 @@ func (g *gather) plan(threads, own int) {
 }
 
 // planRuns lists where the products of every block start. Where the taps of a
-// row touch each other in memory, they are one run.
+// row touch each other in memory, they are one run; those of a block of the
+// channels do not.
 func (g *gather) planRuns() {
 	cols := len(g.w.offset)
 	pixel := g.pixel
