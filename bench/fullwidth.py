@@ -258,9 +258,9 @@ class Run:
 def groups(network):
     """Weights of convolutions decay, nothing else does."""
     for part, module in (("encoder", network.encoder), ("decoder", network.decoder)):
-        decayed = {m.weight for m in module.modules() if isinstance(m, nn.Conv2d)}
-        rest = [w for w in module.parameters() if w not in decayed]
-        yield {"params": list(decayed), "lr": 0.0, "weight_decay": CONFIG["weight_decay"], "part": part}
+        decayed = [m.weight for m in module.modules() if isinstance(m, nn.Conv2d)]
+        rest = [w for w in module.parameters() if not any(w is d for d in decayed)]
+        yield {"params": decayed, "lr": 0.0, "weight_decay": CONFIG["weight_decay"], "part": part}
         yield {"params": rest, "lr": 0.0, "part": part}
 
 

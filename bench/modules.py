@@ -62,9 +62,9 @@ class Residual(nn.Module):
 
 
 class Basic(Residual):
-    """Two 3x3 convolutions."""
+    """Two 3x3 convolutions; it neither expands nor has groups."""
 
-    def __init__(self, inputs, planes, stride=1, **_):
+    def __init__(self, inputs, planes, stride=1, expansion=1, groups=1):
         super().__init__(inputs, planes, stride)
         self.conv1, self.bn1 = convolution(inputs, planes, 3, stride), norm(planes)
         self.conv2, self.bn2 = convolution(planes, planes, 3), norm(planes)
@@ -99,11 +99,11 @@ class ResNet(nn.Module):
             setattr(self, f"relu{i}", nn.ReLU())
         self.maxpool = nn.MaxPool2d(3, 2, 1)
         self.channels, width = [], 128
-        options = {} if block is Basic else {"expansion": expansion, "groups": groups}
         for i, count in enumerate(counts):
             blocks = []
             for j in range(count):
-                blocks.append(block(width, planes << i, 2 if i > 0 and j == 0 else 1, **options))
+                stride = 2 if i > 0 and j == 0 else 1
+                blocks.append(block(width, planes << i, stride, expansion=expansion, groups=groups))
                 width = (planes << i) * expansion
             setattr(self, f"layer{i + 1}", nn.Sequential(*blocks))
             self.channels.append(width)
