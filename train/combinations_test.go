@@ -77,7 +77,7 @@ func resumedAndWhole(t *testing.T, dev kernel.Device, c *config.Config) string {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	if _, err = Run(ctx, Options{Config: c, Devices: []kernel.Device{dev}, Output: &stopAfter{1, cancel}}); !errors.Is(err, ErrStopped) || !strings.Contains(err.Error(), "after 1 of 2 iterations") {
+	if _, err = Run(ctx, Options{Config: c, Devices: []kernel.Device{dev}, Output: &stopAfter{2, cancel}}); !errors.Is(err, ErrStopped) || !strings.Contains(err.Error(), "after 1 of 2 iterations") {
 		t.Fatalf("stopped run: %v", err)
 	}
 	resumed, err := Run(context.Background(), Options{Config: c, Devices: []kernel.Device{dev}, Resume: filepath.Join(c.Dir, CheckpointFile)})

@@ -23,8 +23,7 @@ import (
 // tests the first ones alone.
 var fullWidths = []string{
 	"mobilenetv2dilated-c1_deepsup", "resnet18-upernet_lite", "resnet18dilated-ppm_deepsup",
-	"resnet50-upernet", "resnet50dilated-ppm_deepsup", "resnet101-upernet", "resnet101dilated-ppm",
-	"resnext101-upernet_lite", "hrnetv2-c1",
+	"resnet50-upernet", "resnet50dilated-c1_deepsup", "resnet101-ppm", "resnet101dilated-c1", "resnext101-c1", "hrnetv2-c1",
 }
 
 const shortFullWidths = 3
@@ -318,17 +317,22 @@ func (f *fullWidth) model(t *testing.T) *onnx.Model {
 
 // unsettle gives the i-th parameter other values if it is one of a batch
 // normalisation, which a new network has at 0 and 1, where forgetting one would
-// not show; and it moves shifts away from corners.
+// not show; and it moves shifts away from corners. What bottlenecks add in the
+// long stages is small, so that rounding does not grow from block to block.
 func (f *fullWidth) unsettle(m *onnx.Model, name string, i int, values []float32) bool {
 	layer, kind := name[:strings.LastIndex(name, ".")], name[strings.LastIndex(name, ".")+1:]
 	if m.Initializer(layer+".running_mean") == nil {
 		return false
 	}
+	last, long := strings.HasSuffix(layer, ".bn3"), strings.Contains(layer, ".layer3.") || strings.Contains(layer, ".layer4.")
 	for c := range values {
 		drawn := octet(shiftStream+i, c)
 		switch kind {
 		case "weight":
 			values[c] = 0.75 + drawn/512
+			if last && long {
+				values[c] /= 8
+			}
 		case "bias", "running_mean":
 			values[c] = (drawn-128)/512 + float32(f.Shifted[name][c])/1024
 		case "running_var":
