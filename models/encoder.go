@@ -17,6 +17,8 @@ type encoder struct {
 	// strides the distance of their elements in pixels of the picture.
 	taps    []string
 	strides []int
+	// channels are those of the last tap at the published width.
+	channels int
 	// build adds the layers behind the picture. Channels are divided by
 	// width. It returns the values of the taps in order.
 	build func(n *network, image value, width int) []value

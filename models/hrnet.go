@@ -47,6 +47,9 @@ func highResolution(name string, stages []highResolutionStage) encoder {
 	for i := range stages {
 		e.taps = append(e.taps, fmt.Sprintf("stage%d.concat", i+2))
 	}
+	for _, w := range stages[len(stages)-1].widths {
+		e.channels += w
+	}
 	e.build = func(n *network, image value, width int) []value {
 		size := n.sizes("exchange")
 		x := image

@@ -27,6 +27,7 @@ var mobileNetV2Taps = []int{2, 4, 14, 17}
 // dilated, what follows stride 8 stays there.
 func mobileNetV2(name string, dilated bool) encoder {
 	e := encoder{name: name, strides: strides(dilated), init: encoderInit, momentum: normMomentum}
+	e.channels = invertedStages[len(invertedStages)-1].channels
 	for _, i := range mobileNetV2Taps {
 		e.taps = append(e.taps, fmt.Sprintf("features.%d.conv.7", i))
 	}

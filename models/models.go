@@ -49,6 +49,13 @@ func Encoders() []string {
 	return names
 }
 
+// FeatureChannels returns the width of an encoder's last feature map as
+// published, the reference project's fc_dim.
+func FeatureChannels(encoder string) (int, error) {
+	e, err := findEncoder(encoder)
+	return e.channels, err
+}
+
 // Decoders returns the names of the decoders.
 func Decoders() []string {
 	names := make([]string, len(decoders))

@@ -10,13 +10,14 @@ import "fmt"
 // residualBlock adds one block of a ResNet stage behind x; planes is its inner
 // width. The block's last value is called path.relu.
 type residualBlock struct {
-	planes int // inner width in the first stage; it doubles from stage to stage
-	groups int // of the 3x3 convolution
-	build  func(n *network, path string, x value, planes, stride int, s stage) value
+	planes    int // inner width in the first stage; it doubles from stage to stage
+	expansion int // of the block's output over its inner width
+	groups    int // of the 3x3 convolution
+	build     func(n *network, path string, x value, planes, stride int, s stage) value
 }
 
 // basicBlock is two 3x3 convolutions.
-var basicBlock = residualBlock{planes: 64, groups: 1, build: func(n *network, path string, x value, planes, stride int, s stage) value {
+var basicBlock = residualBlock{planes: 64, expansion: 1, groups: 1, build: func(n *network, path string, x value, planes, stride int, s stage) value {
 	step, dilation := s.layout(stride)
 	y := n.conv(path+".conv1", x, convolution{outputs: planes, kernel: 3, stride: step, dilation: dilation})
 	y = n.relu(path+".relu1", n.norm(path+".bn1", y))
@@ -27,8 +28,8 @@ var basicBlock = residualBlock{planes: 64, groups: 1, build: func(n *network, pa
 
 // bottleneck is the block of the deep ResNets, groupBottleneck that of ResNeXt.
 var (
-	bottleneck      = residualBlock{planes: 64, groups: 1, build: bottleneckOf(4)}
-	groupBottleneck = residualBlock{planes: 128, groups: 32, build: bottleneckOf(2)}
+	bottleneck      = residualBlock{planes: 64, expansion: 4, groups: 1, build: bottleneckOf(4)}
+	groupBottleneck = residualBlock{planes: 128, expansion: 2, groups: 32, build: bottleneckOf(2)}
 )
 
 // bottleneckOf narrows, convolves 3x3 and widens again to planes * expansion.
@@ -55,6 +56,7 @@ func resNeXt(name string, blocks [4]int) encoder {
 // dilated, stages three and four stay at stride 8.
 func resNet(name string, block residualBlock, blocks [4]int, dilated bool) encoder {
 	e := encoder{name: name, strides: strides(dilated), init: encoderInit, momentum: normMomentum}
+	e.channels = block.planes << (len(blocks) - 1) * block.expansion
 	for i, count := range blocks {
 		e.taps = append(e.taps, fmt.Sprintf("layer%d.%d.relu", i+1, count-1))
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -184,6 +183,9 @@ func (r *run) environment() *report.Environment {
 // open makes the trainer, from a checkpoint or from the start.
 func (r *run) open() (err error) {
 	if r.Resume == "" {
+		if line := untrained(r.Config); line != "" {
+			fmt.Fprintln(r.Output, line)
+		}
 		m, err := InitialModel(r.Config)
 		if err != nil {
 			return err
@@ -269,7 +271,7 @@ func (r *run) loop(ctx context.Context) error {
 	defer stream.Close()
 	meter := progress.New(r.Output, progress.Options{Label: "train", Total: total, Start: t.Iteration, Every: cfg.Train.DispIter})
 	defer meter.Done()
-	for _, line := range []string{t.Fallback(), staleStatistics(cfg)} {
+	for _, line := range append(cfg.Unused(), t.Fallback(), staleStatistics(cfg)) {
 		if line != "" {
 			meter.Printf("%s", line)
 		}
@@ -356,18 +358,6 @@ func (r *run) finish(ctx context.Context) error {
 		return nil
 	}
 	return r.report(ctx)
-}
-
-// staleStatistics warns of a run that is too short for its running statistics:
-// evaluation then normalises by what the model began with. "" if all is well.
-func staleStatistics(cfg *config.Config) string {
-	const most = 0.1
-	c := &cfg.Train
-	if kept := math.Pow(1-c.BNMomentum, float64(cfg.MaxIters())); !c.FixBN && kept > most {
-		return fmt.Sprintf("TRAIN.bn_momentum %g is small for %d iterations: evaluation will use statistics that are still %.0f %% those of the initial model; "+
-			"unless that was pretrained on such pictures, set it to %.2g or more", c.BNMomentum, cfg.MaxIters(), 100*kept, 1-math.Pow(most, 1/float64(cfg.MaxIters())))
-	}
-	return ""
 }
 
 // complete ends a run whose last step is in the checkpoint already: it may have

@@ -292,6 +292,22 @@ func TestShortRunsAreWarnedOfStaleStatistics(t *testing.T) {
 	}
 }
 
+func TestRandomEncodersAreToldOf(t *testing.T) {
+	c := config.Default()
+	if line := untrained(c); !strings.Contains(line, "resnet50dilated begins with random weights") {
+		t.Errorf("a network of graft's own: %q", line)
+	}
+	for _, key := range []string{"MODEL.file", "MODEL.weights_encoder"} {
+		c := config.Default()
+		if err := c.Set(key, "a.onnx"); err != nil {
+			t.Fatal(err)
+		}
+		if line := untrained(c); line != "" {
+			t.Errorf("%s: %q", key, line)
+		}
+	}
+}
+
 // Mixed precision trains like float32 and writes weights in float32; without the
 // instructions for it a run says so and goes on.
 func TestMixedPrecisionRun(t *testing.T) {

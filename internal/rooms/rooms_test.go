@@ -54,7 +54,7 @@ var rooms = map[string]room{
 	"train": {ours: []string{"onnx", "onnx/pb", "models", "graph", "graph/kernel",
 		"train/config", "train/data", "train/events", "train/history", "train/metric", "train/progress", "train/report",
 		"internal/atomicfile", "internal/folderlock"}},
-	"train/config":   {ours: []string{"internal/atomicfile"}, others: []string{"gopkg.in/yaml.v3"}},
+	"train/config":   {ours: []string{"internal/atomicfile", "models"}, others: []string{"gopkg.in/yaml.v3"}},
 	"train/data":     {ours: []string{"models", "train/config"}, others: []string{"golang.org/x/image", "golang.org/x/sync/errgroup"}},
 	"train/events":   {ours: []string{"internal/atomicfile", "train/history"}, others: []string{"google.golang.org/protobuf/encoding/protowire"}},
 	"train/history":  {ours: []string{"internal/atomicfile", "train/metric"}},

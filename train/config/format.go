@@ -1,6 +1,10 @@
 package config
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/graft-onnx/graft/models"
+)
 
 // Names of DATASET.format: how a data set lies in its folder.
 const (
@@ -22,11 +26,15 @@ var formatNames = []string{FormatAuto, FormatODGT, FormatFolders, FormatVOC, For
 // COCO reports whether the set is of one of the two formats with a JSON file.
 func (d *Dataset) COCO() bool { return strings.HasPrefix(d.Format, "coco-") }
 
-// presets fills in what follows from the format and was not set: the lists,
-// which have their place in it, and the meaning of mask values.
+// presets fills in what follows from other keys and was not set: the width of
+// the encoder's features; the lists, which have their place in a format, and the
+// meaning of its mask values.
 func (c *Config) presets() {
+	if n, err := models.FeatureChannels(c.Model.ArchEncoder); err == nil && !c.given("MODEL.fc_dim") {
+		c.Model.FcDim = n
+	}
 	d := &c.Dataset
-	unset := func(key string) bool { return c.lines["DATASET."+key] == 0 }
+	unset := func(key string) bool { return !c.given("DATASET." + key) }
 	if d.TrainImages != "" && unset("list_val") {
 		d.ListVal = "" // the default list belongs to the default training list
 	}
