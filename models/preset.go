@@ -16,6 +16,8 @@ type Preset struct {
 	FeatureChannels int
 	Classes         int
 
+	// TrainList and ValList are the .odgt lists of the data set.
+	TrainList, ValList string
 	// ShortSides are the lengths that a picture's short side is drawn from;
 	// its long side stays within LongSide.
 	ShortSides []int
@@ -54,6 +56,7 @@ func Presets() []Preset {
 	presets[3].Epochs = 25
 	city := &presets[4]
 	city.Name = "cityscapes-resnet50dilated-ppm_deepsup"
+	city.TrainList, city.ValList = "./data/cityscapes_train.odgt", "./data/cityscapes_val.odgt"
 	city.Classes, city.ShortSides, city.LongSide = 19, []int{600}, 1280
 	return presets
 }
@@ -63,6 +66,7 @@ func ade20k(encoder, decoder string, channels int) Preset {
 	return Preset{
 		Name:    "ade20k-" + encoder + "-" + decoder,
 		Encoder: encoder, Decoder: decoder, FeatureChannels: channels, Classes: 150,
+		TrainList: "./data/training.odgt", ValList: "./data/validation.odgt",
 		ShortSides: []int{300, 375, 450, 525, 600}, LongSide: 1000, Padding: 8, LabelStride: 8, Flip: true,
 		Batch: 2, Epochs: 20, EpochIterations: 5000,
 		EncoderRate: 0.02, DecoderRate: 0.02, RatePower: 0.9, Momentum: 0.9, WeightDecay: 1e-4,

@@ -26,6 +26,7 @@ type cli struct {
 	Import  importCommand  `cmd:"" group:"models" help:"Turn a classification backbone into an encoder."`
 	Inspect inspectCommand `cmd:"" group:"models" help:"Describe an ONNX file: shapes, parameters, work, operators."`
 
+	Preset  presetCommand  `cmd:"" group:"training" help:"Write the configuration of a published recipe."`
 	Train   trainCommand   `cmd:"" group:"training" help:"Train a model."`
 	Eval    evalCommand    `cmd:"" group:"training" help:"Measure a model on labelled pictures: mIoU, IoU by class, pixel accuracy."`
 	Report  reportCommand  `cmd:"" group:"training" help:"Write the page about a run: curves, classes, confusion, pictures, data."`
