@@ -15,7 +15,7 @@ import (
 	"github.com/graft-onnx/graft/train/metric"
 )
 
-var commands = []string{"new", "import", "inspect", "train", "eval", "report", "predict", "data", "export", "verify", "demo", "doctor", "install-completions"}
+var commands = []string{"new", "import", "inspect", "preset", "train", "eval", "report", "predict", "test", "data", "export", "verify", "demo", "doctor", "install-completions"}
 
 func TestHelp(t *testing.T) {
 	for _, name := range commands {

@@ -20,7 +20,7 @@ import (
 type evalCommand struct {
 	configFlags
 	devicesFlags
-	Model     string `help:"Model or checkpoint to measure, instead of DIR's checkpoint." placeholder:"FILE" predictor:"onnx"`
+	Model     string `help:"Model or checkpoint to measure, instead of VAL.checkpoint in DIR." placeholder:"FILE" predictor:"onnx"`
 	Visualize string `help:"Folder for pictures beside truth and prediction." placeholder:"DIR" predictor:"folder"`
 	Tables    string `help:"Folder for confusion.csv, confusion.svg and classes.csv." placeholder:"DIR" predictor:"folder"`
 	Force     bool   `help:"Replace existing pictures and tables."`
@@ -52,7 +52,7 @@ func (c *evalCommand) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
-	file, err := checkpointOf(cfg, c.Model)
+	file, err := checkpointOf(cfg, c.Model, "VAL.checkpoint", cfg.Val.Checkpoint, s.err)
 	if err != nil {
 		return err
 	}

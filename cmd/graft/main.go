@@ -31,6 +31,7 @@ type cli struct {
 	Eval    evalCommand    `cmd:"" group:"training" help:"Measure a model on labelled pictures: mIoU, IoU by class, pixel accuracy."`
 	Report  reportCommand  `cmd:"" group:"training" help:"Write the page about a run: curves, classes, confusion, pictures, data."`
 	Predict predictCommand `cmd:"" group:"training" help:"Segment pictures: colour map, overlay, class shares."`
+	Test    testCommand    `cmd:"" group:"training" help:"Segment pictures as a configuration says."`
 	Data    dataCommand    `cmd:"" group:"training" help:"Describe a data set, and show pictures as training gets them."`
 
 	Export exportCommand `cmd:"" group:"deployment" help:"Write a checkpoint as an inference model."`

@@ -34,6 +34,8 @@ type predictCommand struct {
 	Overlap float64  `help:"Share of a part that the next one repeats." default:"0.25"`
 	Opacity float64  `help:"Of the colours in the overlay, 0 to 1." default:"0.5"`
 	jsonFlag
+
+	cfg *config.Config // of graft test; nil for defaults
 }
 
 // Help is shown by --help.
@@ -103,7 +105,7 @@ func (c *predictCommand) Run(ctx context.Context, s streams) error {
 		return err
 	}
 	p.Configure(&val)
-	cfg := config.Default()
+	cfg := cmp.Or(c.cfg, config.Default())
 	cfg.Dataset.ImgSizes, cfg.Dataset.ImgMaxSize, cfg.Dataset.PaddingConstant = c.Sizes, c.MaxSize, c.Stride
 	cfg.Dataset.SegmDownsamplingRate, cfg.Dataset.NumClass = 1, p.Classes()
 	classes, err := train.ClassesOf(cfg, m)
@@ -121,7 +123,9 @@ func (c *predictCommand) Run(ctx context.Context, s streams) error {
 	}
 	opt := data.OptionsFrom(cfg)
 	opt.Mean, opt.Std = [3]float32(mean), [3]float32(std)
-	opt.Orientation = data.ApplyOrientation // cameras write pictures turned
+	if c.cfg == nil {
+		opt.Orientation = data.ApplyOrientation // cameras write pictures turned
+	}
 	err = p.Predict(ctx, set, opt, func(r *train.Prediction) error {
 		meter.Step(r.Item.Index+1, "")
 		base := filepath.Join(c.Out, results[r.Item.Index])

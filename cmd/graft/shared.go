@@ -133,14 +133,31 @@ func (f configFlags) load() (*config.Config, error) {
 	return config.Load(f.Cfg, f.Overrides...)
 }
 
-// checkpointOf returns the file to evaluate: the one named, or the run's own.
-func checkpointOf(cfg *config.Config, named string) (string, error) {
+// checkpointOf returns the file to evaluate: the one named by --model, or the
+// run's that a key of the configuration names. What the reference project calls
+// epoch_N.pth is the run's last, as is said on w.
+func checkpointOf(cfg *config.Config, named, key, value string, w io.Writer) (string, error) {
 	if named != "" {
 		return named, nil
 	}
-	path := filepath.Join(cfg.Dir, train.CheckpointFile)
-	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+	last := filepath.Join(cfg.Dir, train.CheckpointFile)
+	path := value
+	if !filepath.IsAbs(value) {
+		path = filepath.Join(cfg.Dir, value)
+	}
+	if value == "" || filepath.Ext(value) == ".pth" {
+		path = last
+	}
+	_, err := os.Stat(path)
+	switch {
+	case !errors.Is(err, os.ErrNotExist): // reading will tell of other errors
+	case path == last:
 		return "", fmt.Errorf("%s: no checkpoint yet; train first, or name a model with --model", path)
+	default:
+		return "", fmt.Errorf("%s: %s: no such file; a run has %s, its last, and %s", key, path, train.CheckpointFile, train.BestFile)
+	}
+	if filepath.Ext(value) == ".pth" {
+		fmt.Fprintf(w, "%s %s: graft keeps the last checkpoint and %s, not one an epoch; this is of %s\n", key, value, train.BestFile, path)
 	}
 	return path, nil
 }

@@ -168,7 +168,7 @@ type Train struct {
 type Val struct {
 	BatchSize  int    `yaml:"batch_size"` // 1, as in the reference
 	Visualize  bool   `yaml:"visualize"`
-	Checkpoint string `yaml:"checkpoint"`
+	Checkpoint string `yaml:"checkpoint"` // file of DIR: checkpoint.onnx or best.onnx; epoch_N.pth, the reference's, is the former
 
 	// Own keys.
 
@@ -182,8 +182,8 @@ type Val struct {
 // Test says how prediction runs.
 type Test struct {
 	BatchSize  int    `yaml:"batch_size"` // 1, as in the reference
-	Checkpoint string `yaml:"checkpoint"`
-	Result     string `yaml:"result"` // folder for the pictures
+	Checkpoint string `yaml:"checkpoint"` // as Val's
+	Result     string `yaml:"result"`     // folder for the pictures
 }
 
 // Default returns the reference's defaults and those of graft's own keys.
@@ -205,8 +205,8 @@ func Default() *Config {
 			Precision: "fp32", Device: "auto", Devices: []string{}, Recompute: "cheap", BNMomentum: 0.001, EvalEpochs: 1, Prefetch: 4,
 			Losses: []Loss{}, Beta2: 0.999, Eps: 1e-8, Accumulate: 1, Schedule: "poly", Milestones: []int{}, LrGamma: 0.1, WarmupFactor: 0.001,
 		},
-		Val:  Val{BatchSize: 1, Checkpoint: "epoch_20.pth", Window: []int{}, Overlap: 0.25},
-		Test: Test{BatchSize: 1, Checkpoint: "epoch_20.pth", Result: "./"},
+		Val:  Val{BatchSize: 1, Checkpoint: "checkpoint.onnx", Window: []int{}, Overlap: 0.25},
+		Test: Test{BatchSize: 1, Checkpoint: "checkpoint.onnx", Result: "./"},
 		Dir:  "ckpt/ade20k-resnet50dilated-ppm_deepsup",
 	}
 }
