@@ -109,10 +109,12 @@ func (r csvRow) number(max int, titles ...string) (n int, found bool, err error)
 	return 0, false, nil
 }
 
-// class reads a row; next is its label where it gives none. A colour that it
+// class reads a row, of the name's synonyms between semicolons, as ADE20K has
+// them, the first alone; next is its label where it gives none. A colour that it
 // does not give stays zero.
 func (r csvRow) class(next int) (Class, error) {
-	c := Class{Name: r.text("name")}
+	name, _, _ := strings.Cut(r.text("name"), ";")
+	c := Class{Name: strings.TrimSpace(name)}
 	if c.Name == "" {
 		return c, errors.New("the name is empty")
 	}

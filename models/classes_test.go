@@ -79,6 +79,7 @@ func TestParseDataClasses(t *testing.T) {
 		"lower labels are left out": {"c.csv", table, 2, 1, models.Classes{{"sky, blue", 1, rgb(4, 5, 6)}, {"tree", 2, rgb(1, 2, 3)}}},
 		"all of them":               {"c.csv", table, 3, 0, models.Classes{{"ground", 0, rgb(0, 0, 0)}, {"sky, blue", 1, rgb(4, 5, 6)}, {"tree", 2, rgb(1, 2, 3)}}},
 		"a header is enough":        {"c", "Name,Id\nsky,7\n", 1, 7, models.Classes{{"sky", 7, models.Colour(1)}}},
+		"the reference's table":     {"object150_info.csv", "Idx,Ratio,Train,Val,Stuff,Name\n1,0.1576,11664,1172,1,wall\n2,0.1072,6046,612,1,building;edifice\n", 2, 1, models.Classes{{"wall", 1, models.Colour(1)}, {"building", 2, models.Colour(2)}}},
 		"names from 0":              {"c.txt", "# names\nsky\n\ntree\n", 2, 0, models.Classes{{"sky", 0, models.Colour(1)}, {"tree", 1, models.Colour(2)}}},
 		"names below 0":             {"c.txt", "sky\ntree\n", 2, -1, models.Classes{{"sky", -1, models.Colour(1)}, {"tree", 0, models.Colour(2)}}},
 		"a table without labels":    {"c.csv", "name\nsky\ntree\n", 2, 3, models.Classes{{"sky", 3, models.Colour(1)}, {"tree", 4, models.Colour(2)}}},
