@@ -3,6 +3,7 @@ package graph
 import (
 	"container/list"
 	"fmt"
+	"maps"
 	"runtime/debug"
 	"slices"
 	"sort"
@@ -290,6 +291,16 @@ func (n *Network) Model() (*onnx.Model, onnx.Sources) {
 	return m, sources
 }
 
+// title tells of a Spec what a look at a profile wants to know: "train image
+// 2x3x240x320".
+func (s Spec) title() string {
+	title := s.Mode.String()
+	for _, name := range slices.Sorted(maps.Keys(s.Inputs)) {
+		title += " " + name + " " + strings.ReplaceAll(strings.Trim(fmt.Sprint(s.Inputs[name]), "[]"), " ", "x")
+	}
+	return title
+}
+
 // Plan returns the Plan of a Spec, building it if it is not in the cache.
 func (n *Network) Plan(spec Spec) (*Plan, error) {
 	key := spec.key()
@@ -309,7 +320,7 @@ func (n *Network) Plan(spec Spec) (*Plan, error) {
 		return nil, fmt.Errorf("%s: %w: the activations take %.1f GiB, the machine has %.1f; use a smaller batch or picture",
 			n.model.Path, ErrMemory, gib(p.arenaSize), gib(n.memory))
 	}
-	p.key = key
+	p.key, p.title = key, spec.title()
 	n.plans[key] = n.recent.PushFront(p)
 	for n.recent.Len() > n.limit {
 		old := n.recent.Remove(n.recent.Back()).(*Plan)

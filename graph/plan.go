@@ -25,6 +25,7 @@ import (
 type Plan struct {
 	network   *Network
 	key       string
+	title     string      // for people
 	before    []*planStep // settle what depends on parameters alone
 	version   int         // of the parameters that it is settled for
 	training  bool        // changes parameters

@@ -177,7 +177,7 @@ func (p *Plan) profile(by *Profiler) error {
 }
 
 func (p *Plan) watch(by *Profiler) *watched {
-	w := &watched{by: by, name: "run " + p.key}
+	w := &watched{by: by, name: p.title}
 	seen := map[*tally]bool{}
 	for _, s := range p.steps {
 		l := label{refined(s.kind, s.desc), s.node}
