@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 
 	"github.com/graft-onnx/graft/graph"
@@ -16,12 +15,9 @@ const (
 	traceFile   = "trace.json"
 )
 
-// writeProfile writes what a training took to a folder, and the table by kind
-// of operator to w.
+// writeProfile writes what a training took to a folder that exists, and the
+// table by kind of operator to w.
 func writeProfile(w io.Writer, dir string, p *graph.Profiler) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
 	profile := p.Profile()
 	if err := atomicfile.Write(filepath.Join(dir, profileFile), profile.Write); err != nil {
 		return err

@@ -44,13 +44,14 @@ func TestTrainProfile(t *testing.T) {
 	for _, e := range trace.TraceEvents {
 		names[e["name"]]++
 	}
-	if names["SGD"] == 0 || names["Conv.dx"] == 0 || names["(upload)"] == 0 {
+	if names["SGD"] == 0 || names["Conv.dx"] == 0 || names["(upload)"] == 0 || names["train image 2x3x48x64"] == 0 {
 		t.Errorf("events of the trace: %v", names)
 	}
 	if left := leftovers(t, dir); left != nil {
 		t.Errorf("left over: %q", left)
 	}
 	refused(t, exitUsage, []string{"--profile", f.config, "folder"}, "train", "--cfg", f.config, "--profile", f.config, "DIR", filepath.Join(dir, "other"))
+	refused(t, exitFailure, []string{"--profile", "not a directory"}, "train", "--cfg", f.config, "--profile", filepath.Join(f.config, "x"), "DIR", filepath.Join(dir, "other"))
 	if _, err := os.Stat(filepath.Join(dir, "other")); err == nil {
 		t.Error("a run folder is left of a training that could not begin")
 	}

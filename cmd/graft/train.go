@@ -71,6 +71,9 @@ func (c *trainCommand) train(ctx context.Context, s streams, line commandLine, m
 		if isFile(c.Profile) {
 			return usage("--profile %s is a file; name a folder", c.Profile)
 		}
+		if err := os.MkdirAll(c.Profile, 0o755); err != nil { // now, not after the training
+			return fmt.Errorf("--profile: %w", err)
+		}
 		profiler = graph.NewProfiler()
 	}
 	result, err := runTraining(ctx, s, cfg, c.deviceFlags, m, resume, line, profiler)
