@@ -47,6 +47,7 @@ var lineColors = []color.NRGBA{{58, 123, 206, 255}, {212, 92, 40, 255}, {34, 145
 // Curve draws a chart as an SVG element. Values that are not finite are left
 // out; a chart without any returns "".
 func Curve(c Chart) (string, error) {
+	c.Series = joined(c.Series)
 	p, err := c.plot()
 	if err != nil || p == nil {
 		return "", err
@@ -71,6 +72,26 @@ func Curve(c Chart) (string, error) {
 	svg = bytes.ReplaceAll(svg, []byte("font-family:Liberation Sans;"), []byte("font-family:Liberation Sans,Arial,sans-serif;"))
 	return string(fitText(svg)), nil
 }
+
+// joined makes one line of lines that lie on each other, with both names: the
+// upper would hide the lower.
+func joined(all []Series) []Series {
+	var out []Series
+	for _, s := range all {
+		i := slices.IndexFunc(out, func(o Series) bool {
+			return !s.Faint && !o.Faint && slices.Equal(s.X, o.X) && slices.EqualFunc(s.Y, o.Y, near)
+		})
+		if i < 0 {
+			out = append(out, s)
+		} else {
+			out[i].Name += " and " + s.Name
+		}
+	}
+	return out
+}
+
+// near values are drawn at the same place.
+func near(a, b float64) bool { return math.Abs(a-b) <= 1e-9*math.Abs(b) }
 
 // describe tells what a chart shows to those who cannot see it.
 func (c Chart) describe() string {
@@ -102,8 +123,8 @@ func fitText(svg []byte) []byte {
 }
 
 const (
-	chartWidth  = 16 * vg.Centimeter
-	chartHeight = 8 * vg.Centimeter
+	chartWidth  = 12 * vg.Centimeter // small enough for letters that can be read on a telephone
+	chartHeight = 7 * vg.Centimeter
 )
 
 // plot lays the chart out; nil when there is nothing to draw.
@@ -159,6 +180,11 @@ func (c Chart) plot() (*plot.Plot, error) {
 	}
 	widen(&p.X)
 	widen(&p.Y)
+	room := 0.05 * (p.Y.Max - p.Y.Min) // for the lines at the borders
+	p.Y.Max += room
+	if !c.FromZero {
+		p.Y.Min -= room
+	}
 	p.X.Tick.Marker, p.Y.Tick.Marker = plot.TickerFunc(ticks), plot.TickerFunc(ticks)
 	return p, nil
 }

@@ -218,6 +218,20 @@ func TestCurveIsXML(t *testing.T) {
 	}
 }
 
+// Lines on top of each other are one, with both names.
+func TestEqualLinesAreJoined(t *testing.T) {
+	x := []float64{1, 2, 3}
+	svg, err := Curve(Chart{Title: "rates", Series: []Series{{Name: "a", X: x, Y: []float64{3, 2, 1}}, {Name: "b", X: x, Y: []float64{3, 2, 0}}, {Name: "c", X: x, Y: []float64{3, 2, 1}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range []string{"rates; a and c from 3 to 1; b from 3 to 0", ">a and c</text>", ">b</text>"} {
+		if !strings.Contains(svg, part) {
+			t.Errorf("%q is missing in\n%s", part, svg)
+		}
+	}
+}
+
 func TestTicks(t *testing.T) {
 	for _, tc := range []struct {
 		low, high float64
