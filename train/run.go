@@ -232,7 +232,7 @@ func (r *run) compare(c *Checkpoint) error {
 	}
 	var told []string
 	for _, change := range config.Changes(before, r.Config) {
-		if strings.HasPrefix(change.Key, "MODEL.") {
+		if strings.HasPrefix(change.Key, "MODEL.") && change.Key != "MODEL.fc_dim" { // which follows from the encoder
 			return fmt.Errorf("%s: %s was %s and is %s now; a resumed run keeps its model", c.Model.Path, change.Key, change.From, change.To)
 		}
 		if change.Key != "DIR" {

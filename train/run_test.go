@@ -239,6 +239,7 @@ func TestResumeWithOtherSettings(t *testing.T) {
 	}
 	told, other := &bytes.Buffer{}, *c
 	other.Train.BatchSizePerGPU = 3
+	other.Model.FcDim = 320 // describes the model and does not make it
 	if _, err := Run(context.Background(), Options{Config: &other, Devices: []kernel.Device{nativeDevice(t)}, Resume: first.Checkpoint, Output: told}); err != nil {
 		t.Fatal(err)
 	}
