@@ -96,7 +96,16 @@ func (f foldersFormat) List(split Split) (*Set, error) {
 	if images == "" {
 		return nil, fmt.Errorf("data: no %s set: DATASET.%s_images is empty", split, split)
 	}
-	return OpenFolders(images, masks)
+	return openFolders(images, masks, split)
+}
+
+// openFolders is OpenFolders with the keys that name folders which are not there.
+func openFolders(images, masks string, split Split) (*Set, error) {
+	set, err := OpenFolders(images, masks)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%w; set DATASET.%s_images and DATASET.%s_masks", err, split, split)
+	}
+	return set, err
 }
 
 func (f foldersFormat) Has(split Split) bool {
@@ -112,7 +121,7 @@ type odgtFormat struct{ *config.Dataset }
 func (f odgtFormat) List(split Split) (*Set, error) {
 	images, masks, list := places(f.Dataset, split)
 	if images != "" { // a list to train on, folders to validate on
-		return OpenFolders(images, masks)
+		return openFolders(images, masks, split)
 	}
 	if list == "" {
 		return nil, fmt.Errorf("data: no %s set: DATASET.list_%s is empty, and so is DATASET.%s_images", split, split, split)
