@@ -162,8 +162,11 @@ func (l *TrainLoader) draw(k *work, d Draw, i int) (*canvas, error) {
 	s, err := l.reader.Read(rec)
 	if err == nil {
 		w, h := scaled(rec.Width, rec.Height, d.ShortSide, l.opt.ImgMaxSize)
-		c.start(s, w, h)
-		if err = k.run(c, d.Flip[i], at, d.Passes[i]); err != nil {
+		if err = l.opt.fits(d.ShortSide, w, h); err == nil {
+			c.start(s, w, h)
+			err = k.run(c, d.Flip[i], at, d.Passes[i])
+		}
+		if err != nil {
 			err = fmt.Errorf("data: %s: %w", rec.Image, err)
 		}
 	}

@@ -83,6 +83,9 @@ func (l *EvalLoader) Item(index int) (*EvalItem, error) {
 		in := &e.Inputs[i]
 		in.W, in.H = scaled(p.Width, p.Height, short, l.opt.ImgMaxSize)
 		in.W, in.H = roundUp(in.W, l.opt.PaddingConstant), roundUp(in.H, l.opt.PaddingConstant)
+		if err := l.opt.fits(short, in.W, in.H); err != nil {
+			return nil, fmt.Errorf("data: %s: %w", rec.Image, err)
+		}
 		in.Image = grow(in.Image, 3*in.H*in.W)
 		w.pixels = w.resize.rgb(w.pixels, p.Pix, p.Width, p.Height, in.W, in.H)
 		normalise(in.Image, in.H, in.W, w.pixels, in.W, in.H, &l.scale)

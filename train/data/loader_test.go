@@ -411,6 +411,22 @@ func TestCacheIsBounded(t *testing.T) {
 	}
 }
 
+// Sizes that would enlarge a picture beyond what may be decoded are refused.
+func TestEnlargedBeyondBounds(t *testing.T) {
+	set, o := folder(t, 2, [2]int{20, 10}), options("DATASET.imgSizes", "(4096,)", "DATASET.imgMaxSize", "65536", "DATASET.max_pixels", "33554431")
+	eval, err := NewEvalLoader(set, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, trained := mustLoader(t, set, o).Batch(0)
+	_, evaluated := eval.Item(1)
+	for _, err := range []error{trained, evaluated} {
+		if err == nil || !strings.Contains(err.Error(), ".png: a short side of 4096 makes it 8192 x 4096 pixels, more than the 33554431 of DATASET.max_pixels; lower DATASET.imgSizes") {
+			t.Errorf("got %v", err)
+		}
+	}
+}
+
 func TestEvalItems(t *testing.T) {
 	set := folder(t, 3, [2]int{40, 30}, [2]int{30, 50})
 	set.Records[2].Mask = ""

@@ -151,6 +151,15 @@ func OptionsFrom(c *config.Config) Options {
 	return o
 }
 
+// fits refuses to enlarge a picture beyond what may be decoded.
+func (o *Options) fits(short, width, height int) error {
+	if int64(width)*int64(height) <= int64(o.MaxPixels) {
+		return nil
+	}
+	return fmt.Errorf("a short side of %d makes it %d x %d pixels, more than the %d of DATASET.max_pixels; lower DATASET.imgSizes or imgMaxSize (of predict: --sizes or --max-size)",
+		short, width, height, o.MaxPixels)
+}
+
 // workers bounds the goroutines: more than the processors only costs memory.
 func (o *Options) workers() int { return min(max(o.Workers, 1), 2*runtime.GOMAXPROCS(0)) }
 
