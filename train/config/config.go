@@ -78,9 +78,9 @@ type Dataset struct {
 type Model struct {
 	ArchEncoder    string `yaml:"arch_encoder"`
 	ArchDecoder    string `yaml:"arch_decoder"`
-	WeightsEncoder string `yaml:"weights_encoder"` // file to take the encoder's weights from
+	WeightsEncoder string `yaml:"weights_encoder"` // .onnx file to take the encoder's weights from; empty: random, not pretrained as the reference's
 	WeightsDecoder string `yaml:"weights_decoder"`
-	FcDim          int    `yaml:"fc_dim"` // channels between encoder and decoder
+	FcDim          int    `yaml:"fc_dim"` // channels of the encoder's last feature map, from which it follows; another value is told of
 
 	// Own keys.
 
@@ -109,7 +109,7 @@ type Train struct {
 	DeepSupScale    float64 `yaml:"deep_sup_scale"` // weight of the deep supervision loss
 	FixBN           bool    `yaml:"fix_bn"`         // batch normalisation uses and keeps its running statistics
 	Workers         int     `yaml:"workers"`        // goroutines decoding pictures
-	Ckpt            string  `yaml:"ckpt"`           // accepted and unused, as in the reference; DIR is the run folder
+	Ckpt            string  `yaml:"ckpt"`           // not used; DIR is the run folder
 	DispIter        int     `yaml:"disp_iter"`      // a line of figures every so many iterations
 	Seed            int     `yaml:"seed"`
 
@@ -167,7 +167,7 @@ type Train struct {
 // Val says how evaluation runs.
 type Val struct {
 	BatchSize  int    `yaml:"batch_size"` // 1, as in the reference
-	Visualize  bool   `yaml:"visualize"`
+	Visualize  bool   `yaml:"visualize"`  // pictures beside truth and prediction, into DIR/evaluation
 	Checkpoint string `yaml:"checkpoint"` // file of DIR: checkpoint.onnx or best.onnx; epoch_N.pth, the reference's, is the former
 
 	// Own keys.
