@@ -235,7 +235,7 @@ func TestDivergence(t *testing.T) {
 	f := fixtures(t)
 	dir := filepath.Join(t.TempDir(), "run")
 	args := []string{"train", "--cfg", f.config, "DIR", dir, "TRAIN.lr_encoder", "1000", "TRAIN.lr_decoder", "1000",
-		"TRAIN.epoch_iters", "60", "TRAIN.checkpoint_iters", "1"}
+		"TRAIN.weight_decay", "1", "TRAIN.epoch_iters", "60", "TRAIN.checkpoint_iters", "1"} // the decay multiplies weights by -999
 	refused(t, exitFailure, []string{"iteration ", "loss is NaN", "TRAIN.lr_encoder", ".png"}, args...)
 	m, err := loadModel(filepath.Join(dir, "checkpoint.onnx"))
 	if err != nil {
