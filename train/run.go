@@ -426,7 +426,11 @@ func (r *run) evaluate(ctx context.Context, meter *progress.Meter) error {
 	s := confusion.Summary()
 	r.result.Evaluation = &s
 	done := r.trainer.Iteration
-	meter.Printf("evaluation after %d iterations: mIoU %.2f %%, pixel accuracy %.2f %%", done, 100*s.MeanIoU, 100*s.Accuracy)
+	if err := CheckLabelled(r.val, &s); err != nil {
+		meter.Printf("evaluation after %d iterations: %v", done, err) // the training itself is good
+	} else {
+		meter.Printf("evaluation after %d iterations: mIoU %.2f %%, pixel accuracy %.2f %%", done, 100*s.MeanIoU, 100*s.Accuracy)
+	}
 	if !r.ranks.first() {
 		return nil
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/graft-onnx/graft/train/data"
 	"github.com/graft-onnx/graft/train/history"
+	"github.com/graft-onnx/graft/train/metric"
 )
 
 // labelRemedy says what to do about labels that are all ignored.
@@ -14,6 +15,15 @@ const labelRemedy = "where their masks do hold classes, check DATASET.label_shif
 // labelled reports whether a batch has a labelled pixel.
 func labelled(b *data.Batch) bool {
 	return slices.ContainsFunc(b.Labels, func(l int32) bool { return l >= 0 })
+}
+
+// CheckLabelled returns an error where the evaluation of a set found no labelled
+// pixel: there is nothing to measure then.
+func CheckLabelled(set *data.Set, s *metric.Summary) error {
+	if s.Pixels > 0 {
+		return nil
+	}
+	return fmt.Errorf("%s: no pixel of its %d pictures is labelled, so nothing can be measured; %s", set.Name, len(set.Records), labelRemedy)
 }
 
 // labelWatch looks for batches without a labelled pixel, whose loss is 0: it

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"image"
 	"math"
 	"os"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"github.com/graft-onnx/graft/graph/kernel"
 	"github.com/graft-onnx/graft/train/data"
 	"github.com/graft-onnx/graft/train/history"
+	"github.com/graft-onnx/graft/train/report"
 )
 
 // Where every pixel is ignored, a training says so at once and stops after an
@@ -42,6 +44,29 @@ func TestTrainingOnIgnoredLabels(t *testing.T) {
 	}
 	if _, err := Run(context.Background(), Options{Config: c, Devices: []kernel.Device{nativeDevice(t)}}); err == nil || !strings.Contains(err.Error(), "no labelled pixel to balance") {
 		t.Errorf("balanced weights: %v", err)
+	}
+}
+
+// A validation set without labels has no figures, but leaves the training as it
+// is.
+func TestUnlabelledValidation(t *testing.T) {
+	c := smallRun(t, t.TempDir())
+	c.Train.NumEpoch, c.Train.EpochIters = 1, 1
+	masks, err := filepath.Glob(filepath.Join(c.Dataset.RootDataset, "masks", "val", "*.png"))
+	if err != nil || len(masks) != 2 {
+		t.Fatal(masks, err)
+	}
+	for _, mask := range masks {
+		if err := report.SavePNG(mask, image.NewGray(image.Rect(0, 0, 72, 56))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var out bytes.Buffer
+	if _, err := Run(context.Background(), Options{Config: c, Devices: []kernel.Device{nativeDevice(t)}, Output: &out}); err != nil {
+		t.Fatal(err)
+	}
+	if want := "evaluation after 1 iterations: " + c.Dataset.ListVal + ": no pixel of its 2 pictures is labelled"; !strings.Contains(out.String(), want) || strings.Contains(out.String(), "mIoU") {
+		t.Errorf("%q is not in\n%s", want, &out)
 	}
 }
 

@@ -112,6 +112,9 @@ func (c *evalCommand) Run(ctx context.Context, s streams) error {
 		return err
 	}
 	summary := confusion.Summary()
+	if err := train.CheckLabelled(set, &summary); err != nil {
+		return err
+	}
 	if c.Tables != "" {
 		if err := writeTables(c.Tables, confusion, &summary, classes); err != nil {
 			return err

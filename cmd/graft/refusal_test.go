@@ -70,6 +70,7 @@ func TestRefusals(t *testing.T) {
 		{"no such list", 1, []string{at("none.odgt"), "list_val", "val_images"}, []string{"eval", "--cfg", f.config, "DATASET.list_val", at("none.odgt")}},
 		{"no such folder", 1, []string{at("none"), "DATASET.train_images", "DATASET.train_masks"}, train("DATASET.train_images", f.images, "DATASET.train_masks", at("none"))},
 		{"pictures predicted beyond bounds", 1, []string{f.picture, "16384 pixels", "--sizes"}, []string{"predict", f.checkpoint, f.picture, "-o", at("out"), "--sizes", "16384", "--max-size", "65536"}},
+		{"no labelled pixel", 1, []string{"val.odgt: no pixel of its", "DATASET.label_shift", "DATASET.ignore_index", "DATASET.ignore_labels"}, []string{"eval", "--cfg", f.config, "DATASET.ignore_labels", "(0, 1, 2, 3, 4, 5)"}},
 		{"classes differ", 1, []string{model, "3", "num_class", "5"}, []string{"eval", "--cfg", f.config, "--model", model}},
 		{"web page as model", 1, []string{page, "web page"}, []string{"export", page, "-o", at("out.onnx")}},
 		{"torn model", 1, []string{torn, "damaged"}, []string{"predict", torn, f.picture, "-o", at("out")}},
