@@ -21,7 +21,7 @@ import (
 
 // fullWidths are the networks that there is a record of; in short tests the
 // first ones alone.
-var fullWidths = []string{"mobilenetv2dilated-c1_deepsup", "resnet18-upernet_lite", "resnet18dilated-ppm_deepsup", "hrnetv2-c1", "resnext101-c1", "resnet101-ppm", "resnet50-upernet"}
+var fullWidths = []string{"mobilenetv2dilated-c1_deepsup", "resnet18-upernet_lite", "resnet18dilated-ppm_deepsup", "hrnetv2-c1", "resnext101-c1", "resnet101-ppm", "resnet50-upernet", "resnet101dilated-c1"}
 
 const shortFullWidths = 3
 
