@@ -19,9 +19,12 @@ import (
 	"github.com/graft-onnx/graft/onnx"
 )
 
-// fullWidths are the networks that there is a record of; in short tests the
-// first ones alone.
-var fullWidths = []string{"mobilenetv2dilated-c1_deepsup", "resnet18-upernet_lite", "resnet18dilated-ppm_deepsup", "hrnetv2-c1", "resnext101-c1", "resnet101-ppm", "resnet50-upernet", "resnet101dilated-c1"}
+// fullWidths are networks that cover every encoder and every decoder; in short
+// tests the first ones alone.
+var fullWidths = []string{
+	"mobilenetv2dilated-c1_deepsup", "resnet18-upernet_lite", "resnet18dilated-ppm_deepsup",
+	"resnet50-upernet", "resnet50dilated-c1_deepsup", "resnet101-ppm", "resnet101dilated-c1", "resnext101-c1", "hrnetv2-c1",
+}
 
 const shortFullWidths = 3
 
@@ -104,7 +107,8 @@ func (f fingerprint) distance(g fingerprint) float64 {
 	return max(math.Sqrt(square), math.Abs(f[0]-g[0]))
 }
 
-// TestFullWidth trains networks as published for three iterations, and compares outputs, gradients and losses with plain PyTorch.
+// TestFullWidth trains every encoder and every decoder as published for three
+// iterations, and compares outputs, gradients and losses with plain PyTorch.
 func TestFullWidth(t *testing.T) {
 	for i, name := range fullWidths {
 		t.Run(name, func(t *testing.T) {
@@ -116,6 +120,14 @@ func TestFullWidth(t *testing.T) {
 			model := full.model(t)
 			devices(t, func(t *testing.T, dev kernel.Device) { full.compare(t, name, model, dev) })
 		})
+	}
+}
+
+func TestFullWidthCoversAllNetworks(t *testing.T) {
+	for _, part := range slices.Concat(models.Encoders(), models.Decoders()) {
+		if !slices.ContainsFunc(fullWidths, func(name string) bool { return slices.Contains(strings.Split(name, "-"), part) }) {
+			t.Errorf("no network of %s is compared at full width", part)
+		}
 	}
 }
 
