@@ -422,15 +422,14 @@ func (r *run) evaluate(ctx context.Context, meter *progress.Meter) error {
 	if err != nil {
 		return err
 	}
-	r.samples, r.confusion = pictures.samples(), confusion
-	s := confusion.Summary()
-	r.result.Evaluation = &s
-	done := r.trainer.Iteration
+	s, done := confusion.Summary(), r.trainer.Iteration
 	if err := CheckLabelled(r.val, &s); err != nil {
-		meter.Printf("evaluation after %d iterations: %v", done, err) // the training itself is good
-	} else {
-		meter.Printf("evaluation after %d iterations: mIoU %.2f %%, pixel accuracy %.2f %%", done, 100*s.MeanIoU, 100*s.Accuracy)
+		// The training itself is good; there is no figure to choose by.
+		meter.Printf("evaluation after %d iterations: %v", done, err)
+		return nil
 	}
+	r.samples, r.confusion, r.result.Evaluation = pictures.samples(), confusion, &s
+	meter.Printf("evaluation after %d iterations: mIoU %.2f %%, pixel accuracy %.2f %%", done, 100*s.MeanIoU, 100*s.Accuracy)
 	if !r.ranks.first() {
 		return nil
 	}

@@ -62,8 +62,12 @@ func TestUnlabelledValidation(t *testing.T) {
 		}
 	}
 	var out bytes.Buffer
-	if _, err := Run(context.Background(), Options{Config: c, Devices: []kernel.Device{nativeDevice(t)}, Output: &out}); err != nil {
+	result, err := Run(context.Background(), Options{Config: c, Devices: []kernel.Device{nativeDevice(t)}, Output: &out})
+	if err != nil {
 		t.Fatal(err)
+	}
+	if result.Evaluation != nil || result.Best != nil {
+		t.Errorf("evaluation %+v, best %+v of nothing", result.Evaluation, result.Best)
 	}
 	if want := "evaluation after 1 iterations: " + c.Dataset.ListVal + ": no pixel of its 2 pictures is labelled"; !strings.Contains(out.String(), want) || strings.Contains(out.String(), "mIoU") {
 		t.Errorf("%q is not in\n%s", want, &out)
