@@ -37,25 +37,22 @@ type tileConfig struct {
 	rows           [16]uint8
 }
 
-// tileConfigs are the shapes by words of a piece - 1 and by rows of a block of
-// two tiles, of which 0 stands for all.
-var tileConfigs = func() (all [amxDepth][32]tileConfig) {
+// tileConfigs are the shapes by words of a piece - 1 and by rows of a tile, of
+// which 0 stands for all: sums in tiles 0 to 3, a in 4, b in 5.
+var tileConfigs = func() (all [amxDepth][16]tileConfig) {
 	for k := range all {
 		for r := range all[k] {
 			c := &all[k][r]
 			c.palette = 1
-			rows := [2]int{16, 16}
-			if r > 0 {
-				// A second tile that is not there has a shape all the same.
-				rows = [2]int{min(r, 16), max(r-16, 1)}
+			rows := uint8(r)
+			if r == 0 {
+				rows = 16
 			}
-			for i, n := range rows {
-				for _, t := range []int{2 * i, 2*i + 1} { // sums
-					c.rows[t], c.bytes[t] = uint8(n), 64
-				}
-				c.rows[4+i], c.bytes[4+i] = uint8(n), uint16(4*(k+1)) // of a
-				c.rows[6+i], c.bytes[6+i] = uint8(k+1), 64            // of b
+			for t := range 4 {
+				c.rows[t], c.bytes[t] = rows, 64
 			}
+			c.rows[4], c.bytes[4] = rows, uint16(4*(k+1))
+			c.rows[5], c.bytes[5] = uint8(k+1), 64
 		}
 	}
 	return all
@@ -70,5 +67,5 @@ func (t *tile) shapeAMX() {
 		t.back = 4 * (t.steps - t.chunks*amxDepth)
 	}
 	shapes := &tileConfigs[max(words, 1)-1]
-	t.config, t.rest = &shapes[0], &shapes[t.rows%32]
+	t.config, t.rest = &shapes[0], &shapes[t.rows%16]
 }

@@ -70,11 +70,11 @@ summand:
 bounds:
 	VPBROADCASTD AX, Z30
 	VPBROADCASTD BX, Z31
-	// The last rows have tiles of their own shape.
+	// The last rows have a tile of their own shape.
 
 shape:
 	MOVQ tile_config(DI), AX
-	CMPQ left-8(SP), $32
+	CMPQ left-8(SP), $16
 	JGE configure
 	MOVQ tile_rest(DI), AX
 configure:
@@ -146,8 +146,8 @@ block:
 	ADDQ R13, AX
 	PREFETCHT0 (AX)
 	ADDQ R13, AX
-	CMPQ left-8(SP), $16
-	JLE single
+	CMPQ left-8(SP), $32
+	JLT single
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO TMM0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO TMM2
 	MOVQ tile_chunks(DI), CX
@@ -182,10 +182,10 @@ twofirst:
 	ADDQ tile_back(DI), BX
 twowhole:
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (AX)(R8*1), TMM4
-	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x0e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R9*1), TMM6
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
-	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x03; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (BX)(R8*1), TMM5
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS TMM6, TMM5, TMM2
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x0e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R9*1), TMM5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM5, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x03; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (BX)(R8*1), TMM4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xd4 // TDPBF16PS TMM5, TMM4, TMM2
 	DECQ CX
 	JNZ twoloop
 	ADDQ $run__size, DX
@@ -195,6 +195,7 @@ twosummed:
 	MOVQ $128, AX
 	BYTE $0xc4; BYTE $0xc2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x07; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED TMM0, 0(R15)(AX*1)
 	BYTE $0xc4; BYTE $0xc2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x07; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED TMM2, 2048(R15)(AX*1)
+	MOVQ $32, R11
 	JMP write
 
 single:
@@ -226,8 +227,8 @@ onefirst:
 	ADDQ tile_back(DI), AX
 onewhole:
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (AX)(R8*1), TMM4
-	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x0e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R9*1), TMM6
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x0e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R9*1), TMM5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM5, TMM4, TMM0
 	DECQ CX
 	JNZ oneloop
 	ADDQ $run__size, DX
@@ -236,13 +237,12 @@ onewhole:
 onesummed:
 	MOVQ $128, AX
 	BYTE $0xc4; BYTE $0xc2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x07; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED TMM0, 0(R15)(AX*1)
+	MOVQ left-8(SP), R11
+	CMPQ R11, $16
+	JLE write
+	MOVQ $16, R11
 
 write:
-	MOVQ left-8(SP), R11
-	CMPQ R11, $32
-	JLE rows
-	MOVQ $32, R11
-rows:
 	MOVQ R15, SI
 	MOVQ R11, CX
 	MOVQ at-48(SP), DX
@@ -302,11 +302,11 @@ shortsame:
 written:
 	MOVQ DX, at-48(SP)
 	MOVQ R8, AX
-	SHLQ $5, AX
+	IMULQ R11, AX
 	ADDQ AX, a-16(SP)
 	SUBQ R11, left-8(SP)
 	JZ done
-	CMPQ left-8(SP), $32
+	CMPQ left-8(SP), $16
 	JGE block
 	JMP shape
 
@@ -382,11 +382,11 @@ summand:
 bounds:
 	VPBROADCASTD AX, Z30
 	VPBROADCASTD BX, Z31
-	// The last rows have tiles of their own shape.
+	// The last rows have a tile of their own shape.
 
 shape:
 	MOVQ tile_config(DI), AX
-	CMPQ left-8(SP), $32
+	CMPQ left-8(SP), $16
 	JGE configure
 	MOVQ tile_rest(DI), AX
 configure:
@@ -458,8 +458,8 @@ block:
 	ADDQ R13, AX
 	PREFETCHT0 (AX)
 	ADDQ R13, AX
-	CMPQ left-8(SP), $16
-	JLE single
+	CMPQ left-8(SP), $32
+	JLT single
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO TMM0
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO TMM1
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO TMM2
@@ -496,13 +496,14 @@ twofirst:
 	ADDQ tile_back(DI), BX
 twowhole:
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (AX)(R8*1), TMM4
-	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x0e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R9*1), TMM6
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
-	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x0e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R9*1), TMM7
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
-	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x03; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (BX)(R8*1), TMM5
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS TMM6, TMM5, TMM2
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS TMM7, TMM5, TMM3
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x0e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R9*1), TMM5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM5, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x0e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R9*1), TMM5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM5, TMM4, TMM1
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x03; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (BX)(R8*1), TMM4
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xdc // TDPBF16PS TMM5, TMM4, TMM3
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x0e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R9*1), TMM5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xd4 // TDPBF16PS TMM5, TMM4, TMM2
 	DECQ CX
 	JNZ twoloop
 	ADDQ $run__size, DX
@@ -514,6 +515,7 @@ twosummed:
 	BYTE $0xc4; BYTE $0xc2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x07; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED TMM1, 64(R15)(AX*1)
 	BYTE $0xc4; BYTE $0xc2; BYTE $0x7a; BYTE $0x4b; BYTE $0x94; BYTE $0x07; BYTE $0x00; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED TMM2, 2048(R15)(AX*1)
 	BYTE $0xc4; BYTE $0xc2; BYTE $0x7a; BYTE $0x4b; BYTE $0x9c; BYTE $0x07; BYTE $0x40; BYTE $0x08; BYTE $0x00; BYTE $0x00 // TILESTORED TMM3, 2112(R15)(AX*1)
+	MOVQ $32, R11
 	JMP write
 
 single:
@@ -546,10 +548,10 @@ onefirst:
 	ADDQ tile_back(DI), AX
 onewhole:
 	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xa4; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD (AX)(R8*1), TMM4
-	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xb4; BYTE $0x0e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R9*1), TMM6
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM6, TMM4, TMM0
-	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xbc; BYTE $0x0e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R9*1), TMM7
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM7, TMM4, TMM1
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x0e; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 0(SI)(R9*1), TMM5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS TMM5, TMM4, TMM0
+	BYTE $0xc4; BYTE $0xa2; BYTE $0x7b; BYTE $0x4b; BYTE $0xac; BYTE $0x0e; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILELOADD 64(SI)(R9*1), TMM5
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x52; BYTE $0x5c; BYTE $0xcc // TDPBF16PS TMM5, TMM4, TMM1
 	DECQ CX
 	JNZ oneloop
 	ADDQ $run__size, DX
@@ -559,13 +561,12 @@ onesummed:
 	MOVQ $128, AX
 	BYTE $0xc4; BYTE $0xc2; BYTE $0x7a; BYTE $0x4b; BYTE $0x84; BYTE $0x07; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED TMM0, 0(R15)(AX*1)
 	BYTE $0xc4; BYTE $0xc2; BYTE $0x7a; BYTE $0x4b; BYTE $0x8c; BYTE $0x07; BYTE $0x40; BYTE $0x00; BYTE $0x00; BYTE $0x00 // TILESTORED TMM1, 64(R15)(AX*1)
+	MOVQ left-8(SP), R11
+	CMPQ R11, $16
+	JLE write
+	MOVQ $16, R11
 
 write:
-	MOVQ left-8(SP), R11
-	CMPQ R11, $32
-	JLE rows
-	MOVQ $32, R11
-rows:
 	MOVQ R15, SI
 	MOVQ R11, CX
 	MOVQ at-48(SP), DX
@@ -634,11 +635,11 @@ shortsame:
 written:
 	MOVQ DX, at-48(SP)
 	MOVQ R8, AX
-	SHLQ $5, AX
+	IMULQ R11, AX
 	ADDQ AX, a-16(SP)
 	SUBQ R11, left-8(SP)
 	JZ done
-	CMPQ left-8(SP), $32
+	CMPQ left-8(SP), $16
 	JGE block
 	JMP shape
 
