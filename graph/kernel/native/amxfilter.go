@@ -4,41 +4,51 @@ import "github.com/graft-onnx/graft/graph/kernel"
 
 // tileFilter is the gradient of a convolution by its filter for AMX, whose a
 // must have the pixels, which are summed over, in a row. So the output's
-// gradient is transposed: for every channel, all its pixels, a zero or more
-// after each row of an image and rows of zeros around it. A tap then pairs a
-// pixel of the source with the pixel of the gradient that lies a fixed distance
-// before it, and where that is not in the image, with a zero (so that a NaN at
-// the edge of the source reaches all taps). The source needs
-// no copy of its own for every tap: it is packed as it is, for strides by
-// phases, panel by panel.
+// gradient is transposed: for every channel, all its pixels, run by run, with
+// zeros after each row of an image. The source is packed panel by panel in rows
+// as long, for strides by phases, zeros beside it: then a tap pairs a pixel of
+// the gradient with the pixel of the source that lies a fixed distance after it.
+// Only that operand shifts, by whole rows of b: rows of a tile that began in the
+// middle of a cache line would take twice as long to load. A word holds two
+// pixels, so that an odd distance needs a copy of the source of its own.
 type tileFilter struct {
 	kernel.Geometry
 	*halfFilter
 	taps    []filterTap
-	phases  [][2]int // row and column of the source that a phase begins with
-	pitch   int      // pixels of a row of the transposed gradient: even
-	front   int      // pixels before the first image in it
-	above   int      // rows of zeros before an image in it
-	high    int      // rows of an image in it, zeros included
-	length  int      // pixels of a channel in it
-	rows    int      // source rows of a run, in a phase
-	chunks  int      // runs of an image
-	steps   int      // words of a run
-	perCall int      // runs that are summed at a time
+	copies  []filterCopy
+	pitch   int // pixels of a row, zeros included: even
+	front   int // pixels before the first row of the source
+	over    int // source rows before the first one of a run that outputs begin with
+	rows    int // output rows of a run
+	high    int // source rows of a run, in a phase
+	chunks  int // runs of an image
+	steps   int // words of a run
+	words   int // of a run of a copy of the source
+	length  int // words of a channel of the transposed gradient
+	perCall int // runs that are summed at a time
+	block   int // output channels that are summed for all taps at a time
 }
 
 // filterTap is one tap of the filter, or one row of merged ones.
 type filterTap struct {
-	kh, kw, phase int
-	from          int // where in the transposed gradient it begins
+	kh, kw, copy int
+	from         int // where in the copy its first word lies
 }
 
-// filterRun is about how many pixels are summed at a time: enough to pay for
-// loading and storing the sums, which lie far apart in the filter, few enough
-// for their source to stay in the cache. transposed is how many are transposed at
-// a time.
+// filterCopy is a packed copy of the source: the row and column of it that its
+// phase begins with, and whether words hold the pixels 2i-1 and 2i of a row
+// instead of 2i and 2i+1.
+type filterCopy struct{ row, column, odd int }
+
 const (
-	filterRun  = 4096
+	// filterRun is about how many pixels are summed at a time: enough to pay for
+	// loading and storing the sums, which lie far apart in the filter, few enough
+	// for their source to stay in the cache.
+	filterRun = 4096
+	// filterBlock is how many words of the gradient are summed for all taps, to
+	// stay in the cache meanwhile.
+	filterBlock = 64 << 10
+	// transposed is how many pixels are transposed at a time.
 	transposed = 256
 )
 
@@ -54,46 +64,47 @@ func newTileFilter(g kernel.Geometry, v *isa) *tileFilter {
 
 	rows, columns := splitTaps(g.KH, g.StrideH, g.DilationH, g.PadTop), splitTaps(g.KW, g.StrideW, g.DilationW, g.PadLeft)
 	wide := ceilDiv(g.W, g.StrideW) // pixels of a source row in a phase
+	t.last = wide                   // a zero
 	if f.merged {
-		columns, wide = []tapSplit{{}}, g.OW
-		f.w.offset = []int{-g.PadLeft}
+		columns = []tapSplit{{phase: -g.PadLeft}}
+		wide, t.last = g.OW, g.OW-1
 	}
-	t.last = wide - 1
-	up, down, left, right := 0, 0, 0, 0
+	first, last := rows[0].shift, rows[0].shift
 	for _, r := range rows {
-		up, down = max(up, r.shift), min(down, r.shift)
+		first, last = min(first, r.shift), max(last, r.shift)
 	}
+	before, after, odd := 0, 0, 0
 	for _, c := range columns {
-		left, right = max(left, c.shift), min(right, c.shift)
+		before, after, odd = max(before, -c.shift), max(after, c.shift), max(odd, c.shift&1)
 	}
-	high := min(ceilDiv(g.H, g.StrideH), g.OH+up)
-	t.pitch = roundUp(max(g.OW+left, wide-right), 2)
-	t.rows = max(1, min(high, filterRun/t.pitch))
-	t.chunks = ceilDiv(high, t.rows)
-	t.rows = ceilDiv(high, t.chunks)
+	t.pitch = roundUp(max(wide+max(before, odd), g.OW+after), 2)
+	t.front = roundUp(before, 2)
+	t.rows = max(1, min(g.OH, filterRun/t.pitch))
+	t.chunks = ceilDiv(g.OH, t.rows)
+	t.rows = ceilDiv(g.OH, t.chunks)
+	t.over, t.high = first, t.rows+last-first
 	t.steps = amxSteps(t.rows * t.pitch / 2)
-	t.above = up
-	t.high = max(up+g.OH, up+t.chunks*t.rows-down)
-	t.front = roundUp(left, 2)
-	t.length = roundUp(t.front+g.N*t.high*t.pitch-right+2*amxDepth*2, 32)
-	t.length += 32 * (1 - t.length/32%2) // an odd number of lines, for the cache
+	t.length = roundUp(g.N*t.chunks*t.steps, line)
+	t.length += line * (1 - t.length/line%2) // an odd number of lines, for the cache
+	t.words = (t.front + t.high*t.pitch) / 2
 
-	index := map[[2]int]int{}
+	index := map[filterCopy]int{}
 	for kh, r := range rows {
 		for kw, c := range columns {
-			at := [2]int{r.phase, c.phase}
-			phase, known := index[at]
+			at := filterCopy{r.phase, c.phase, c.shift & 1}
+			k, known := index[at]
 			if !known {
-				phase = len(t.phases)
-				index[at], t.phases = phase, append(t.phases, at)
-				if !f.merged {
-					f.w.offset = append(f.w.offset, c.phase)
-				}
+				k = len(t.copies)
+				index[at], t.copies = k, append(t.copies, at)
+				f.w.offset = append(f.w.offset, at.column-at.odd*g.StrideW)
 			}
-			t.taps = append(t.taps, filterTap{kh: kh, kw: kw, phase: phase, from: t.front + (up-r.shift)*t.pitch - c.shift})
+			from := (t.front + (r.shift-first)*t.pitch + c.shift + at.odd) / 2
+			t.taps = append(t.taps, filterTap{kh: kh, kw: kw, copy: k, from: from})
+			t.words = max(t.words, from+t.steps)
 		}
 	}
-	t.perCall = max(1, filterRun/2/t.steps/len(t.phases))
+	t.perCall = max(1, filterRun/t.words/len(t.copies))
+	t.block = max(v.half.mr, filterBlock/(t.perCall*t.steps)/v.half.mr*v.half.mr)
 	return t
 }
 
@@ -139,7 +150,7 @@ func (d *Device) tileFilter(p *program, c kernel.ConvBackwardFilter) {
 		parts = min(threads, calls)
 		sums = p.reserve(parts * size)
 	}
-	buffer := len(t.phases) * t.perCall * t.steps * d.isa.nr
+	buffer := len(t.copies) * t.perCall * t.words * d.isa.nr
 	at := p.reserve(parts * buffer)
 	memory := make([]run, parts*t.perCall)
 	workers := make([]tile, parts)
@@ -161,62 +172,55 @@ func (d *Device) tileFilter(p *program, c kernel.ConvBackwardFilter) {
 }
 
 // transpose writes argument 1, the output's gradient, channel by channel.
-func (t *tileFilter) transpose(p *program) func() []uint16 {
+func (t *tileFilter) transpose(p *program) operand {
 	dy := p.halfElements(1)
 	nr, pairs := t.isa.nr, t.pitch/2
-	at := p.reserve(t.O * t.length / 2)
-	to := func() []uint16 { return halves(p.s[at : at+t.O*t.length/2]) }
-	image := t.high * t.pitch
-	front := t.front
-	p.split(t.O, grain/t.length+1, func(lo, hi int) {
-		for o := lo; o < hi; o++ {
-			row := to()[o*t.length : (o+1)*t.length]
-			end := 0
-			for n := range t.N {
-				first := front + n*image + t.above*t.pitch
-				clear(row[end:first])
-				end = first + t.OH*t.pitch
-			}
-			clear(row[end:])
-		}
-	})
+	at := p.reserve(t.O * t.length)
 	row := &halfFilter{filterGrad: &filterGrad{Geometry: kernel.Geometry{C: t.O, W: t.OW, StrideW: 1}, w: lane{offset: []int{0}}},
 		isa: t.isa, last: t.OW - 1, step: nr}
-	// Some rows at a time, for 32 channels after the other.
-	rows := max(1, min(t.OH, transposed/2/pairs))
-	chunks := ceilDiv(t.OH, rows)
-	units := t.N * chunks
+	// Some rows of a run at a time, for 32 channels after the other.
+	rows := max(1, min(t.rows, transposed/2/pairs))
+	pieces := ceilDiv(t.rows, rows)
+	units := t.N * t.chunks * pieces
 	parts := p.parts(units, grain/(rows*t.pitch*t.O)+1)
-	local := p.reserve(parts * rows * pairs * nr)
+	size := rows*pairs + t.steps - t.rows*pairs // of a piece, zeros after a run included
+	local := p.reserve(parts * size * nr)
 	p.stage(parts, func(part int) {
-		buf := p.s[local+part*rows*pairs*nr : local+(part+1)*rows*pairs*nr]
+		buf := p.s[local+part*size*nr : local+(part+1)*size*nr]
 		lo, hi := span(units, part, parts, 1)
 		for q := lo; q < hi; q++ {
-			n := q / chunks
-			i0, i1 := cut(t.OH, rows, q%chunks)
+			run, piece := q/pieces, q%pieces
+			n, m := run/t.chunks, run%t.chunks*t.rows
+			i0, i1 := cut(t.rows, rows, piece)
+			words := (i1 - i0) * pairs
+			if piece == pieces-1 {
+				words = t.steps - i0*pairs
+			}
 			for o := 0; o < t.O; o += nr {
 				c := min(nr, t.O-o)
-				for i := i0; i < i1; i++ {
-					row.pairs(buf[(i-i0)*pairs*nr:(i-i0+1)*pairs*nr], dy()[(n*t.OH+i)*t.OW*t.O:][:t.OW*t.O], 0, 0, pairs, o, c)
+				filled := 0
+				for i := m + i0; i < min(m+i1, t.OH); i++ {
+					row.pairs(buf[filled*nr:(filled+pairs)*nr], dy()[(n*t.OH+i)*t.OW*t.O:][:t.OW*t.O], 0, 0, pairs, o, c)
+					filled += pairs
 				}
-				to := p.s[at+(o*t.length+front+n*image+(t.above+i0)*t.pitch)/2:]
-				t.isa.interleave(to, buf, (i1-i0)*pairs, c, t.length/2, nr)
+				clear(buf[filled*nr : words*nr])
+				to := p.s[at+o*t.length+run*t.steps+i0*pairs:]
+				t.isa.interleave(to, buf, words, c, t.length, nr)
 			}
 		}
 	})
-	return to
+	return func() []float32 { return p.s[at : at+t.O*t.length] }
 }
 
 // sum adds the pixels of calls c0 to c1-1 into panels u0 to u1-1 of dw.
-func (t *tileFilter) sum(w *tile, x, dy []uint16, dw, buf []float32, u0, u1, c0, c1 int) {
+func (t *tileFilter) sum(w *tile, x []uint16, dy, dw, buf []float32, u0, u1, c0, c1 int) {
 	if c0 >= c1 {
 		clear(dw) // a share without pixels still has sums
 		return
 	}
 	nr, all := t.isa.nr, w.runs
 	w.steps, w.aStep, w.bStep = t.steps, 1, nr
-	w.aRow, w.cRow = t.length/2, t.KH*t.KW*t.cg
-	w.rows, w.line = t.og, t.og
+	w.aRow, w.cRow = t.length, t.KH*t.KW*t.cg
 	for u := u0; u < u1; u++ {
 		group, column := u/t.panels, u%t.panels*nr
 		w.cols = min(nr, t.columns-column)
@@ -226,38 +230,40 @@ func (t *tileFilter) sum(w *tile, x, dy []uint16, dw, buf []float32, u0, u1, c0,
 			w.runs = all[:r1-r0]
 			for i := range w.runs {
 				n, m := (r0+i)/t.chunks, (r0+i)%t.chunks*t.rows
-				w.runs[i] = run{(n*t.high + m) * t.pitch / 2, i * t.steps * nr}
-				for phase := range t.phases {
-					t.load(buf[(phase*t.perCall+i)*t.steps*nr:][:t.steps*nr], x, phase, n, m, group*t.cg+column, w.cols)
+				w.runs[i] = run{(r0 + i) * t.steps, i * t.words * nr}
+				for k := range t.copies {
+					t.load(buf[(k*t.perCall+i)*t.words*nr:][:t.words*nr], x, k, n, m, group*t.cg+column, w.cols)
 				}
 			}
-			for _, tap := range t.taps {
-				w.a = words(dy[group*t.og*t.length+tap.from:])
-				w.b = buf[tap.phase*t.perCall*t.steps*nr:]
-				w.c = dw[((group*t.og*t.KH+tap.kh)*t.KW+tap.kw)*t.cg+column:]
-				t.isa.half.run(w)
+			for o := 0; o < t.og; o += t.block {
+				w.rows = min(t.block, t.og-o)
+				w.line = w.rows
+				w.a = dy[(group*t.og+o)*t.length:]
+				for _, tap := range t.taps {
+					w.b = buf[(tap.copy*t.perCall*t.words+tap.from)*nr:]
+					w.c = dw[(((group*t.og+o)*t.KH+tap.kh)*t.KW+tap.kw)*t.cg+column:]
+					t.isa.half.run(w)
+				}
 			}
 		}
 	}
 	w.runs = all
 }
 
-// load packs a run of the source: c elements from first on of every pixel, or
-// of merged taps, of the rows of a phase from row on.
-func (t *tileFilter) load(to []float32, x []uint16, phase, n, row, first, c int) {
-	size := t.pitch / 2 * t.isa.nr
-	for m := range t.rows {
-		line := to[m*size : (m+1)*size]
-		r := (row+m)*t.StrideH + t.phases[phase][0]
-		if r >= t.H {
+// load packs a run of a copy of the source: c elements from first on of every
+// pixel, or of merged taps, for the output rows from row m on.
+func (t *tileFilter) load(to []float32, x []uint16, k, n, m, first, c int) {
+	nr, pairs := t.isa.nr, t.pitch/2
+	clear(to[:t.front/2*nr])
+	to = to[t.front/2*nr:]
+	for i := range t.high {
+		line := to[i*pairs*nr : (i+1)*pairs*nr]
+		row := (m+t.over+i)*t.StrideH + t.copies[k].row
+		if row < 0 || row >= t.H {
 			clear(line)
 			continue
 		}
-		tap := phase
-		if t.merged {
-			tap = 0
-		}
-		t.pairs(line, x[(n*t.H+r)*t.W*t.C:][:t.W*t.C], tap, 0, t.pitch/2, first, c)
+		t.pairs(line, x[(n*t.H+row)*t.W*t.C:][:t.W*t.C], k, 0, pairs, first, c)
 	}
-	clear(to[t.rows*size:])
+	clear(to[t.high*pairs*nr:])
 }
