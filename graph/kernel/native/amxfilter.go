@@ -14,19 +14,20 @@ import "github.com/graft-onnx/graft/graph/kernel"
 type tileFilter struct {
 	kernel.Geometry
 	*halfFilter
-	taps    []filterTap
-	copies  []filterCopy
-	pitch   int // pixels of a row, zeros included: even
-	front   int // pixels before the first row of the source
-	over    int // source rows before the first one of a run that outputs begin with
-	rows    int // output rows of a run
-	high    int // source rows of a run, in a phase
-	chunks  int // runs of an image
-	steps   int // words of a run
-	words   int // of a run of a copy of the source
-	length  int // words of a channel of the transposed gradient
-	perCall int // runs that are summed at a time
-	block   int // output channels that are summed for all taps at a time
+	gradient *halfFilter // packs the output's gradient
+	taps     []filterTap
+	copies   []filterCopy
+	pitch    int // pixels of a row, zeros included: even
+	front    int // pixels before the first row of the source
+	over     int // source rows before the first one of a run that outputs begin with
+	rows     int // output rows of a run
+	high     int // source rows of a run, in a phase
+	chunks   int // runs of an image
+	steps    int // words of a run
+	words    int // of a run of a copy of the source
+	length   int // words of a channel of the transposed gradient, or of a call of it
+	perCall  int // runs that are summed at a time
+	block    int // output channels that are summed for all taps at a time
 }
 
 // filterTap is one tap of the filter, or one row of merged ones.
@@ -50,6 +51,9 @@ const (
 	filterBlock = 64 << 10
 	// transposed is how many pixels are transposed at a time.
 	transposed = 256
+	// pixelsPerTap is how many pixels a share has for every input channel and tap
+	// at least, for sums of its own to pay.
+	pixelsPerTap = 2
 )
 
 // newTileFilter lays the work out.
@@ -61,6 +65,8 @@ func newTileFilter(g kernel.Geometry, v *isa) *tileFilter {
 	}
 	f.panels = ceilDiv(f.columns, v.nr)
 	t := &tileFilter{Geometry: g, halfFilter: &halfFilter{filterGrad: f, isa: v, step: v.nr}}
+	t.gradient = &halfFilter{filterGrad: &filterGrad{Geometry: kernel.Geometry{C: g.O, W: g.OW, StrideW: 1}, isa: v, w: lane{offset: []int{0}}},
+		isa: v, last: g.OW - 1, step: v.nr}
 
 	rows, columns := splitTaps(g.KH, g.StrideH, g.DilationH, g.PadTop), splitTaps(g.KW, g.StrideW, g.DilationW, g.PadLeft)
 	wide := ceilDiv(g.W, g.StrideW) // pixels of a source row in a phase
@@ -84,8 +90,6 @@ func newTileFilter(g kernel.Geometry, v *isa) *tileFilter {
 	t.rows = ceilDiv(g.OH, t.chunks)
 	t.over, t.high = first, t.rows+last-first
 	t.steps = amxSteps(t.rows * t.pitch / 2)
-	t.length = roundUp(g.N*t.chunks*t.steps, line)
-	t.length += line * (1 - t.length/line%2) // an odd number of lines, for the cache
 	t.words = (t.front + t.high*t.pitch) / 2
 
 	index := map[filterCopy]int{}
@@ -133,24 +137,28 @@ func (d *Device) tileFilter(p *program, c kernel.ConvBackwardFilter) {
 		return
 	}
 	t := newTileFilter(c.Geometry, d.isa)
-	x := p.halfElements(0)
-	dy := t.transpose(p)
+	x, dy := p.halfElements(0), p.halfElements(1)
 	runs := t.N * t.chunks
 	panels := t.Groups * t.panels
 	threads := p.parts(int(c.FLOPs()/2), p.isa.dense)
-	// Panels are shared evenly; else the pixels are, each share with sums of its
-	// own.
-	byPixel := threads > 1 && panels%threads != 0 && panels < 8*threads
+	// Where pixels are many, they are shared, and each share has sums of its own
+	// and transposes what it needs next; else panels are.
+	byPixel := threads > 1 && (t.N*t.OH*t.OW > pixelsPerTap*size/t.O*threads || panels%threads != 0 && panels < 8*threads)
 	if byPixel {
 		t.perCall = min(t.perCall, ceilDiv(runs, threads))
 	}
 	calls := ceilDiv(runs, t.perCall)
-	parts, sums := min(threads, panels), 0
+	parts, sums, turned := min(threads, panels), 0, 0
 	if byPixel {
 		parts = min(threads, calls)
 		sums = p.reserve(parts * size)
+		t.setLength(t.perCall)
+		turned = p.reserve(parts * t.O * t.length)
+	} else {
+		t.setLength(runs)
+		turned = t.transpose(p, dy)
 	}
-	buffer := len(t.copies) * t.perCall * t.words * d.isa.nr
+	buffer := max(len(t.copies)*t.perCall*t.words, t.piece()) * d.isa.nr
 	at := p.reserve(parts * buffer)
 	memory := make([]run, parts*t.perCall)
 	workers := make([]tile, parts)
@@ -158,93 +166,115 @@ func (d *Device) tileFilter(p *program, c kernel.ConvBackwardFilter) {
 		w := &workers[part]
 		*w = tile{runs: memory[part*t.perCall : (part+1)*t.perCall]}
 		buf := p.s[at+part*buffer : at+(part+1)*buffer]
-		if byPixel {
-			lo, hi := span(calls, part, parts, 1)
-			t.sum(w, x(), dy(), p.s[sums+part*size:sums+(part+1)*size], buf, 0, panels, lo, hi)
+		if !byPixel {
+			lo, hi := span(panels, part, parts, 1)
+			for u := lo; u < hi; u++ {
+				for c := range calls {
+					r0, r1 := cut(runs, t.perCall, c)
+					t.sum(w, x(), p.s[turned+r0*t.steps:turned+t.O*t.length], p.f[2], buf, u, r0, r1, c > 0)
+				}
+			}
 			return
 		}
-		lo, hi := span(panels, part, parts, 1)
-		t.sum(w, x(), dy(), p.f[2], buf, lo, hi, 0, calls)
+		dw := p.s[sums+part*size : sums+(part+1)*size]
+		own := p.s[turned+part*t.O*t.length : turned+(part+1)*t.O*t.length]
+		lo, hi := span(calls, part, parts, 1)
+		for c := lo; c < hi; c++ {
+			r0, r1 := cut(runs, t.perCall, c)
+			for r := r0; r < r1; r++ {
+				for k := range t.pieces() {
+					t.turn(own[(r-r0)*t.steps:], dy(), buf, r, k)
+				}
+			}
+			for u := range panels {
+				t.sum(w, x(), own, dw, buf, u, r0, r1, c > lo)
+			}
+		}
 	})
 	if byPixel {
 		p.addSums(sums, parts, size)
 	}
 }
 
-// transpose writes argument 1, the output's gradient, channel by channel.
-func (t *tileFilter) transpose(p *program) operand {
-	dy := p.halfElements(1)
-	nr, pairs := t.isa.nr, t.pitch/2
-	at := p.reserve(t.O * t.length)
-	row := &halfFilter{filterGrad: &filterGrad{Geometry: kernel.Geometry{C: t.O, W: t.OW, StrideW: 1}, w: lane{offset: []int{0}}},
-		isa: t.isa, last: t.OW - 1, step: nr}
-	// Some rows of a run at a time, for 32 channels after the other.
-	rows := max(1, min(t.rows, transposed/2/pairs))
-	pieces := ceilDiv(t.rows, rows)
-	units := t.N * t.chunks * pieces
-	parts := p.parts(units, grain/(rows*t.pitch*t.O)+1)
-	size := rows*pairs + t.steps - t.rows*pairs // of a piece, zeros after a run included
-	local := p.reserve(parts * size * nr)
-	p.stage(parts, func(part int) {
-		buf := p.s[local+part*size*nr : local+(part+1)*size*nr]
-		lo, hi := span(units, part, parts, 1)
-		for q := lo; q < hi; q++ {
-			run, piece := q/pieces, q%pieces
-			n, m := run/t.chunks, run%t.chunks*t.rows
-			i0, i1 := cut(t.rows, rows, piece)
-			words := (i1 - i0) * pairs
-			if piece == pieces-1 {
-				words = t.steps - i0*pairs
-			}
-			for o := 0; o < t.O; o += nr {
-				c := min(nr, t.O-o)
-				filled := 0
-				for i := m + i0; i < min(m+i1, t.OH); i++ {
-					row.pairs(buf[filled*nr:(filled+pairs)*nr], dy()[(n*t.OH+i)*t.OW*t.O:][:t.OW*t.O], 0, 0, pairs, o, c)
-					filled += pairs
-				}
-				clear(buf[filled*nr : words*nr])
-				to := p.s[at+o*t.length+run*t.steps+i0*pairs:]
-				t.isa.interleave(to, buf, words, c, t.length, nr)
-			}
-		}
-	})
-	return func() []float32 { return p.s[at : at+t.O*t.length] }
+// setLength makes room for so many runs in a channel, in an odd number of lines,
+// for the cache.
+func (t *tileFilter) setLength(runs int) {
+	t.length = roundUp(runs*t.steps, line)
+	t.length += line * (1 - t.length/line%2)
 }
 
-// sum adds the pixels of calls c0 to c1-1 into panels u0 to u1-1 of dw.
-func (t *tileFilter) sum(w *tile, x []uint16, dy, dw, buf []float32, u0, u1, c0, c1 int) {
-	if c0 >= c1 {
-		clear(dw) // a share without pixels still has sums
-		return
+// turnedRows is how many rows of a run are transposed at a time, pieces how
+// often, piece the most words of one, zeros after a run included.
+func (t *tileFilter) turnedRows() int { return max(1, min(t.rows, transposed/t.pitch)) }
+func (t *tileFilter) pieces() int     { return ceilDiv(t.rows, t.turnedRows()) }
+func (t *tileFilter) piece() int {
+	return t.turnedRows()*t.pitch/2 + t.steps - t.rows*t.pitch/2
+}
+
+// transpose writes the output's gradient, channel by channel, into scratch, whose
+// offset it returns.
+func (t *tileFilter) transpose(p *program, dy func() []uint16) (at int) {
+	at = p.reserve(t.O * t.length)
+	units := t.N * t.chunks * t.pieces()
+	parts := p.parts(units, grain/(2*t.piece()*t.O)+1)
+	size := t.piece() * t.isa.nr
+	local := p.reserve(parts * size)
+	p.stage(parts, func(part int) {
+		lo, hi := span(units, part, parts, 1)
+		for q := lo; q < hi; q++ {
+			r := q / t.pieces()
+			t.turn(p.s[at+r*t.steps:], dy(), p.s[local+part*size:local+(part+1)*size], r, q%t.pieces())
+		}
+	})
+	return at
+}
+
+// turn transposes piece k of run r.
+func (t *tileFilter) turn(to []float32, dy []uint16, buf []float32, r, k int) {
+	nr, pairs := t.isa.nr, t.pitch/2
+	n, m := r/t.chunks, r%t.chunks*t.rows
+	i0, i1 := cut(t.rows, t.turnedRows(), k)
+	words := (i1 - i0) * pairs
+	if i1 == t.rows {
+		words = t.steps - i0*pairs
 	}
+	for o := 0; o < t.O; o += nr {
+		c := min(nr, t.O-o)
+		filled := 0
+		for i := m + i0; i < min(m+i1, t.OH); i++ {
+			t.gradient.pairs(buf[filled*nr:(filled+pairs)*nr], dy[(n*t.OH+i)*t.OW*t.O:][:t.OW*t.O], 0, 0, pairs, o, c)
+			filled += pairs
+		}
+		clear(buf[filled*nr : words*nr])
+		t.isa.interleave(to[o*t.length+i0*pairs:], buf, words, c, t.length, nr)
+	}
+}
+
+// sum adds the pixels of runs r0 to r1-1, with which dy begins, into panel u of
+// dw, or puts them there.
+func (t *tileFilter) sum(w *tile, x []uint16, dy, dw, buf []float32, u, r0, r1 int, accumulate bool) {
 	nr, all := t.isa.nr, w.runs
 	w.steps, w.aStep, w.bStep = t.steps, 1, nr
 	w.aRow, w.cRow = t.length, t.KH*t.KW*t.cg
-	for u := u0; u < u1; u++ {
-		group, column := u/t.panels, u%t.panels*nr
-		w.cols = min(nr, t.columns-column)
-		for c := c0; c < c1; c++ {
-			w.accumulate = c > c0
-			r0, r1 := cut(t.N*t.chunks, t.perCall, c)
-			w.runs = all[:r1-r0]
-			for i := range w.runs {
-				n, m := (r0+i)/t.chunks, (r0+i)%t.chunks*t.rows
-				w.runs[i] = run{(r0 + i) * t.steps, i * t.words * nr}
-				for k := range t.copies {
-					t.load(buf[(k*t.perCall+i)*t.words*nr:][:t.words*nr], x, k, n, m, group*t.cg+column, w.cols)
-				}
-			}
-			for o := 0; o < t.og; o += t.block {
-				w.rows = min(t.block, t.og-o)
-				w.line = w.rows
-				w.a = dy[(group*t.og+o)*t.length:]
-				for _, tap := range t.taps {
-					w.b = buf[(tap.copy*t.perCall*t.words+tap.from)*nr:]
-					w.c = dw[(((group*t.og+o)*t.KH+tap.kh)*t.KW+tap.kw)*t.cg+column:]
-					t.isa.half.run(w)
-				}
-			}
+	group, column := u/t.panels, u%t.panels*nr
+	w.cols = min(nr, t.columns-column)
+	w.accumulate = accumulate
+	w.runs = all[:r1-r0]
+	for i := range w.runs {
+		n, m := (r0+i)/t.chunks, (r0+i)%t.chunks*t.rows
+		w.runs[i] = run{i * t.steps, i * t.words * nr}
+		for k := range t.copies {
+			t.load(buf[(k*t.perCall+i)*t.words*nr:][:t.words*nr], x, k, n, m, group*t.cg+column, w.cols)
+		}
+	}
+	for o := 0; o < t.og; o += t.block {
+		w.rows = min(t.block, t.og-o)
+		w.line = w.rows
+		w.a = dy[(group*t.og+o)*t.length:]
+		for _, tap := range t.taps {
+			w.b = buf[(tap.copy*t.perCall*t.words+tap.from)*nr:]
+			w.c = dw[(((group*t.og+o)*t.KH+tap.kh)*t.KW+tap.kw)*t.cg+column:]
+			t.isa.half.run(w)
 		}
 	}
 	w.runs = all
