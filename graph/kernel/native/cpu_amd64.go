@@ -102,7 +102,7 @@ var avx512Half = func() *isa {
 		}
 	}
 	v.half = &halfISA{
-		shape: shape{mr: len(tilesHalf), nr: 32, run: tileHalf, rate: halfRate, filterRate: halfFilterRate},
+		shape: shape{mr: len(tilesHalf), nr: 32, run: tileHalf},
 		pair: func(dst []float32, a, b []uint16) {
 			if n := len(dst); n > 0 {
 				pairAVX512(&dst[0], &a[:n][0], &b[:n][0], n)
@@ -157,7 +157,7 @@ func tileHalf(t *tile) {
 var avx512AMX = func() *isa {
 	v, half := *avx512Half, *avx512Half.half
 	v.name, v.half = "AVX-512 with AMX", &half
-	half.shape = shape{mr: 32, nr: 32, amx: true, rate: amxRate, filterRate: amxRate, run: func(t *tile) {
+	half.shape = shape{mr: 32, nr: 32, amx: true, run: func(t *tile) {
 		n := t.vectors(16)
 		t.shapeAMX()
 		tilesAMX[n-1](t)

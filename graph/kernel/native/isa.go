@@ -89,9 +89,6 @@ type shape struct {
 	run    func(t *tile)
 	mr, nr int
 	amx    bool
-	// How many times as fast as in float32 are convolutions, and gradients by
-	// the filter.
-	rate, filterRate float64
 }
 
 // halfISA is what dense kernels on bfloat16 need beside isa.

@@ -21,7 +21,8 @@ func (d *Device) PrefersWinograd(desc kernel.Desc) bool {
 
 // planWinograd returns the division of a convolution by Winograd's method, and
 // whether that is the faster way: for filters of 3 by 3 with stride 1, if it
-// saves more products than the transforms cost.
+// saves more products than the transforms cost. On AMX the definition is faster
+// in bfloat16.
 func (d *Device) planWinograd(desc kernel.Desc) (w *winograd, faster bool) {
 	var g kernel.Geometry
 	half := false
@@ -43,16 +44,19 @@ func (d *Device) planWinograd(desc kernel.Desc) (w *winograd, faster bool) {
 		return nil, false
 	}
 	definition := int(g.FLOPs() / 2)
+	if half && d.isa.half.amx {
+		definition = 0
+	}
 	_, gradient := desc.(kernel.ConvBackwardData)
 	w = newWinograd(g, gradient)
 	if _, filter := desc.(kernel.ConvBackwardFilter); filter {
 		if half {
-			definition = int(float64(definition) / d.isa.half.filterRate)
+			definition = int(float64(definition) / halfFilterRate)
 		}
 		return w, w.planFilter(d.isa) < definition
 	}
 	if half {
-		definition = int(float64(definition) / d.isa.half.rate)
+		definition = int(float64(definition) / halfRate)
 	}
 	return w, w.plan(d.isa) < definition
 }
@@ -95,12 +99,10 @@ const (
 
 // How many times as fast as float32 the definition is computed on bfloat16: by
 // AVX512_BF16 measured 1.8 to 2.1 for convolutions and gradients of images, for
-// gradients of filters 1.5 to 2 and less on small images; by AMX, whose products
-// alone are 16 times as fast, 5 and more. That leaves Winograd's method nothing.
+// gradients of filters 1.5 to 2 and less on small images.
 const (
 	halfRate       = 2
 	halfFilterRate = 1.5
-	amxRate        = 5
 )
 
 // plan divides a convolution, or its gradient by the data, and estimates its
