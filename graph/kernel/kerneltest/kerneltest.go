@@ -221,10 +221,11 @@ func (s *spec) compare(t *testing.T, got [][]float64, how string) {
 	}
 	for r, v := range s.want {
 		bad, worst, at := 0, 0.0, -1
+		rounding := s.rounding(r)
 		for i, want := range v.want {
 			limit := 0.0
 			if v.mag != nil {
-				limit = tol*v.mag[i] + s.rounding(r)*math.Abs(want)
+				limit = tol*v.mag[i] + rounding*math.Abs(want)
 			}
 			if !near(got[r][i], want, limit) {
 				bad++
