@@ -30,7 +30,7 @@ The classifier head is dropped, feature maps at strides 4 to 32 become outputs, 
 batch, height and width become free. Weights stay as they are.
 
 Most published files have their batch normalisation folded into the convolutions, and
-train worse without. --batchnorm puts one behind every convolution that has none: mean
+train without any. --batchnorm puts one behind every convolution that has none: mean
 and variance are measured on pictures of yours (--pictures of them, at even distances),
 scale and shift such that the encoder computes what it did.`
 }
