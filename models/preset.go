@@ -91,11 +91,16 @@ func FindPreset(name string) (Preset, error) {
 	if i >= 0 {
 		return presets[i], nil
 	}
-	known := make([]string, len(presets))
-	for i, p := range presets {
-		known[i] = p.Name
+	return Preset{}, &SpecError{Setting: "preset", Msg: fmt.Sprintf("%q is not one of graft's", name), Known: PresetNames()}
+}
+
+// PresetNames returns the names of Presets.
+func PresetNames() []string {
+	var names []string
+	for _, p := range Presets() {
+		names = append(names, p.Name)
 	}
-	return Preset{}, &SpecError{Setting: "preset", Msg: fmt.Sprintf("%q is not one of graft's", name), Known: known}
+	return names
 }
 
 // Spec describes the preset's network.

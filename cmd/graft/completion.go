@@ -25,7 +25,7 @@ func predictors() map[string]complete.Predictor {
 		"device":  complete.PredictSet(device.Names()...),
 		"encoder": complete.PredictOr(complete.PredictSet(models.Encoders()...), onnx),
 		"decoder": complete.PredictSet(models.Decoders()...),
-		"preset":  complete.PredictSet(presetNames()...),
+		"preset":  complete.PredictSet(models.PresetNames()...),
 		"shell":   complete.PredictSet(shellNames()...),
 	}
 }

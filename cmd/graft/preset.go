@@ -80,11 +80,3 @@ func (c *presetCommand) list(w io.Writer) error {
 		return t.Flush()
 	})
 }
-
-func presetNames() []string {
-	var names []string
-	for _, p := range models.Presets() {
-		names = append(names, p.Name)
-	}
-	return names
-}

@@ -4,12 +4,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/graft-onnx/graft/models"
 )
 
 // Every recipe is listed, and what is written for one is a configuration.
 func TestPreset(t *testing.T) {
 	list := asJSON[[]recipe](t, "preset")
-	if len(list) != len(presetNames()) || !strings.Contains(ok(t, "preset").out, "ade20k-hrnetv2-c1") {
+	if len(list) != len(models.PresetNames()) || !strings.Contains(ok(t, "preset").out, "ade20k-hrnetv2-c1") {
 		t.Errorf("listed are %v", list)
 	}
 	file := filepath.Join(t.TempDir(), "city.yaml")

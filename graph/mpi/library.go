@@ -105,7 +105,7 @@ func load() (*library, error) {
 			loaded.libraries[asked] = l
 			return l, nil
 		}
-		if asked != "" || !isMissing(path, err) {
+		if asked != "" || !dl.Missing(path, err) {
 			reasons = append(reasons, err.Error())
 		}
 	}
@@ -113,12 +113,6 @@ func load() (*library, error) {
 		reasons = []string{"no library found"}
 	}
 	return nil, &LibraryError{strings.Join(slices.Compact(reasons), "; ")}
-}
-
-// isMissing reports whether the dynamic linker just did not find the file, as
-// opposed to a library that the file depends on.
-func isMissing(path string, err error) bool {
-	return strings.HasPrefix(err.Error(), path+": cannot open") || runtime.GOOS == "darwin" && strings.Contains(err.Error(), "no such file")
 }
 
 // usualPaths lists names that the dynamic linker may know, and files where

@@ -3,7 +3,6 @@ package onednn
 import (
 	"fmt"
 	"os"
-	"runtime"
 	"strings"
 	"sync"
 	"unsafe"
@@ -111,7 +110,7 @@ func load() (*library, error) {
 	for _, path := range paths {
 		l, err := open(path)
 		if err != nil {
-			if asked != "" || !isMissing(path, err) {
+			if asked != "" || !dl.Missing(path, err) {
 				fail.Attempts = append(fail.Attempts, Attempt{path, err})
 			}
 			continue
@@ -123,17 +122,6 @@ func load() (*library, error) {
 		return l, nil
 	}
 	return nil, fail
-}
-
-// isMissing reports whether the dynamic linker just did not find the file, as
-// opposed to a library that the file depends on.
-func isMissing(path string, err error) bool {
-	s := err.Error()
-	if runtime.GOOS == "linux" {
-		return strings.HasPrefix(s, path+":") && strings.Contains(s, "No such file")
-	}
-	return strings.Contains(s, "no such file") && !strings.Contains(s, "Library not loaded") ||
-		strings.Contains(s, "could not be found")
 }
 
 // open loads one file and asks it who it is.
