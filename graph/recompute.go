@@ -13,10 +13,14 @@ import (
 type Recompute uint8
 
 const (
+	// RecomputeAuto is RecomputeCheap in float32. In bfloat16, where activations
+	// are half as large and convolutions so fast that a pass over memory counts,
+	// it is RecomputeNothing.
+	RecomputeAuto Recompute = iota
 	// RecomputeCheap repeats normalisation and what else passes over memory
 	// once, from operands that are kept anyway. It does so only where the Plan
 	// gets smaller.
-	RecomputeCheap Recompute = iota
+	RecomputeCheap
 	// RecomputeNothing keeps everything.
 	RecomputeNothing
 	// RecomputeSegments also repeats whole segments of the forward pass, right
@@ -73,11 +77,17 @@ func newRewriter(ops []*operation, w worth) *rewriter {
 // recompute replaces c.ops by a list that needs a smaller arena, if there is
 // one.
 func (c *compiler) recompute() error {
-	switch {
-	case c.spec.Mode != Train:
-	case c.spec.Recompute == RecomputeCheap:
+	if c.spec.Mode != Train {
+		return nil
+	}
+	switch c.spec.Recompute {
+	case RecomputeAuto:
+		if c.spec.Precision == Float32 {
+			c.recomputeCheap()
+		}
+	case RecomputeCheap:
 		c.recomputeCheap()
-	case c.spec.Recompute == RecomputeSegments:
+	case RecomputeSegments:
 		return c.recomputeSegments()
 	}
 	return nil

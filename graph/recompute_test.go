@@ -67,8 +67,8 @@ func (u *plain) step(t *testing.T, n *Network) {
 // training is one way to run steps of a model.
 type training struct {
 	update    bool
-	recompute Recompute
-	device    string // native if empty
+	recompute Recompute // RecomputeAuto if not set
+	device    string    // native if empty
 	precision Precision
 }
 
@@ -212,6 +212,7 @@ func TestNetworksTrainTheSameInEveryWay(t *testing.T) {
 func trainInEveryWay(t *testing.T, m *onnx.Model, on training, outputs []string) {
 	var first outcome
 	without := 0 // the arena of the way before, which repeats less
+	arenas := map[Recompute]int{}
 	for i, way := range waysToTrain {
 		way.device, way.precision = on.device, on.precision
 		got := trainAs(t, m, way, []int{2, 3, 64, 96}, outputs)
@@ -224,6 +225,16 @@ func trainInEveryWay(t *testing.T, m *onnx.Model, on training, outputs []string)
 			t.Errorf("%+v: %d operations run again, arena of %d bytes, %d without", way, got.again, got.arena, without)
 		}
 		without = got.arena
+		if !way.update {
+			arenas[way.recompute] = got.arena
+		}
+	}
+	want := RecomputeCheap
+	if on.precision == BFloat16 {
+		want = RecomputeNothing
+	}
+	if got := trainAs(t, m, on, []int{2, 3, 64, 96}, outputs); got.arena != arenas[want] {
+		t.Errorf("without a choice the arena has %d bytes, want %d", got.arena, arenas[want])
 	}
 }
 

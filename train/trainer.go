@@ -103,7 +103,7 @@ func NewTrainer(cfg *config.Config, m *onnx.Model, dev kernel.Device) (*Trainer,
 
 // recompute holds the values of TRAIN.recompute.
 var recompute = map[string]graph.Recompute{
-	"none": graph.RecomputeNothing, "cheap": graph.RecomputeCheap, "full": graph.RecomputeSegments,
+	"auto": graph.RecomputeAuto, "none": graph.RecomputeNothing, "cheap": graph.RecomputeCheap, "full": graph.RecomputeSegments,
 }
 
 // Fallback says that the trainer computes in another precision than

@@ -38,7 +38,7 @@ func run(args []string, out, diagnostics io.Writer) (err error) {
 	name := flags.String("device", "auto", "auto, native or onednn")
 	threads := flags.Int("threads", 2, "threads of the device")
 	precision := flags.String("precision", "fp32", "fp32 or bf16; one that cannot be had makes a result that says so")
-	recompute := flags.String("recompute", "cheap", "none, cheap or full: what is computed twice to need less memory")
+	recompute := flags.String("recompute", "auto", "auto, none, cheap or full: what is computed twice to need less memory")
 	warmup := flags.Int("warmup", 2, "steps that are not reported")
 	steps := flags.Int("steps", 5, "steps that are reported")
 	resume := flags.Bool("resume", false, "the model is a checkpoint to go on from")
@@ -63,8 +63,8 @@ func run(args []string, out, diagnostics io.Writer) (err error) {
 	if *precision != "fp32" && *precision != "bf16" {
 		return fmt.Errorf("--precision %q, want fp32 or bf16", *precision)
 	}
-	if !slices.Contains([]string{"none", "cheap", "full"}, *recompute) {
-		return fmt.Errorf("--recompute %q, want none, cheap or full", *recompute)
+	if !slices.Contains([]string{"auto", "none", "cheap", "full"}, *recompute) {
+		return fmt.Errorf("--recompute %q, want auto, none, cheap or full", *recompute)
 	}
 	trainer, err := newTrainer(*file, *name, *precision, *recompute, *threads, *resume)
 	if err != nil {

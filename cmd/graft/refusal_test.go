@@ -88,7 +88,7 @@ func TestRefusals(t *testing.T) {
 		{"shape beyond every target", 1, []string{"[1 3 1000000 1000000]", "2147483647", "smaller"}, []string{"export", f.checkpoint, "--shape", "1,1000000,1000000", "-o", at("out.onnx")}},
 		{"shape of two", 2, []string{"--shape", "1,48"}, []string{"export", f.checkpoint, "--shape", "1,48", "-o", at("out.onnx")}},
 		{"no output file", 2, []string{"-o", "empty"}, []string{"export", f.checkpoint, "-o", ""}},
-		{"recomputation of something", 2, []string{`--recompute must be one of "none","cheap","full" but got "foo"`}, train("--recompute", "foo")},
+		{"recomputation of something", 2, []string{`--recompute must be one of "auto","none","cheap","full" but got "foo"`}, train("--recompute", "foo")},
 		{"no such layout", 2, []string{`--preprocess must be one of "nchw","nhwc" but got "chw"`}, []string{"export", f.checkpoint, "--preprocess", "chw", "-o", at("out.onnx")}},
 		{"no such label type", 2, []string{`--labels must be one of "uint8","int64" but got ""`}, []string{"export", f.checkpoint, "--head", "argmax", "--labels=", "-o", at("out.onnx")}},
 		{"labels without argmax", 2, []string{"--labels", "argmax", "softmax"}, []string{"export", f.checkpoint, "--labels", "int64", "-o", at("out.onnx")}},

@@ -23,7 +23,7 @@ type trainCommand struct {
 	Resume     bool    `help:"Continue the run in DIR from its last checkpoint, bit for bit."`
 	Checkpoint string  `help:"Checkpoint to continue from, instead of DIR's." placeholder:"FILE" predictor:"onnx"`
 	Profile    string  `help:"Time every operator; write profile.txt and trace.json (for ui.perfetto.dev) to FOLDER." placeholder:"FOLDER"`
-	Recompute  *string `help:"What is computed twice to need less memory: none, cheap or full. Without it: TRAIN.recompute." enum:"none,cheap,full" placeholder:"WHAT"`
+	Recompute  *string `help:"What is computed twice to need less memory: auto, none, cheap or full. Without it: TRAIN.recompute." enum:"auto,none,cheap,full" placeholder:"WHAT"`
 	jsonFlag
 }
 

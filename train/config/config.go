@@ -118,8 +118,9 @@ type Train struct {
 	Precision string `yaml:"precision"` // "fp32" or "bf16"
 	Device    string `yaml:"device"`    // "auto", "native", "onednn"
 	// Recompute: what the backward pass computes a second time instead of keeping
-	// it: "none", "cheap" (normalisation and the like) or "full" (whole segments
-	// of the network: least memory). The training's numbers are the same.
+	// it: "none", "cheap" (normalisation and the like), "full" (whole segments of
+	// the network: least memory) or "auto", which is cheap in fp32 and none in
+	// bf16. The training's numbers are the same.
 	Recompute string `yaml:"recompute"`
 	// Devices are cpu:0, cpu:1 and so on, a replica of the model on each, or
 	// none for one that has all threads. BatchSizePerGPU is that of each.
@@ -202,7 +203,7 @@ func Default() *Config {
 			BatchSizePerGPU: 2, NumEpoch: 20, StartEpoch: 0, EpochIters: 5000,
 			Optim: "SGD", LrEncoder: 0.02, LrDecoder: 0.02, LrPow: 0.9, Beta1: 0.9,
 			WeightDecay: 1e-4, DeepSupScale: 0.4, Workers: 16, Ckpt: "./ckpt", DispIter: 20, Seed: 304,
-			Precision: "fp32", Device: "auto", Devices: []string{}, Recompute: "cheap", BNMomentum: 0.001, EvalEpochs: 1, Prefetch: 4,
+			Precision: "fp32", Device: "auto", Devices: []string{}, Recompute: "auto", BNMomentum: 0.001, EvalEpochs: 1, Prefetch: 4,
 			Losses: []Loss{}, Beta2: 0.999, Eps: 1e-8, Accumulate: 1, Schedule: "poly", Milestones: []int{}, LrGamma: 0.1, WarmupFactor: 0.001,
 		},
 		Val:  Val{BatchSize: 1, Checkpoint: "checkpoint.onnx", Window: []int{}, Overlap: 0.25},

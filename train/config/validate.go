@@ -141,7 +141,7 @@ func (c *Config) Validate() error {
 	within("TRAIN.disp_iter", t.DispIter, 1, 1<<30)
 	within("TRAIN.seed", t.Seed, 0, 1<<53)
 	oneOf("TRAIN.precision", t.Precision, "fp32", "bf16")
-	oneOf("TRAIN.recompute", t.Recompute, "none", "cheap", "full")
+	oneOf("TRAIN.recompute", t.Recompute, "auto", "none", "cheap", "full")
 	if t.Device == "" {
 		bad("TRAIN.device", "empty; auto picks one")
 	}
