@@ -20,6 +20,11 @@ type tile [tileChannels][tilePixels]float32
 func toChannelsLast(dst, src []float32, shape []int) {
 	c, hw := shape[1], shape[2]*shape[3]
 	eachTile(shape, func(t *tile, picture, pixel, pixels, channel, channels int) {
+		if c == 3 {
+			at := picture*3*hw + pixel
+			rgbToPixels(dst[3*(picture*hw+pixel):], src[at:at+pixels], src[at+hw:], src[at+2*hw:])
+			return
+		}
 		for k := range channels {
 			copy(t[k][:pixels], src[(picture*c+channel+k)*hw+pixel:])
 		}
@@ -32,6 +37,15 @@ func toChannelsLast(dst, src []float32, shape []int) {
 			at += c
 		}
 	})
+}
+
+// rgbToPixels is toChannelsLast for pictures, several times as fast for these.
+func rgbToPixels(dst, r, g, b []float32) {
+	dst, g, b = dst[:3*len(r)], g[:len(r)], b[:len(r)]
+	for i, v := range r {
+		p := dst[3*i : 3*i+3 : 3*i+3]
+		p[0], p[1], p[2] = v, g[i], b[i]
+	}
 }
 
 func fromChannelsLast(dst, src []float32, shape []int) {
