@@ -37,22 +37,35 @@ type tileConfig struct {
 	rows           [16]uint8
 }
 
-// tileConfigs are the shapes by words of a piece - 1 and by rows of a tile, of
-// which 0 stands for all: sums in tiles 0 to 3, a in 4, b in 5.
-var tileConfigs = func() (all [amxDepth][16]tileConfig) {
+// set gives a tile rows of so many bytes. One without rows stays unused.
+func (c *tileConfig) set(tile, rows, bytes int) {
+	if rows > 0 {
+		c.rows[tile], c.bytes[tile] = uint8(rows), uint16(bytes)
+	}
+}
+
+// tileConfigs are the shapes by words of a piece - 1 and by lower, the rows of
+// the last one or two tiles below each other, 0 for whole tiles: sums in tiles 0
+// to 5, two beside each other; a in 6, of two last tiles the second in 4; b in 7.
+var tileConfigs = func() (all [amxDepth][32]tileConfig) {
 	for k := range all {
-		for r := range all[k] {
-			c := &all[k][r]
+		for lower := range all[k] {
+			c, words := &all[k][lower], 4*(k+1)
 			c.palette = 1
-			rows := uint8(r)
-			if r == 0 {
-				rows = 16
+			first, second := min(lower, 16), lower-16
+			if lower == 0 {
+				first, second = 16, 16
+				c.set(4, 16, 64)
+				c.set(5, 16, 64)
+			} else {
+				c.set(4, second, words)
 			}
-			for t := range 4 {
-				c.rows[t], c.bytes[t] = rows, 64
+			for t := range 2 {
+				c.set(t, first, 64)
+				c.set(2+t, second, 64)
 			}
-			c.rows[4], c.bytes[4] = rows, uint16(4*(k+1))
-			c.rows[5], c.bytes[5] = uint8(k+1), 64
+			c.set(6, first, words)
+			c.set(7, k+1, 64)
 		}
 	}
 	return all
@@ -66,6 +79,10 @@ func (t *tile) shapeAMX() {
 	if t.steps > amxDepth {
 		t.back = 4 * (t.steps - t.chunks*amxDepth)
 	}
+	t.lower = t.rows % 16
+	if t.lower > 0 && t.rows > 16 {
+		t.lower += 16
+	}
 	shapes := &tileConfigs[max(words, 1)-1]
-	t.config, t.rest = &shapes[0], &shapes[t.rows%16]
+	t.config, t.rest = &shapes[0], &shapes[t.lower]
 }

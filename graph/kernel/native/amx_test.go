@@ -83,7 +83,7 @@ func TestTilesAgreeWithPairs(t *testing.T) {
 		square(2, 64, 30, 40, 50, 3, 1, 1, 1), square(1, 66, 17, 23, 130, 3, 1, 2, 1), square(2, 40, 12, 13, 20, 3, 1, 9, 1),
 		square(2, 64, 15, 17, 96, 3, 1, 1, 2), square(1, 72, 9, 33, 36, 1, 2, 1, 1), square(1, 36, 11, 9, 72, 5, 3, 1, 1),
 		square(1, 1030, 20, 21, 40, 3, 1, 1, 1), square(8, 96, 7, 7, 70, 3, 1, 1, 1), square(1, 24, 3, 600, 16, 3, 1, 1, 1),
-		square(5, 600, 1, 1, 130, 1, 1, 1, 1), square(1, 2560, 6, 8, 33, 3, 1, 1, 1), valid, uneven,
+		square(5, 600, 1, 1, 130, 1, 1, 1, 1), square(3, 1, 9, 11, 37, 1, 1, 1, 1), square(1, 2560, 6, 8, 33, 3, 1, 1, 1), valid, uneven,
 	}
 	for _, threads := range []int{1, 3} {
 		tiles, pairs := tileDevices(t, threads)

@@ -48,9 +48,12 @@ const (
 	filterRun = 4096
 	// filterBlock is how many words of the gradient are summed for all taps, to
 	// stay in the cache meanwhile.
-	filterBlock = 64 << 10
+	filterBlock = 192 << 10
 	// transposed is how many pixels are transposed at a time.
 	transposed = 256
+	// manySums is how many weights may have several sums a thread, which lets
+	// threads take parts of others.
+	manySums = 128 << 10
 	// pixelsPerTap is how many pixels a share has for every input channel and tap
 	// at least, for sums of its own to pay.
 	pixelsPerTap = 2
@@ -148,24 +151,30 @@ func (d *Device) tileFilter(p *program, c kernel.ConvBackwardFilter) {
 		t.perCall = min(t.perCall, ceilDiv(runs, threads))
 	}
 	calls := ceilDiv(runs, t.perCall)
-	parts, sums, turned := min(threads, panels), 0, 0
+	parts, sums, turned := panels, 0, 0
+	if threads == 1 {
+		parts = 1
+	}
 	if byPixel {
 		parts = min(threads, calls)
+		if size <= manySums {
+			parts = min(4*threads, calls)
+		}
 		sums = p.reserve(parts * size)
 		t.setLength(t.perCall)
-		turned = p.reserve(parts * t.O * t.length)
+		turned = p.reserve(p.on(parts) * t.O * t.length)
 	} else {
 		t.setLength(runs)
 		turned = t.transpose(p, dy)
 	}
 	buffer := max(len(t.copies)*t.perCall*t.words, t.piece()) * d.isa.nr
-	at := p.reserve(parts * buffer)
-	memory := make([]run, parts*t.perCall)
-	workers := make([]tile, parts)
-	p.stage(parts, func(part int) {
-		w := &workers[part]
-		*w = tile{runs: memory[part*t.perCall : (part+1)*t.perCall]}
-		buf := p.s[at+part*buffer : at+(part+1)*buffer]
+	workers := make([]tile, p.on(parts))
+	at := p.reserve(len(workers) * buffer)
+	memory := make([]run, len(workers)*t.perCall)
+	p.stageOn(parts, func(thread, part int) {
+		w := &workers[thread]
+		*w = tile{runs: memory[thread*t.perCall : (thread+1)*t.perCall]}
+		buf := p.s[at+thread*buffer : at+(thread+1)*buffer]
 		if !byPixel {
 			lo, hi := span(panels, part, parts, 1)
 			for u := lo; u < hi; u++ {
@@ -177,7 +186,7 @@ func (d *Device) tileFilter(p *program, c kernel.ConvBackwardFilter) {
 			return
 		}
 		dw := p.s[sums+part*size : sums+(part+1)*size]
-		own := p.s[turned+part*t.O*t.length : turned+(part+1)*t.O*t.length]
+		own := p.s[turned+thread*t.O*t.length : turned+(thread+1)*t.O*t.length]
 		lo, hi := span(calls, part, parts, 1)
 		for c := lo; c < hi; c++ {
 			r0, r1 := cut(runs, t.perCall, c)
@@ -216,7 +225,7 @@ func (t *tileFilter) piece() int {
 func (t *tileFilter) transpose(p *program, dy func() []uint16) (at int) {
 	at = p.reserve(t.O * t.length)
 	units := t.N * t.chunks * t.pieces()
-	parts := p.parts(units, grain/(2*t.piece()*t.O)+1)
+	parts := p.chunks(units, grain/(2*t.piece()*t.O)+1)
 	size := t.piece() * t.isa.nr
 	local := p.reserve(parts * size)
 	p.stage(parts, func(part int) {

@@ -108,9 +108,10 @@ var avx512Half = func() *isa {
 				pairAVX512(&dst[0], &a[:n][0], &b[:n][0], n)
 			}
 		},
-		narrowPair: func(dst, a, b []float32) {
-			if n := len(dst); n > 0 {
-				narrowPairAVX512(&dst[0], &a[:n][0], &b[:n][0], n)
+		narrowRows: func(dst, x []float32, n, step, second, c int) {
+			if n > 0 {
+				_, _ = dst[32*n-1], x[(n-1)*step+second+c-1]
+				narrowRowsAVX512(&dst[0], &x[0], n, 4*step, 4*second, c)
 			}
 		},
 		winograd: winogradKernels{image: winogradImageHalf, gradient: winogradGradientHalf, output: winogradOutputHalf},
@@ -157,7 +158,7 @@ func tileHalf(t *tile) {
 var avx512AMX = func() *isa {
 	v, half := *avx512Half, *avx512Half.half
 	v.name, v.half = "AVX-512 with AMX", &half
-	half.shape = shape{mr: 32, nr: 32, amx: true, run: func(t *tile) {
+	half.shape = shape{mr: 48, nr: 32, amx: true, run: func(t *tile) {
 		n := t.vectors(16)
 		t.shapeAMX()
 		tilesAMX[n-1](t)

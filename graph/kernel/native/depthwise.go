@@ -88,7 +88,7 @@ func (d *Device) depthwise(p *program, ss []spread, src, filter, bias, dst int, 
 			}
 		}
 	})
-	parts := min(p.parts(work*cost, grain), work)
+	parts := min(p.chunks(work*cost, grain), work)
 	longest := 0
 	for i := range ss {
 		longest = max(longest, len(ss[i].h.offset)*len(ss[i].w.offset))

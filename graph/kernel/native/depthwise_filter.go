@@ -15,7 +15,7 @@ func (d *Device) depthwiseFilter(p *program, g kernel.Geometry, half bool) {
 	rows, cols := h.valid(), w.valid()
 	taps := g.KH * g.KW
 	work := g.N * g.OH
-	parts := min(p.parts(work*g.OW*g.C*taps, grain), max(work, 1))
+	parts := min(p.chunks(work*g.OW*g.C*taps, grain), max(work, 1))
 	size := 4
 	if half {
 		size = 2
@@ -40,13 +40,12 @@ func (d *Device) depthwiseFilter(p *program, g kernel.Geometry, half bool) {
 		}
 	})
 	p.stage(1, func(int) {
-		dw := p.f[2]
+		dw, sums := p.f[2], p.s[at:at+taps*g.C]
+		for part := 1; part < parts; part++ {
+			p.isa.add(sums, sums, p.s[at+part*taps*g.C:])
+		}
 		for t := range taps {
-			for c := range g.C {
-				s := float32(0)
-				for part := range parts {
-					s += p.s[at+(part*taps+t)*g.C+c]
-				}
+			for c, s := range sums[t*g.C : (t+1)*g.C] {
 				dw[c*taps+t] = s
 			}
 		}

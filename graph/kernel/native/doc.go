@@ -2,10 +2,11 @@
 // and Go assembly, on the processor, with nothing to install.
 //
 // A description is compiled into a program: a few stages, each a function of a
-// part number, that a pool of long-lived goroutines runs side by side. What
-// part p of n computes depends on p and n alone, so the same thread count gives
-// the same bits. Nothing is allocated when a program runs; per-part memory is
-// asked for as scratch.
+// part number, that a pool of long-lived goroutines runs side by side, as evenly
+// as the processors' speed allows. What part p of n computes depends on p and n
+// alone, and not on who computes it, so the same thread count gives the same
+// bits. Nothing is allocated when a program runs; memory for a part or a thread
+// is asked for as scratch.
 //
 // Dense convolutions in all three directions and matrix products stand on one
 // micro-kernel, tile: a small block of the output held in vector registers

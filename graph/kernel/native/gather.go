@@ -30,8 +30,12 @@ type gather struct {
 	// channel 0 of a group lies; sStep and dStep go to the next channels.
 	filter       func(group, kh, kw int) int
 	sStep, dStep int
-	direct       bool
-	shape        // the micro-kernel
+	// narrow says that the filter is float32, to be made words while it is packed;
+	// below that the second element of a word is not the first one's neighbour but
+	// a source channel on, odd that the last word has one element alone.
+	narrow, below, odd bool
+	direct             bool
+	shape              // the micro-kernel
 
 	// Tiling.
 	cols, rows    int   // output columns and rows of one item
@@ -126,7 +130,7 @@ func (d *Device) gathers(p *program, gs []gather, src, filter operand, bias, dst
 	if even := panels%threads == 0 || panels >= 4*threads; even && pixels <= fewPixels && panels >= threads && !words {
 		own = ceilDiv(panels, threads)
 	}
-	var work, packs, buffer, packed, sums int
+	var work, packs, buffer, packed, sums, wide int
 	for i := range gs {
 		g := &gs[i]
 		g.shape = kernel
@@ -143,22 +147,33 @@ func (d *Device) gathers(p *program, gs []gather, src, filter operand, bias, dst
 		if words && g.blocks > 1 {
 			sums = max(sums, g.outputs())
 		}
+		if g.narrow {
+			wide = max(wide, nr*max(g.block, 2))
+		}
 	}
 	if work == 0 || packs == 0 {
 		return
 	}
-	parts := min(threads, work)
-	if own > 0 {
+	parts := 1
+	switch {
+	case own > 0:
 		parts = threads
-	} else {
-		p.split(packs, grain/max(gs[0].panel, 1)+1, func(lo, hi int) {
+	case threads > 1:
+		// Half of an item at least: each piece loads its source anew.
+		parts = min(chunksPerThread*threads, ceilDiv(work, max(1, gs[0].shares/2)))
+	}
+	if own == 0 {
+		parts := p.parts(packs, grain/max(gs[0].panel, 1)+1)
+		at := p.reserve(parts * wide)
+		p.stage(parts, func(part int) {
+			lo, hi := span(packs, part, parts, 1)
 			for i := range gs {
 				g := &gs[i]
 				n := g.groups * g.panels
 				for q := max(lo, 0); q < min(hi, n); q++ {
 					to := p.s[g.weights+q*g.panel : g.weights+(q+1)*g.panel]
 					for b := range g.blocks {
-						to = to[g.pack(d.isa, to, filter(), q, b):]
+						to = to[g.pack(d.isa, to, filter(), p.s[at+part*wide:at+(part+1)*wide], q, b):]
 					}
 				}
 				lo, hi = lo-n, hi-n
@@ -166,25 +181,25 @@ func (d *Device) gathers(p *program, gs []gather, src, filter operand, bias, dst
 		})
 	}
 
-	at := p.reserve(parts * buffer)
-	local := p.reserve(parts * packed)
-	sum := p.reserve(parts * sums)
-	workers := make([]tile, parts)
-	p.stage(parts, func(part int) {
-		w := &workers[part]
+	workers := make([]tile, p.on(parts))
+	at := p.reserve(len(workers) * buffer)
+	local := p.reserve(len(workers) * packed)
+	sum := p.reserve(len(workers) * sums)
+	p.stageOn(parts, func(thread, part int) {
+		w := &workers[thread]
 		*w = tile{}
 		c := gathering{
 			isa: d.isa, tile: w, act: act, src: src(), dst: p.f[dst],
-			buffer: p.s[at+part*buffer : at+(part+1)*buffer],
+			buffer: p.s[at+thread*buffer : at+(thread+1)*buffer],
 		}
 		if bias >= 0 {
 			c.bias = p.f[bias]
 		}
 		if words {
-			c.half, c.sums = p.h[dst], p.s[sum+part*sums:sum+(part+1)*sums]
+			c.half, c.sums = p.h[dst], p.s[sum+thread*sums:sum+(thread+1)*sums]
 		}
 		if own > 0 {
-			c.packed = p.s[local+part*packed : local+(part+1)*packed]
+			c.packed = p.s[local+thread*packed : local+(thread+1)*packed]
 			lo, hi := span(panels, part, parts, 1)
 			for i := range gs {
 				gs[i].ownPanels(&c, filter(), lo, hi)
@@ -232,7 +247,7 @@ func (g *gather) ownPanels(c *gathering, filter []float32, from, until int) {
 	for b := range g.blocks {
 		size, at := 0, 0
 		for q := from; q < until; q++ {
-			size = g.pack(c.isa, c.packed[at:], filter, q, b)
+			size = g.pack(c.isa, c.packed[at:], filter, nil, q, b)
 			at += size
 		}
 		for q := range g.items {
@@ -243,8 +258,8 @@ func (g *gather) ownPanels(c *gathering, filter []float32, from, until int) {
 
 // pack lays out the filter of panel q and block b: for every tap and source
 // channel, nr destination channels, zeros where there are fewer. It returns
-// how many floats it wrote.
-func (g *gather) pack(v *isa, to, w []float32, q, b int) int {
+// how many floats it wrote. A filter that it narrows needs scratch.
+func (g *gather) pack(v *isa, to, w, scratch []float32, q, b int) int {
 	group, first := q/g.panels, q%g.panels*v.nr
 	lo, hi := g.channels(b)
 	n := min(v.nr, g.dg-first)
@@ -252,11 +267,19 @@ func (g *gather) pack(v *isa, to, w []float32, q, b int) int {
 	for _, kh := range g.h.filter {
 		for u, kw := range g.w.filter {
 			block := to[at : at+(hi-lo)*v.nr]
-			from := w[g.filter(group, kh, kw)+first*g.dStep+lo*g.sStep:]
-			if g.dStep == 1 {
-				v.columns(block, from, hi-lo, n, g.sStep)
-			} else {
-				packColumns(v, block, from, n, hi-lo, g.dStep)
+			switch from := g.filter(group, kh, kw) + first*g.dStep + lo*g.sStep; {
+			case g.below:
+				g.narrowRows(v, block, w, scratch, from, hi-lo, n, g.odd && hi == g.sg)
+			case g.narrow:
+				k := hi - lo
+				for j := range n {
+					v.narrow(halves(scratch[j*k:(j+1)*k]), w[2*(from+j*g.dStep):])
+				}
+				packColumns(v, block, scratch, n, k, k)
+			case g.dStep == 1:
+				v.columns(block, w[from:], hi-lo, n, g.sStep)
+			default:
+				packColumns(v, block, w[from:], n, hi-lo, g.dStep)
 			}
 			at, words = at+len(block), words+hi-lo
 			if g.joined && u < len(g.w.filter)-1 {
@@ -270,6 +293,22 @@ func (g *gather) pack(v *isa, to, w []float32, q, b int) int {
 		}
 	}
 	return at
+}
+
+// narrowRows packs k rows of n words from a filter in float32 whose rows alternate
+// in the words; without another row the last is alone.
+func (g *gather) narrowRows(v *isa, to, w, scratch []float32, from, k, n int, alone bool) {
+	row, column := from/g.sStep*2, from%g.sStep
+	if alone {
+		k--
+		last := scratch[:2*n]
+		copy(last, w[(row+2*k)*g.sStep+column:][:n])
+		clear(last[n:])
+		v.half.narrowRows(to[k*v.nr:], last, 1, 0, n, n)
+	}
+	if k > 0 {
+		v.half.narrowRows(to, w[row*g.sStep+column:], k, 2*g.sStep, g.sStep, n)
+	}
 }
 
 // item computes one block of output pixels for panels from to until-1, from

@@ -114,10 +114,10 @@ func narrowAVX512(dst *uint16, x *float32, n int)
 func pairAVX512(dst *float32, a, b *uint16, n int)
 
 //go:noescape
-func narrowPairAVX512(dst, a, b *float32, n int)
+func pairRowsAVX512(dst *float32, x *uint16, n, dstStep, step, second, c int)
 
 //go:noescape
-func pairRowsAVX512(dst *float32, x *uint16, n, dstStep, step, second, c int)
+func narrowRowsAVX512(dst, x *float32, n, step, second, c int)
 
 //go:noescape
 func momentsHalf(s, q *float32, x *uint16, shift *float32, n, rows, stride int)

@@ -29,8 +29,13 @@ func (d *Device) halfConv(p *program, c kernel.Conv) bool {
 	}
 	cg := g.C / g.Groups
 	x := p.rowWords(0, g.N*g.H*g.W, g.C)
-	w := p.rowWords(1, g.O*g.KH*g.KW, cg)
-	d.gathers(p, forwardGather(g, ceilDiv(cg, 2)), x, w, bias, y, c.Act, true)
+	gs, w := forwardGather(g, ceilDiv(cg, 2)), p.arg(1)
+	if cg%2 == 1 {
+		w = p.rowWords(1, g.O*g.KH*g.KW, cg)
+	} else {
+		gs[0].narrow = true
+	}
+	d.gathers(p, gs, x, w, bias, y, c.Act, true)
 	return true
 }
 
@@ -48,8 +53,11 @@ func (d *Device) halfConvBackwardData(p *program, c kernel.ConvBackwardData) boo
 		return both
 	}
 	dy := p.rowWords(0, g.N*g.OH*g.OW, g.O)
-	w := p.columnWords(1, g.O, g.KH*g.KW*g.C/g.Groups)
-	d.gathers(p, backwardGathers(g, ceilDiv(g.O/g.Groups, 2)), dy, w, -1, 2, kernel.Clip{}, true)
+	gs := backwardGathers(g, ceilDiv(g.O/g.Groups, 2))
+	for i := range gs {
+		gs[i].narrow, gs[i].below, gs[i].odd = true, true, g.O%2 == 1
+	}
+	d.gathers(p, gs, dy, p.arg(1), -1, 2, kernel.Clip{}, true)
 	return true
 }
 
@@ -67,45 +75,48 @@ func (p *program) rowWords(i, n, c int) operand {
 	wide := (c + 1) / 2 * 2
 	at := p.reserve(n * wide / 2)
 	to := func() []uint16 { return halves(p.s[at : at+n*wide/2]) }
-	switch {
-	case c%2 == 0:
+	if c%2 == 0 {
 		p.splitAligned(n*c, grain, 32, func(lo, hi int) { p.isa.narrow(to()[lo:hi], p.f[i][lo:hi]) })
-	default:
-		p.split(n, grain/wide+1, func(lo, hi int) {
-			for r := lo; r < hi; r++ {
-				row := to()[r*wide : (r+1)*wide]
-				if half {
-					copy(row, p.h[i][r*c:(r+1)*c])
-				} else {
-					p.isa.narrow(row[:c], p.f[i][r*c:(r+1)*c])
-				}
-				row[c] = 0
-			}
-		})
+	} else {
+		p.padRows(i, n, c, to)
 	}
 	return func() []float32 { return p.s[at : at+n*wide/2] }
 }
 
-// columnWords returns argument i, n rows of c elements in float32, as rows of
-// words of two neighbours in a column, with zeros below the last of an odd
-// number.
-func (p *program) columnWords(i, n, c int) operand {
-	pairs := ceilDiv(n, 2)
-	at := p.reserve(pairs * c)
-	below := p.reserve(c * (n % 2))
-	if n%2 == 1 {
-		p.stage(1, func(int) { clear(p.s[below : below+c]) })
-	}
-	p.split(pairs, grain/max(c, 1)+1, func(lo, hi int) {
-		for r := lo; r < hi; r++ {
-			a, b := p.f[i][2*r*c:], p.s[below:]
-			if 2*r+1 < n {
-				b = a[c:]
+// padRows writes argument i, n rows of an odd number c of elements, as
+// bfloat16 with a zero after each row.
+func (p *program) padRows(i, n, c int, to func() []uint16) {
+	several := max(1, streamed/c)
+	parts := p.parts(n, grain/(c+1)+1)
+	size := ceilDiv(several*c, 2)
+	at := p.reserve(parts * size)
+	p.stage(parts, func(part int) {
+		to, narrowed := to(), halves(p.s[at+part*size:at+(part+1)*size])
+		for lo, hi := span(n, part, parts, 1); lo < hi; lo += several {
+			rows := min(several, hi-lo)
+			from := narrowed[:rows*c]
+			if p.isHalf(i) {
+				from = p.h[i][lo*c : (lo+rows)*c]
+			} else {
+				p.isa.narrow(from, p.f[i][lo*c:])
 			}
-			p.isa.half.narrowPair(p.s[at+r*c:at+(r+1)*c], a, b)
+			padEach(to[lo*(c+1):(lo+rows)*(c+1)], from, c)
 		}
 	})
-	return func() []float32 { return p.s[at : at+pairs*c] }
+}
+
+// padEach puts a zero after every c elements.
+func padEach(to, from []uint16, c int) {
+	if c == 3 { // pictures
+		for ; len(from) >= 3; from, to = from[3:], to[4:] {
+			to[0], to[1], to[2], to[3] = from[0], from[1], from[2], 0
+		}
+		return
+	}
+	for ; len(from) > 0; from, to = from[c:], to[c+1:] {
+		copy(to, from[:c])
+		to[c] = 0
+	}
 }
 
 // halfElements returns argument i as bfloat16, converted in scratch if need be.

@@ -95,9 +95,11 @@ type shape struct {
 type halfISA struct {
 	shape                    // on words of a and b
 	winograd winogradKernels // with bfloat16 pixels; none of filters
-	// pair and narrowPair put elements of a and b side by side into words.
-	pair       func(dst []float32, a, b []uint16)
-	narrowPair func(dst, a, b []float32)
+	// pair puts elements of a and b side by side into words.
+	pair func(dst []float32, a, b []uint16)
+	// narrowRows does so with c elements, 32 at most, of two rows that lie second
+	// apart: n rows of 32 words, zeros after c. The next two lie step further.
+	narrowRows func(dst, x []float32, n, step, second, c int)
 	// These have bfloat16 at y and x, dotRows in a and b.
 	maxWindow, maxBack func(t *windowTile)
 	spread             spreadKernels

@@ -34,11 +34,14 @@ func (d *Device) matMul(p *program, m kernel.MatMul) {
 		shares = min(panels, ceilDiv(8*threads, blocks*m.Batch))
 	}
 	work := m.Batch * blocks * shares
-	parts := min(threads, work)
-	workers := make([]tile, parts)
+	parts := 1
+	if threads > 1 {
+		parts = min(chunksPerThread*threads, work)
+	}
+	workers := make([]tile, p.on(parts))
 	runs := make([]run, 1)
-	p.stage(parts, func(part int) {
-		w := &workers[part]
+	p.stageOn(parts, func(thread, part int) {
+		w := &workers[thread]
 		*w = tile{}
 		w.runs, w.steps, w.bStep, w.cRow = runs, m.K, nr, m.N
 		w.aRow, w.aStep = m.K, 1

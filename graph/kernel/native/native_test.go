@@ -189,7 +189,7 @@ func TestCompileRejects(t *testing.T) {
 func TestPanicIsAnError(t *testing.T) {
 	p := newPool(3)
 	defer p.close()
-	if err := p.run(3, func(part int) {
+	if err := p.run(3, func(_, part int) {
 		if part == 2 {
 			panic("fault")
 		}
@@ -197,7 +197,7 @@ func TestPanicIsAnError(t *testing.T) {
 		t.Error("a panic on a worker is lost")
 	}
 	count := make([]int, 3)
-	if err := p.run(3, func(part int) { count[part]++ }); err != nil || count[0]+count[1]+count[2] != 3 {
+	if err := p.run(3, func(_, part int) { count[part]++ }); err != nil || count[0]+count[1]+count[2] != 3 {
 		t.Errorf("after a panic the pool ran %v, error %v", count, err)
 	}
 }

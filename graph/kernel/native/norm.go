@@ -70,7 +70,7 @@ func rowSums(p *program, rows, c, vectors int, prepare func(v [][]float32), add 
 	group := together(c)
 	width := group * c
 	padded := ceilDiv(width, sumWidth) * sumWidth
-	parts := p.parts(rows*c, grain)
+	parts := p.chunks(rows*c, grain)
 	plain, size := p.allHalf(rows*c), 4
 	if plain {
 		size = 2
@@ -183,7 +183,7 @@ func perRow(p *program, rows, c, n int, prepare func(v [][]float32), body func(a
 	}
 	width := together(c) * c
 	at := p.reserve(n * width)
-	parts := p.parts(rows, grain/c+1)
+	parts := p.chunks(rows, grain/c+1)
 	plain := p.allHalf(rows * c)
 	stream := p.stream(rows*c, parts, width, plain)
 	views, first := make([][]float32, n), make([][]float32, n)

@@ -143,7 +143,7 @@ func maxPool[T float32 | uint16](p *program, g *pooling, kernel func(t *windowTi
 	if work*g.OW*c == 0 {
 		return
 	}
-	parts := min(p.parts(work*g.OW*c*g.KH*g.KW, grain), work)
+	parts := min(p.chunks(work*g.OW*c*g.KH*g.KW, grain), work)
 	tiles, taps := make([]windowTile, parts), make([]run, parts*g.KH*g.KW)
 	p.stage(parts, func(part int) {
 		x, y := args()
@@ -200,7 +200,7 @@ func pool2dBackward(p *program, d kernel.PoolBackward) error {
 	for blocks < ceilDiv(d.C, 32) && d.N*blocks%threads != 0 && d.N*blocks < 4*threads {
 		blocks++
 	}
-	shares := poolShares{pooling: g, blocks: blocks, parts: min(p.parts(d.N*d.OH*d.OW*d.KH*d.KW*d.C, grain), d.N*blocks)}
+	shares := poolShares{pooling: g, blocks: blocks, parts: min(p.chunks(d.N*d.OH*d.OW*d.KH*d.KW*d.C, grain), d.N*blocks)}
 	switch {
 	case d.Op == kernel.AveragePool:
 		shares.average(p)

@@ -31,10 +31,11 @@ type program struct {
 	err error // set by a stage that rejects its data
 }
 
-// stage is one parallel step; body(part) does the part'th of parts shares.
+// stage is one parallel step; body does the part'th of parts shares on one of
+// the device's threads.
 type stage struct {
 	parts int
-	body  func(part int)
+	body  func(thread, part int)
 }
 
 var _ kernel.Kernel = (*program)(nil)
@@ -56,8 +57,35 @@ func (p *program) parts(n, grain int) int {
 	return max(1, min(p.pool.threads, (n+grain-1)/grain))
 }
 
+// chunksPerThread is in how many pieces a thread's share of a stage is, from
+// which others may take when they have done theirs.
+const chunksPerThread = 8
+
+// chunks is how many pieces n units of work are worth whose results do not
+// depend on where they are cut, when one should not be smaller than grain.
+func (p *program) chunks(n, grain int) int {
+	if p.pool.threads == 1 {
+		return 1
+	}
+	return max(1, min(chunksPerThread*p.pool.threads, (n+grain-1)/grain))
+}
+
+// on returns how many threads may do so many parts.
+func (p *program) on(parts int) int {
+	if parts == 1 {
+		return 1
+	}
+	return p.pool.threads
+}
+
 // stage appends a step of fixed parts.
 func (p *program) stage(parts int, body func(part int)) {
+	p.stageOn(parts, func(_, part int) { body(part) })
+}
+
+// stageOn appends a step of fixed parts; body is given the thread as well, for
+// memory that one thread uses for all its parts.
+func (p *program) stageOn(parts int, body func(thread, part int)) {
 	p.stages = append(p.stages, stage{parts, body})
 }
 
@@ -68,7 +96,7 @@ func (p *program) splitAligned(n, grain, align int, body func(lo, hi int)) {
 	if n == 0 {
 		return
 	}
-	parts := p.parts(n, grain)
+	parts := p.chunks(n, grain)
 	p.stage(parts, func(part int) {
 		if lo, hi := span(n, part, parts, align); lo < hi {
 			body(lo, hi)

@@ -103,7 +103,7 @@ func (p *program) elements(n, grain int, body func(f [][]float32), half func(h [
 	if n == 0 {
 		return
 	}
-	parts := p.parts(n, grain)
+	parts := p.chunks(n, grain)
 	plain := half != nil && p.allHalf(n)
 	s := p.stream(n, parts, streamed, plain)
 	p.stage(parts, func(part int) {

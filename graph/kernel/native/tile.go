@@ -33,6 +33,7 @@ type tile struct {
 	// begins, and the tiles' shapes for most and for the last rows.
 	line, gap, next int
 	chunks, back    int
+	lower           int // rows of the last one or two tiles, if not all are whole
 	config, rest    *tileConfig
 	// For assembly: the lanes of the last vector of columns, and whether they
 	// are all.

@@ -249,17 +249,18 @@ func (w *winograd) gather(p *program, src, filter, bias, dst int, act kernel.Cli
 	}
 	u := newSpectrum(p, depth, outputBlock, wide)
 	m := newSpectrum(p, tileBlock, outputBlock, outputBlock+lanes)
-	parts := p.parts(winogradPlanes*w.tiles*sc*dc, isa.dense)
-	temp := p.reserve(parts * winogradPlanes * lanes)
-	spill := p.reserve(parts * ceilDiv(dc, 16) * 16) // outputs beyond the edges
+	parts := p.chunks(winogradPlanes*w.tiles*sc*dc, isa.dense)
+	threads := p.on(parts)
+	temp := p.reserve(threads * winogradPlanes * lanes)
+	spill := p.reserve(threads * ceilDiv(dc, 16) * 16) // outputs beyond the edges
 	taps := 9 * depth * lanes
 	turned := 0
 	if !w.flipped {
-		turned = p.reserve(parts * taps)
+		turned = p.reserve(threads * taps)
 	}
 	zeros := make([]float32, max(sc, dc)+lanes)
-	tiles := make([]winogradTile, parts)
-	workers := make([]tile, parts)
+	tiles := make([]winogradTile, threads)
+	workers := make([]tile, threads)
 	runs := make([]run, 1)
 	image, output := p.winogradOf(src).image, p.winogradOf(dst).output
 
@@ -269,9 +270,9 @@ func (w *winograd) gather(p *program, src, filter, bias, dst int, act kernel.Cli
 			o0, o1 := cutAligned(dc, outputBlock, ob, nr)
 			for ib := range ceilDiv(sc, depth) {
 				c0, c1 := cutAligned(sc, depth, ib, lanes)
-				p.stage(parts, func(part int) {
-					t := &tiles[part]
-					t.temp = &p.s[temp+part*winogradPlanes*lanes]
+				p.stageOn(parts, func(thread, part int) {
+					t := &tiles[thread]
+					t.temp = &p.s[temp+thread*winogradPlanes*lanes]
 					lo, hi := span(t1-t0, part, parts, 1)
 					for i := lo; i < hi; i++ {
 						w.image.point(t, p.pixels(src), t0+i, winogradIn, c0, &zeros[0])
@@ -290,7 +291,7 @@ func (w *winograd) gather(p *program, src, filter, bias, dst int, act kernel.Cli
 					}
 					lo, hi = span(o1-o0, part, parts, lanes)
 					for o := lo; o < hi; o += lanes {
-						to := p.s[turned+part*taps:]
+						to := p.s[turned+thread*taps:]
 						for k := range 9 {
 							from := p.f[filter][((o0+o)*9+k)*sc+c0:]
 							isa.interleave(to[k*(c1-c0)*lanes:(k+1)*(c1-c0)*lanes], from, min(lanes, hi-o), c1-c0, lanes, 9*sc)
@@ -302,8 +303,8 @@ func (w *winograd) gather(p *program, src, filter, bias, dst int, act kernel.Cli
 					}
 				})
 				panels := ceilDiv(o1-o0, nr)
-				p.stage(parts, func(part int) {
-					g := &workers[part]
+				p.stageOn(parts, func(thread, part int) {
+					g := &workers[thread]
 					*g = tile{}
 					g.runs, g.steps = runs, c1-c0
 					g.aRow, g.aStep, g.bStep, g.cRow = v.row, 1, u.row, m.row
@@ -324,9 +325,9 @@ func (w *winograd) gather(p *program, src, filter, bias, dst int, act kernel.Cli
 					}
 				})
 			}
-			p.stage(parts, func(part int) {
-				t := &tiles[part]
-				t.temp = &p.s[temp+part*winogradPlanes*lanes]
+			p.stageOn(parts, func(thread, part int) {
+				t := &tiles[thread]
+				t.temp = &p.s[temp+thread*winogradPlanes*lanes]
 				t.bias = &zeros[0]
 				if bias >= 0 {
 					t.bias = &p.f[bias][o0]
@@ -334,7 +335,7 @@ func (w *winograd) gather(p *program, src, filter, bias, dst int, act kernel.Cli
 				t.setClip(act)
 				lo, hi := span(t1-t0, part, parts, 1)
 				for i := lo; i < hi; i++ {
-					w.output.point(t, p.pixels(dst), t0+i, winogradOut, o0, &p.s[spill+part*roundUp(dc, 16)])
+					w.output.point(t, p.pixels(dst), t0+i, winogradOut, o0, &p.s[spill+thread*roundUp(dc, 16)])
 					m.transform(p, t, i, o1-o0, output)
 				}
 			})

@@ -15,11 +15,12 @@ func (w *winograd) convBackwardFilter(p *program) {
 	a := newSpectrum(p, depth, outputBlock, outputBlock+lanes)
 	b := newSpectrum(p, depth, inputBlock, inputBlock)
 	m := newSpectrum(p, outputBlock, inputBlock, inputBlock+lanes)
-	parts := p.parts(winogradPlanes*w.tiles*sc*dc, isa.dense)
-	temp := p.reserve(parts * winogradPlanes * lanes)
+	parts := p.chunks(winogradPlanes*w.tiles*sc*dc, isa.dense)
+	threads := p.on(parts)
+	temp := p.reserve(threads * winogradPlanes * lanes)
 	zeros := make([]float32, max(sc, dc))
-	tiles := make([]winogradTile, parts)
-	workers := make([]tile, parts)
+	tiles := make([]winogradTile, threads)
+	workers := make([]tile, threads)
 	runs := make([]run, 1)
 	image, gradient := p.winogradOf(0).image, p.winogradOf(1).gradient
 
@@ -29,9 +30,9 @@ func (w *winograd) convBackwardFilter(p *program) {
 			c0, c1 := cutAligned(sc, inputBlock, ib, nr)
 			for tb := range ceilDiv(w.tiles, depth) {
 				t0, t1 := cut(w.tiles, depth, tb)
-				p.stage(parts, func(part int) {
-					t := &tiles[part]
-					t.temp = &p.s[temp+part*winogradPlanes*lanes]
+				p.stageOn(parts, func(thread, part int) {
+					t := &tiles[thread]
+					t.temp = &p.s[temp+thread*winogradPlanes*lanes]
 					lo, hi := span(t1-t0, part, parts, 1)
 					for i := lo; i < hi; i++ {
 						w.output.point(t, p.pixels(1), t0+i, winogradOut, o0, &zeros[0])
@@ -41,8 +42,8 @@ func (w *winograd) convBackwardFilter(p *program) {
 					}
 				})
 				panels := ceilDiv(c1-c0, nr)
-				p.stage(parts, func(part int) {
-					g := &workers[part]
+				p.stageOn(parts, func(thread, part int) {
+					g := &workers[thread]
 					*g = tile{}
 					g.runs, g.steps = runs, t1-t0
 					g.aRow, g.aStep, g.bStep, g.cRow = 1, a.row, b.row, m.row
@@ -63,9 +64,9 @@ func (w *winograd) convBackwardFilter(p *program) {
 					}
 				})
 			}
-			p.stage(parts, func(part int) {
-				t := &tiles[part]
-				t.temp = &p.s[temp+part*winogradPlanes*lanes]
+			p.stageOn(parts, func(thread, part int) {
+				t := &tiles[thread]
+				t.temp = &p.s[temp+thread*winogradPlanes*lanes]
 				t.size = 4
 				lo, hi := span(o1-o0, part, parts, 1)
 				for o := lo; o < hi; o++ {

@@ -89,15 +89,8 @@ func half(f *file) {
 		widen(tail, b, 1)
 		join(tail)
 	})
-	f.vector("narrowPairAVX512", "dst, a, b *float32", func(tail bool) {
-		for r, mem := range []string{a, b} {
-			load(tail, mem, r)
-			f.p("	%s // Z%d to bfloat16 in Y%d", narrow(r, r), r, r)
-			f.p("	VPMOVZXWD Y%d, Z%d", r, r)
-		}
-		join(tail)
-	})
 	pairRows(f)
+	narrowRows(f)
 	channelwise(f, halfSet)
 	elementwise(f, halfSet)
 	pairTable(f)
@@ -196,6 +189,42 @@ func pairRows(f *file) {
 		f.p("	VMOVUPS Z%d, K%d, %d(DI)", r, 1+r, 64*r)
 	}
 	f.p("	ADDQ R10, DI")
+	f.p("	ADDQ R8, SI")
+	f.p("	DECQ DX")
+	f.p("	JNZ loop")
+	f.p("	VZEROUPPER")
+	f.p("	RET")
+}
+
+// narrowRows emits the loop that packs the filter for the gradient by the data:
+// n rows of 32 words, each of c elements (32 at most) of two rows of float32 that
+// lie second bytes apart, zeros after; the next pair of rows lies step bytes on.
+func narrowRows(f *file) {
+	const params = "dst, x *float32, n, step, second, c int"
+	f.declare("narrowRowsAVX512(%s)", params)
+	f.p("\n// func narrowRowsAVX512(%s)", params)
+	f.p("TEXT ·narrowRowsAVX512(SB), NOSPLIT, $0-48")
+	for i, s := range []struct{ p, r string }{{"dst", "DI"}, {"x", "SI"}, {"n", "DX"}, {"step", "R8"}, {"second", "R9"}, {"c", "CX"}} {
+		f.p("	MOVQ %s+%d(FP), %s", s.p, 8*i, s.r)
+	}
+	f.p("	MOVQ $1, BX")
+	f.p("	SHLQ CX, BX")
+	f.p("	DECQ BX")
+	f.p("	KMOVW BX, K1")
+	f.p("	SHRQ $16, BX")
+	f.p("	KMOVW BX, K2")
+	f.p("\nloop:")
+	for r, mem := range []string{"(SI)", "64(SI)", "(SI)(R9*1)", "64(SI)(R9*1)"} {
+		f.p("	VMOVUPS.Z %s, K%d, Z%d", mem, 1+r%2, r)
+		f.p("	%s // Z%d to bfloat16 in Y%d", narrow(r, r), r, r)
+		f.p("	VPMOVZXWD Y%d, Z%d", r, r)
+	}
+	for r := range 2 {
+		f.p("	VPSLLD $16, Z%d, Z%d", 2+r, 2+r)
+		f.p("	VPORD Z%d, Z%d, Z%d", 2+r, r, r)
+		f.p("	VMOVUPS Z%d, %d(DI)", r, 64*r)
+	}
+	f.p("	ADDQ $128, DI")
 	f.p("	ADDQ R8, SI")
 	f.p("	DECQ DX")
 	f.p("	JNZ loop")

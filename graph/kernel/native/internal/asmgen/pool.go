@@ -24,7 +24,22 @@ func pools(f *file, v vectors) {
 		})
 	})
 	p.emit("maxBack", func() {
-		single(f, v, "block1", "through", p.back)
+		if !v.masked {
+			single(f, v, "block1", "through", p.back)
+			return
+		}
+		f.p("	MOVL $1, BX")
+		f.p("	VPBROADCASTD BX, Z17")
+		f.p("\nblock4:")
+		f.p("	CMPQ CX, $%d", 4*v.width)
+		f.p("	JLT block1")
+		whole := func(mem, r string) { f.p("	VMOVUPS %s, %s", mem, r) }
+		p.backByIndex(4, "4", whole, func(r, mem string) { f.p("	VMOVUPS %s, %s", r, mem) })
+		f.p("	JMP block4")
+		single(f, v, "block1", "through", func(suffix string, load func(mem, dst string), store func(src, mem string)) {
+			p.backByIndex(1, suffix, load, store)
+			f.p("	JMP block1")
+		})
 	})
 }
 
@@ -127,20 +142,75 @@ func (p *pool) maximum(n int, suffix string, load func(mem, dst string)) {
 	p.p("\nfound%s:", suffix)
 }
 
+// backByIndex adds the gradient of n vectors of y, keeping the number of the tap
+// that holds the maximum so far beside it; Z17 holds ones. load and store move
+// float32.
+func (p *pool) backByIndex(n int, suffix string, load func(mem, dst string), store func(src, mem string)) {
+	const tap, one = "Z16", "Z17"
+	most, value := func(i int) string { return p.r(i) }, func(i int) string { return p.r(4 + i) }
+	index, dy := func(i int) string { return p.r(8 + i) }, func(i int) string { return p.r(12 + i) }
+	read := p.loader(suffix)
+	if n > 1 {
+		read = p.loader("")
+	}
+	start := func() {
+		p.p("	MOVQ windowTile_taps(DI), SI")
+		p.p("	MOVQ windowTile_taps+8(DI), R13")
+		p.p("	VPXORD %s, %s, %s", tap, tap, tap)
+	}
+	start()
+	p.p("	MOVQ run_a(SI), DX")
+	p.p("	ADDQ R8, DX")
+	for i := range n {
+		read(fmt.Sprintf("%d(DX)(AX*1)", i*p.size), most(i))
+		read(fmt.Sprintf("%d(R10)(AX*1)", i*p.size), dy(i))
+		p.p("	VPXORD %s, %s, %s", index(i), index(i), index(i))
+	}
+	p.p("\nmaximum%s:", suffix)
+	p.p("	ADDQ $run__size, SI")
+	p.p("	DECQ R13")
+	p.p("	JZ found%s", suffix)
+	p.p("	MOVQ run_a(SI), DX")
+	p.p("	ADDQ R8, DX")
+	p.p("	VPADDD %s, %s, %s", one, tap, tap)
+	for i := range n {
+		read(fmt.Sprintf("%d(DX)(AX*1)", i*p.size), value(i))
+		// Not (value <= most), as which a NaN counts, unless the most is one.
+		p.p("	VCMPPS $7, %s, %s, K2", most(i), most(i))
+		p.p("	VCMPPS $6, %s, %s, K2, K2", most(i), value(i))
+		p.p("	VMOVAPS %s, K2, %s", value(i), most(i))
+		p.p("	VMOVDQA32 %s, K2, %s", tap, index(i))
+	}
+	p.p("	JMP maximum%s", suffix)
+	p.p("\nfound%s:", suffix)
+	start()
+	p.p("\nadd%s:", suffix)
+	p.p("	MOVQ run_b(SI), R12")
+	p.p("	ADDQ R9, R12")
+	for i := range n {
+		at := fmt.Sprintf("%d(R12)(AX*%d)", i*p.size*p.scale, p.scale)
+		load(at, value(i))
+		p.p("	VPCMPEQD %s, %s, K2", tap, index(i))
+		p.p("	VADDPS %s, %s, K2, %s", dy(i), value(i), value(i))
+		store(value(i), at)
+	}
+	p.p("	VPADDD %s, %s, %s", one, tap, tap)
+	p.p("	ADDQ $run__size, SI")
+	p.p("	DECQ R13")
+	p.p("	JNZ add%s", suffix)
+	p.through(n)
+}
+
 // back adds the gradient of one vector of y to the first tap of x that holds
-// the maximum.
+// the maximum, without masks.
 func (p *pool) back(suffix string, load func(mem, dst string), store func(src, mem string)) {
 	const x, dx = 1, 2
 	r := p.r
 	read := p.loader(suffix)
 	p.maximum(1, suffix, read)
-	// The lanes still without an owner are K3 or register 6.
+	// The lanes still without an owner are register 6.
 	read("(R10)(AX*1)", r(3))
-	if p.masked {
-		p.p("	KXNORW K3, K3, K3")
-	} else {
-		p.p("	VPCMPEQD %s, %s, %s", r(6), r(6), r(6))
-	}
+	p.p("	VPCMPEQD %s, %s, %s", r(6), r(6), r(6))
 	p.p("	MOVQ windowTile_taps(DI), SI")
 	p.p("	MOVQ windowTile_taps+8(DI), R13")
 	p.p("\nadd%s:", suffix)
@@ -151,21 +221,13 @@ func (p *pool) back(suffix string, load func(mem, dst string), store func(src, m
 	read("(R11)(AX*1)", r(x))
 	at := fmt.Sprintf("(R12)(AX*%d)", p.scale)
 	load(at, r(dx))
-	if p.masked {
-		p.p("	VCMPPS $0, %s, %s, K3, K4", r(0), r(x))
-		p.p("	VCMPPS $3, %s, %s, K3, K5", r(x), r(x))
-		p.p("	KORW K4, K5, K4")
-		p.p("	KANDNW K3, K4, K3")
-		p.p("	VADDPS %s, %s, K4, %s", r(3), r(dx), r(dx))
-	} else {
-		p.p("	VCMPPS $0, %s, %s, %s", r(0), r(x), r(7))
-		p.p("	VCMPPS $3, %s, %s, %s", r(x), r(x), r(8))
-		p.p("	VORPS %s, %s, %s", r(7), r(8), r(7))
-		p.p("	VANDPS %s, %s, %s", r(6), r(7), r(7))
-		p.p("	VANDNPS %s, %s, %s", r(6), r(7), r(6))
-		p.p("	VANDPS %s, %s, %s", r(3), r(7), r(7))
-		p.p("	VADDPS %s, %s, %s", r(7), r(dx), r(dx))
-	}
+	p.p("	VCMPPS $0, %s, %s, %s", r(0), r(x), r(7))
+	p.p("	VCMPPS $3, %s, %s, %s", r(x), r(x), r(8))
+	p.p("	VORPS %s, %s, %s", r(7), r(8), r(7))
+	p.p("	VANDPS %s, %s, %s", r(6), r(7), r(7))
+	p.p("	VANDNPS %s, %s, %s", r(6), r(7), r(6))
+	p.p("	VANDPS %s, %s, %s", r(3), r(7), r(7))
+	p.p("	VADDPS %s, %s, %s", r(7), r(dx), r(dx))
 	store(r(dx), at)
 	p.p("	ADDQ $run__size, SI")
 	p.p("	DECQ R13")
