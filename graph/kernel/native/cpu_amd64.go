@@ -26,7 +26,7 @@ var avx512 = &isa{
 		tilesAVX512[t.rows-1][n-1](t)
 	},
 	winograd: winogradKernels{winogradImageAVX512, winogradGradientAVX512, winogradFilterAVX512, winogradOutputAVX512, winogradFilterGradientAVX512},
-	spread:   spreadKernels{taps: spreadAVX512, stencils: &stencilsAVX512, sums: &stencilSumsAVX512}, maxWindow: maxWindowAVX512, maxBack: maxBackAVX512,
+	spread:   spreadKernels{taps: spreadAVX512, stencils: &stencilsAVX512, sums: &stencilSumsAVX512, slides: &slidesAVX512, slideSums: &slideSumsAVX512}, maxWindow: maxWindowAVX512, maxBack: maxBackAVX512,
 	interleave: func(to, columns []float32, n, k, nr, stride int) {
 		interleaveBy(16, transposeAVX512, to, columns, n, k, nr, stride)
 	},

@@ -135,6 +135,28 @@ var stencilSumsAVX512 = [3][3]func(t *spreadTile){
 }
 
 //go:noescape
+func slide1AVX512(t *spreadTile)
+
+//go:noescape
+func slide2AVX512(t *spreadTile)
+
+//go:noescape
+func slide3AVX512(t *spreadTile)
+
+var slidesAVX512 = [3]func(t *spreadTile){slide1AVX512, slide2AVX512, slide3AVX512}
+
+//go:noescape
+func slideSum1AVX512(t *spreadTile)
+
+//go:noescape
+func slideSum2AVX512(t *spreadTile)
+
+//go:noescape
+func slideSum3AVX512(t *spreadTile)
+
+var slideSumsAVX512 = [3]func(t *spreadTile){slideSum1AVX512, slideSum2AVX512, slideSum3AVX512}
+
+//go:noescape
 func stencil1x1Half(t *spreadTile)
 
 //go:noescape

@@ -83,6 +83,9 @@ func generate(dir string) error {
 	for _, v := range sets {
 		winograd(&minimal, v)
 		stencils(&walks, v)
+		if v.masked {
+			slides(&walks, v)
+		}
 	}
 	stencils(&walks, halfSet)
 	slides(&walks, halfSet)
