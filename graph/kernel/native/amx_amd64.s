@@ -75,7 +75,7 @@ bounds:
 	MOVBQZX tile_clip(DI), BX
 	ORQ BX, AX
 	ORQ tile_bias(DI), AX
-	MOVQ AX, whole-88(SP)
+	MOVQ AX, other-88(SP)
 	MOVQ tile_config(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x84; BYTE $0x20; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG (AX)
 
@@ -914,7 +914,7 @@ write:
 	MOVQ added-24(SP), BX
 	CMPQ tile_half(DI), $0
 	JNE narrow
-	CMPQ whole-88(SP), $0
+	CMPQ other-88(SP), $0
 	JE plain
 row:
 	MOVQ tile_line(DI), AX
@@ -1000,7 +1000,7 @@ plainRowend:
 	JMP written
 
 narrow:
-	CMPQ whole-88(SP), $0
+	CMPQ other-88(SP), $0
 	JE plainNarrow
 short:
 	MOVQ tile_line(DI), AX
@@ -1171,7 +1171,7 @@ bounds:
 	MOVBQZX tile_clip(DI), BX
 	ORQ BX, AX
 	ORQ tile_bias(DI), AX
-	MOVQ AX, whole-88(SP)
+	MOVQ AX, other-88(SP)
 	MOVQ tile_config(DI), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x84; BYTE $0x20; BYTE $0x00; BYTE $0x00; BYTE $0x00; BYTE $0x00 // LDTILECFG (AX)
 
@@ -2126,7 +2126,7 @@ write:
 	MOVQ added-24(SP), BX
 	CMPQ tile_half(DI), $0
 	JNE narrow
-	CMPQ whole-88(SP), $0
+	CMPQ other-88(SP), $0
 	JE plain
 row:
 	MOVQ tile_line(DI), AX
@@ -2219,7 +2219,7 @@ plainRowend:
 	JMP written
 
 narrow:
-	CMPQ whole-88(SP), $0
+	CMPQ other-88(SP), $0
 	JE plainNarrow
 short:
 	MOVQ tile_line(DI), AX

@@ -130,7 +130,7 @@ func (d *Device) gathers(p *program, gs []gather, src, filter operand, bias, dst
 	if even := panels%threads == 0 || panels >= 4*threads; even && pixels <= fewPixels && panels >= threads && !words {
 		own = ceilDiv(panels, threads)
 	}
-	var work, packs, buffer, packed, sums, wide int
+	var work, shares, packs, buffer, packed, sums, wide int
 	for i := range gs {
 		g := &gs[i]
 		g.shape = kernel
@@ -140,6 +140,7 @@ func (d *Device) gathers(p *program, gs []gather, src, filter operand, bias, dst
 		}
 		packed = max(packed, own*len(g.h.offset)*len(g.w.offset)*g.block*nr)
 		work += g.items * g.shares
+		shares = max(shares, g.shares)
 		packs += g.groups * g.panels
 		if !g.direct {
 			buffer = max(buffer, g.images*g.buffered(g.rows)*g.width*g.pixel)
@@ -159,8 +160,10 @@ func (d *Device) gathers(p *program, gs []gather, src, filter operand, bias, dst
 	case own > 0:
 		parts = threads
 	case threads > 1:
-		// Half of an item at least: each piece loads its source anew.
-		parts = min(chunksPerThread*threads, ceilDiv(work, max(1, gs[0].shares/2)))
+		// Half of an item if that leaves no thread without: each piece loads its
+		// source anew.
+		parts = min(chunksPerThread*threads, ceilDiv(work, max(1, shares/2)))
+		parts = min(work, max(threads, parts))
 	}
 	if own == 0 {
 		parts := p.parts(packs, grain/max(gs[0].panel, 1)+1)

@@ -72,7 +72,7 @@ func newPool(threads int) *pool {
 func (p *pool) run(parts int, f func(thread, part int)) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if parts == 1 || len(p.workers) == 0 { // none after close
+	if parts <= 1 || len(p.workers) == 0 { // none after close
 		for i := range parts {
 			p.part(f, 0, i)
 		}
@@ -92,6 +92,7 @@ func (p *pool) run(parts int, f func(thread, part int)) error {
 	}
 	p.work(0)
 	p.closeStage()
+	p.body = nil
 	return p.result()
 }
 

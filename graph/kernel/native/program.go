@@ -61,8 +61,8 @@ func (p *program) parts(n, grain int) int {
 // which others may take when they have done theirs.
 const chunksPerThread = 8
 
-// chunks is how many pieces n units of work are worth whose results do not
-// depend on where they are cut, when one should not be smaller than grain.
+// chunks is how many pieces n units of work are worth, when one should not be
+// smaller than grain. Sums of pieces are added in their order.
 func (p *program) chunks(n, grain int) int {
 	if p.pool.threads == 1 {
 		return 1

@@ -41,8 +41,10 @@ func (p *program) stream(n, parts, size int, plain bool) *stream {
 	if !plain {
 		s.at = p.reserve(parts * len(s.half) * s.size)
 	}
-	for range parts {
-		s.views = append(s.views, stretch{make([][]float32, len(p.args)), make([][]uint16, len(p.args))})
+	n = len(p.args)
+	full, halves := make([][]float32, parts*n), make([][]uint16, parts*n)
+	for i := range parts {
+		s.views = append(s.views, stretch{full[i*n : (i+1)*n], halves[i*n : (i+1)*n]})
 	}
 	return s
 }

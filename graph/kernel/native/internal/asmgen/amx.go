@@ -72,6 +72,7 @@ const (
 	tileRows = 16  // of a tile of AMX
 	tileSize = 64  // bytes of its rows
 	sumsRow  = 128 // bytes of a row of the sums that a block leaves on the stack
+	panelRow = 128 // bytes of a row of b, whose tiles lie beside each other
 )
 
 // Tiles of AMX: up to 3 by 2 of sums, then one of a and one of b. Sums of 3 by 2
@@ -105,7 +106,7 @@ func amx(f *file) {
 // memory on the stack to vector registers, where c or bias is added. The
 // registers: DI t, R8 and R9 the bytes of a row of a and of b, R10 what is added,
 // R12 the result, R13 its row's bytes, R14 the bytes of 16 rows of b, R15 the
-// sums. Z28 to Z31: see below.
+// sums.
 func tileAMX(f *file, n int) {
 	const (
 		left  = "left-8(SP)"   // rows of whole tiles
@@ -118,7 +119,7 @@ func tileAMX(f *file, n int) {
 		plus  = "plus-64(SP)"  // R10, R12 and R13, while they serve the sums
 		to    = "to-72(SP)"
 		row   = "row-80(SP)"
-		whole = "whole-88(SP)" // 0 if nothing is added and nothing bounded
+		other = "other-88(SP)" // 0 if nothing is added to sums and nothing bounds them
 		frame = rowTiles*tileRows*sumsRow + tileSize + 88
 	)
 	name := fmt.Sprintf("tile%dAMX", n)
@@ -198,7 +199,7 @@ func tileAMX(f *file, n int) {
 	f.p("	MOVBQZX tile_clip(DI), BX")
 	f.p("	ORQ BX, AX")
 	f.p("	ORQ tile_bias(DI), AX")
-	f.p("	MOVQ AX, %s", whole)
+	f.p("	MOVQ AX, %s", other)
 
 	f.p("	MOVQ tile_config(DI), AX")
 	f.p("	%s // LDTILECFG (AX)", configureTiles("AX"))
@@ -264,7 +265,7 @@ func tileAMX(f *file, n int) {
 	}
 	f.p("	CMPQ tile_half(DI), $0")
 	f.p("	JNE narrow")
-	f.p("	CMPQ %s, $0", whole)
+	f.p("	CMPQ %s, $0", other)
 	f.p("	JE plain")
 	writeSums(f, "row", n, true, next, after, pitch, full)
 	f.p("	JMP written")
@@ -272,7 +273,7 @@ func tileAMX(f *file, n int) {
 	writeSums(f, "plainRow", n, false, next, after, pitch, full)
 	f.p("	JMP written")
 	f.p("\nnarrow:")
-	f.p("	CMPQ %s, $0", whole)
+	f.p("	CMPQ %s, $0", other)
 	f.p("	JE plainNarrow")
 	writeSums(f, "short", n, true, next, after, pitch, half)
 	f.p("	JMP written")
@@ -360,7 +361,7 @@ func sumTiles(f *file, label, a string, m, n int, last bool) {
 		fetch = append(fetch, "PREFETCHT0 (R12)", "PREFETCHT0 (R12)(R8*1)", "PREFETCHT0 (R12)(R8*2)", "PREFETCHT0 (R12)(R13*1); LEAQ (R12)(R8*4), R12")
 	}
 	for line := 0; line < 2*tileRows; line += 3 - n {
-		fetch = append(fetch, fmt.Sprintf("PREFETCHT0 %d(SI)", tileRows*sumsRow+tileSize*line))
+		fetch = append(fetch, fmt.Sprintf("PREFETCHT0 %d(SI)", tileRows*panelRow+tileSize*line))
 	}
 	var steps []string
 	// Along one row of sums, back along the next.

@@ -94,9 +94,13 @@ func (s *slide) walk(n int, suffix string, load func(mem, dst string), store fun
 	begin()
 	column(0, 2)
 	if !s.dots {
+		// The operand that a NaN must survive from stands first.
+		lo, hi := s.r(temp), s.r(temp+1)
+		p("	VBROADCASTSS spreadTile_lo(DI), %s", lo)
+		p("	VBROADCASTSS spreadTile_hi(DI), %s", hi)
 		for i := range n {
-			p("	VMAXPS.BCST spreadTile_lo(DI), %s, %s", output(2, i), output(2, i))
-			p("	VMINPS.BCST spreadTile_hi(DI), %s, %s", output(2, i), output(2, i))
+			p("	VMAXPS %s, %s, %s", output(2, i), lo, output(2, i))
+			p("	VMINPS %s, %s, %s", output(2, i), hi, output(2, i))
 		}
 		s.write(n, suffix, outputs, store)
 		p("	ADDQ R14, AX")
