@@ -10,7 +10,8 @@ import (
 // axis share a word of 32 bits, the first in its lower half. Words travel as
 // float32, whose value means nothing then.
 
-// inHalf reports whether argument i is read as bfloat16, not widened before.
+// inHalf reports whether kernels read and write argument i as bfloat16: it is
+// not widened before them.
 func (p *program) inHalf(i int) bool { return p.isHalf(i) && p.wide[i] < 0 }
 
 // words views neighbouring pairs as words; a last odd number is left out.

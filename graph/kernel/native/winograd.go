@@ -110,19 +110,15 @@ type pixels struct {
 
 // pixels returns argument i of the current Run.
 func (p *program) pixels(i int) pixels {
-	if p.storedHalf(i) {
+	if p.inHalf(i) {
 		return pixels{unsafe.Pointer(unsafe.SliceData(p.h[i])), 2}
 	}
 	return pixels{unsafe.Pointer(unsafe.SliceData(p.f[i])), 4}
 }
 
-// storedHalf reports whether kernels read and write argument i as bfloat16,
-// not widened in scratch.
-func (p *program) storedHalf(i int) bool { return p.isHalf(i) && p.wide[i] < 0 }
-
 // winogradOf returns the transforms between frequencies and argument i.
 func (p *program) winogradOf(i int) *winogradKernels {
-	if p.storedHalf(i) {
+	if p.inHalf(i) {
 		return &p.isa.half.winograd
 	}
 	return &p.isa.winograd
