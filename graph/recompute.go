@@ -77,17 +77,11 @@ func newRewriter(ops []*operation, w worth) *rewriter {
 // recompute replaces c.ops by a list that needs a smaller arena, if there is
 // one.
 func (c *compiler) recompute() error {
-	if c.spec.Mode != Train {
-		return nil
-	}
-	switch c.spec.Recompute {
-	case RecomputeAuto:
-		if c.spec.Precision == Float32 {
-			c.recomputeCheap()
-		}
-	case RecomputeCheap:
+	switch how := c.spec.Recompute; {
+	case c.spec.Mode != Train:
+	case how == RecomputeCheap, how == RecomputeAuto && c.spec.Precision == Float32:
 		c.recomputeCheap()
-	case RecomputeSegments:
+	case how == RecomputeSegments:
 		return c.recomputeSegments()
 	}
 	return nil

@@ -947,7 +947,7 @@ rowdropped:
 	CMOVQGT CX, AX
 	SUBQ AX, CX
 	ADDQ AX, DX
-	SHLQ $7, AX
+	IMUL3Q $128, AX, AX
 	ADDQ AX, SI
 	CMPQ DX, pitch-56(SP)
 	JLT rowend
@@ -987,7 +987,7 @@ plainRowdropped:
 	CMOVQGT CX, AX
 	SUBQ AX, CX
 	ADDQ AX, DX
-	SHLQ $7, AX
+	IMUL3Q $128, AX, AX
 	ADDQ AX, SI
 	CMPQ DX, pitch-56(SP)
 	JLT plainRowend
@@ -1034,7 +1034,7 @@ shortdropped:
 	CMOVQGT CX, AX
 	SUBQ AX, CX
 	ADDQ AX, DX
-	SHLQ $7, AX
+	IMUL3Q $128, AX, AX
 	ADDQ AX, SI
 	CMPQ DX, pitch-56(SP)
 	JLT shortend
@@ -1075,7 +1075,7 @@ plainShortdropped:
 	CMOVQGT CX, AX
 	SUBQ AX, CX
 	ADDQ AX, DX
-	SHLQ $7, AX
+	IMUL3Q $128, AX, AX
 	ADDQ AX, SI
 	CMPQ DX, pitch-56(SP)
 	JLT plainShortend
@@ -2164,7 +2164,7 @@ rowdropped:
 	CMOVQGT CX, AX
 	SUBQ AX, CX
 	ADDQ AX, DX
-	SHLQ $7, AX
+	IMUL3Q $128, AX, AX
 	ADDQ AX, SI
 	CMPQ DX, pitch-56(SP)
 	JLT rowend
@@ -2206,7 +2206,7 @@ plainRowdropped:
 	CMOVQGT CX, AX
 	SUBQ AX, CX
 	ADDQ AX, DX
-	SHLQ $7, AX
+	IMUL3Q $128, AX, AX
 	ADDQ AX, SI
 	CMPQ DX, pitch-56(SP)
 	JLT plainRowend
@@ -2257,7 +2257,7 @@ shortdropped:
 	CMOVQGT CX, AX
 	SUBQ AX, CX
 	ADDQ AX, DX
-	SHLQ $7, AX
+	IMUL3Q $128, AX, AX
 	ADDQ AX, SI
 	CMPQ DX, pitch-56(SP)
 	JLT shortend
@@ -2299,7 +2299,7 @@ plainShortdropped:
 	CMOVQGT CX, AX
 	SUBQ AX, CX
 	ADDQ AX, DX
-	SHLQ $7, AX
+	IMUL3Q $128, AX, AX
 	ADDQ AX, SI
 	CMPQ DX, pitch-56(SP)
 	JLT plainShortend

@@ -739,7 +739,7 @@ pixel:
 	XORQ AX, AX
 	MOVQ windowTile_c(DI), CX
 
-block4:
+block:
 	CMPQ CX, $32
 	JLT block1
 	MOVQ windowTile_taps(DI), SI
@@ -751,10 +751,10 @@ block4:
 	VMOVUPS 64(DX)(AX*1), Y2
 	VMOVUPS 96(DX)(AX*1), Y3
 
-maximum4:
+maximumBlock:
 	ADDQ $run__size, SI
 	DECQ R13
-	JZ found4
+	JZ foundBlock
 	MOVQ run_a(SI), DX
 	ADDQ R8, DX
 	VMOVUPS 0(DX)(AX*1), Y4
@@ -773,16 +773,16 @@ maximum4:
 	VCMPPS $3, Y3, Y3, Y8
 	VMAXPS Y7, Y3, Y9
 	VBLENDVPS Y8, Y3, Y9, Y3
-	JMP maximum4
+	JMP maximumBlock
 
-found4:
+foundBlock:
 	VMOVUPS Y0, 0(R10)(AX*1)
 	VMOVUPS Y1, 32(R10)(AX*1)
 	VMOVUPS Y2, 64(R10)(AX*1)
 	VMOVUPS Y3, 96(R10)(AX*1)
 	ADDQ $128, AX
 	SUBQ $32, CX
-	JMP block4
+	JMP block
 
 block1:
 	TESTQ CX, CX
@@ -859,6 +859,8 @@ TEXT ·maxBackAVX2(SB), NOSPLIT, $0-8
 	MOVQ windowTile_dx(DI), R9
 	MOVQ windowTile_y(DI), R10
 	MOVQ windowTile_pixels(DI), R15
+	VPCMPEQD Y14, Y14, Y14
+	VPSRLD $31, Y14, Y14
 
 pixel:
 	XORQ AX, AX
@@ -869,6 +871,9 @@ block1:
 	JLE through
 	CMPQ CX, $8
 	JLT block1Masked
+	VXORPS Y4, Y4, Y4
+	VMOVUPS 0(R10)(AX*1), Y3
+	VXORPS Y2, Y2, Y2
 	MOVQ windowTile_taps(DI), SI
 	MOVQ windowTile_taps+8(DI), R13
 	MOVQ run_a(SI), DX
@@ -879,35 +884,31 @@ maximumWhole:
 	ADDQ $run__size, SI
 	DECQ R13
 	JZ foundWhole
+	VPADDD Y14, Y4, Y4
 	MOVQ run_a(SI), DX
 	ADDQ R8, DX
-	VMOVUPS 0(DX)(AX*1), Y4
-	VCMPPS $3, Y0, Y0, Y8
-	VMAXPS Y4, Y0, Y9
-	VBLENDVPS Y8, Y0, Y9, Y0
+	VMOVUPS 0(DX)(AX*1), Y1
+	VCMPPS $7, Y0, Y0, Y6
+	VCMPPS $6, Y0, Y1, Y5
+	VANDPS Y6, Y5, Y5
+	VBLENDVPS Y5, Y1, Y0, Y0
+	VBLENDVPS Y5, Y4, Y2, Y2
 	JMP maximumWhole
 
 foundWhole:
-	VMOVUPS (R10)(AX*1), Y3
-	VPCMPEQD Y6, Y6, Y6
 	MOVQ windowTile_taps(DI), SI
 	MOVQ windowTile_taps+8(DI), R13
+	VXORPS Y4, Y4, Y4
 
 addWhole:
-	MOVQ run_a(SI), R11
-	ADDQ R8, R11
 	MOVQ run_b(SI), R12
 	ADDQ R9, R12
-	VMOVUPS (R11)(AX*1), Y1
-	VMOVUPS (R12)(AX*1), Y2
-	VCMPPS $0, Y0, Y1, Y7
-	VCMPPS $3, Y1, Y1, Y8
-	VORPS Y7, Y8, Y7
-	VANDPS Y6, Y7, Y7
-	VANDNPS Y6, Y7, Y6
-	VANDPS Y3, Y7, Y7
-	VADDPS Y7, Y2, Y2
-	VMOVUPS Y2, (R12)(AX*1)
+	VMOVUPS 0(R12)(AX*1), Y1
+	VPCMPEQD Y4, Y2, Y5
+	VANDPS Y3, Y5, Y5
+	VADDPS Y5, Y1, Y1
+	VMOVUPS Y1, 0(R12)(AX*1)
+	VPADDD Y14, Y4, Y4
 	ADDQ $run__size, SI
 	DECQ R13
 	JNZ addWhole
@@ -921,6 +922,9 @@ block1Masked:
 	SUBQ CX, BX
 	SHRQ $2, CX
 	VMOVDQU (BX), Y15
+	VXORPS Y4, Y4, Y4
+	VMASKMOVPS 0(R10)(AX*1), Y15, Y3
+	VXORPS Y2, Y2, Y2
 	MOVQ windowTile_taps(DI), SI
 	MOVQ windowTile_taps+8(DI), R13
 	MOVQ run_a(SI), DX
@@ -931,35 +935,31 @@ maximumMasked:
 	ADDQ $run__size, SI
 	DECQ R13
 	JZ foundMasked
+	VPADDD Y14, Y4, Y4
 	MOVQ run_a(SI), DX
 	ADDQ R8, DX
-	VMASKMOVPS 0(DX)(AX*1), Y15, Y4
-	VCMPPS $3, Y0, Y0, Y8
-	VMAXPS Y4, Y0, Y9
-	VBLENDVPS Y8, Y0, Y9, Y0
+	VMASKMOVPS 0(DX)(AX*1), Y15, Y1
+	VCMPPS $7, Y0, Y0, Y6
+	VCMPPS $6, Y0, Y1, Y5
+	VANDPS Y6, Y5, Y5
+	VBLENDVPS Y5, Y1, Y0, Y0
+	VBLENDVPS Y5, Y4, Y2, Y2
 	JMP maximumMasked
 
 foundMasked:
-	VMASKMOVPS (R10)(AX*1), Y15, Y3
-	VPCMPEQD Y6, Y6, Y6
 	MOVQ windowTile_taps(DI), SI
 	MOVQ windowTile_taps+8(DI), R13
+	VXORPS Y4, Y4, Y4
 
 addMasked:
-	MOVQ run_a(SI), R11
-	ADDQ R8, R11
 	MOVQ run_b(SI), R12
 	ADDQ R9, R12
-	VMASKMOVPS (R11)(AX*1), Y15, Y1
-	VMASKMOVPS (R12)(AX*1), Y15, Y2
-	VCMPPS $0, Y0, Y1, Y7
-	VCMPPS $3, Y1, Y1, Y8
-	VORPS Y7, Y8, Y7
-	VANDPS Y6, Y7, Y7
-	VANDNPS Y6, Y7, Y6
-	VANDPS Y3, Y7, Y7
-	VADDPS Y7, Y2, Y2
-	VMASKMOVPS Y2, Y15, (R12)(AX*1)
+	VMASKMOVPS 0(R12)(AX*1), Y15, Y1
+	VPCMPEQD Y4, Y2, Y5
+	VANDPS Y3, Y5, Y5
+	VADDPS Y5, Y1, Y1
+	VMASKMOVPS Y1, Y15, 0(R12)(AX*1)
+	VPADDD Y14, Y4, Y4
 	ADDQ $run__size, SI
 	DECQ R13
 	JNZ addMasked
@@ -1790,7 +1790,7 @@ pixel:
 	XORQ AX, AX
 	MOVQ windowTile_c(DI), CX
 
-block4:
+block:
 	CMPQ CX, $64
 	JLT block1
 	MOVQ windowTile_taps(DI), SI
@@ -1802,10 +1802,10 @@ block4:
 	VMOVUPS 128(DX)(AX*1), Z2
 	VMOVUPS 192(DX)(AX*1), Z3
 
-maximum4:
+maximumBlock:
 	ADDQ $run__size, SI
 	DECQ R13
-	JZ found4
+	JZ foundBlock
 	MOVQ run_a(SI), DX
 	ADDQ R8, DX
 	VMOVUPS 0(DX)(AX*1), Z4
@@ -1820,16 +1820,16 @@ maximum4:
 	VMOVUPS 192(DX)(AX*1), Z7
 	VCMPPS $7, Z3, Z3, K2
 	VMAXPS Z7, Z3, K2, Z3
-	JMP maximum4
+	JMP maximumBlock
 
-found4:
+foundBlock:
 	VMOVUPS Z0, 0(R10)(AX*1)
 	VMOVUPS Z1, 64(R10)(AX*1)
 	VMOVUPS Z2, 128(R10)(AX*1)
 	VMOVUPS Z3, 192(R10)(AX*1)
 	ADDQ $256, AX
 	SUBQ $64, CX
-	JMP block4
+	JMP block
 
 block1:
 	TESTQ CX, CX
@@ -1903,41 +1903,41 @@ TEXT ·maxBackAVX512(SB), NOSPLIT, $0-8
 	MOVQ windowTile_dx(DI), R9
 	MOVQ windowTile_y(DI), R10
 	MOVQ windowTile_pixels(DI), R15
+	MOVL $1, BX
+	VPBROADCASTD BX, Z31
 
 pixel:
 	XORQ AX, AX
 	MOVQ windowTile_c(DI), CX
-	MOVL $1, BX
-	VPBROADCASTD BX, Z17
 
-block4:
+block:
 	CMPQ CX, $64
 	JLT block1
+	VXORPS Z16, Z16, Z16
+	VMOVUPS 0(R10)(AX*1), Z12
+	VXORPS Z8, Z8, Z8
+	VMOVUPS 64(R10)(AX*1), Z13
+	VXORPS Z9, Z9, Z9
+	VMOVUPS 128(R10)(AX*1), Z14
+	VXORPS Z10, Z10, Z10
+	VMOVUPS 192(R10)(AX*1), Z15
+	VXORPS Z11, Z11, Z11
 	MOVQ windowTile_taps(DI), SI
 	MOVQ windowTile_taps+8(DI), R13
-	VPXORD Z16, Z16, Z16
 	MOVQ run_a(SI), DX
 	ADDQ R8, DX
 	VMOVUPS 0(DX)(AX*1), Z0
-	VMOVUPS 0(R10)(AX*1), Z12
-	VPXORD Z8, Z8, Z8
 	VMOVUPS 64(DX)(AX*1), Z1
-	VMOVUPS 64(R10)(AX*1), Z13
-	VPXORD Z9, Z9, Z9
 	VMOVUPS 128(DX)(AX*1), Z2
-	VMOVUPS 128(R10)(AX*1), Z14
-	VPXORD Z10, Z10, Z10
 	VMOVUPS 192(DX)(AX*1), Z3
-	VMOVUPS 192(R10)(AX*1), Z15
-	VPXORD Z11, Z11, Z11
 
-maximum4:
+maximumBlock:
 	ADDQ $run__size, SI
 	DECQ R13
-	JZ found4
+	JZ foundBlock
+	VPADDD Z31, Z16, Z16
 	MOVQ run_a(SI), DX
 	ADDQ R8, DX
-	VPADDD Z17, Z16, Z16
 	VMOVUPS 0(DX)(AX*1), Z4
 	VCMPPS $7, Z0, Z0, K2
 	VCMPPS $6, Z0, Z4, K2, K2
@@ -1958,14 +1958,14 @@ maximum4:
 	VCMPPS $6, Z3, Z7, K2, K2
 	VMOVAPS Z7, K2, Z3
 	VMOVDQA32 Z16, K2, Z11
-	JMP maximum4
+	JMP maximumBlock
 
-found4:
+foundBlock:
 	MOVQ windowTile_taps(DI), SI
 	MOVQ windowTile_taps+8(DI), R13
-	VPXORD Z16, Z16, Z16
+	VXORPS Z16, Z16, Z16
 
-add4:
+addBlock:
 	MOVQ run_b(SI), R12
 	ADDQ R9, R12
 	VMOVUPS 0(R12)(AX*1), Z4
@@ -1984,55 +1984,55 @@ add4:
 	VPCMPEQD Z16, Z11, K2
 	VADDPS Z15, Z7, K2, Z7
 	VMOVUPS Z7, 192(R12)(AX*1)
-	VPADDD Z17, Z16, Z16
+	VPADDD Z31, Z16, Z16
 	ADDQ $run__size, SI
 	DECQ R13
-	JNZ add4
+	JNZ addBlock
 	ADDQ $256, AX
 	SUBQ $64, CX
-	JMP block4
+	JMP block
 
 block1:
 	TESTQ CX, CX
 	JLE through
 	CMPQ CX, $16
 	JLT block1Masked
+	VXORPS Z4, Z4, Z4
+	VMOVUPS 0(R10)(AX*1), Z3
+	VXORPS Z2, Z2, Z2
 	MOVQ windowTile_taps(DI), SI
 	MOVQ windowTile_taps+8(DI), R13
-	VPXORD Z16, Z16, Z16
 	MOVQ run_a(SI), DX
 	ADDQ R8, DX
 	VMOVUPS 0(DX)(AX*1), Z0
-	VMOVUPS 0(R10)(AX*1), Z12
-	VPXORD Z8, Z8, Z8
 
 maximumWhole:
 	ADDQ $run__size, SI
 	DECQ R13
 	JZ foundWhole
+	VPADDD Z31, Z4, Z4
 	MOVQ run_a(SI), DX
 	ADDQ R8, DX
-	VPADDD Z17, Z16, Z16
-	VMOVUPS 0(DX)(AX*1), Z4
+	VMOVUPS 0(DX)(AX*1), Z1
 	VCMPPS $7, Z0, Z0, K2
-	VCMPPS $6, Z0, Z4, K2, K2
-	VMOVAPS Z4, K2, Z0
-	VMOVDQA32 Z16, K2, Z8
+	VCMPPS $6, Z0, Z1, K2, K2
+	VMOVAPS Z1, K2, Z0
+	VMOVDQA32 Z4, K2, Z2
 	JMP maximumWhole
 
 foundWhole:
 	MOVQ windowTile_taps(DI), SI
 	MOVQ windowTile_taps+8(DI), R13
-	VPXORD Z16, Z16, Z16
+	VXORPS Z4, Z4, Z4
 
 addWhole:
 	MOVQ run_b(SI), R12
 	ADDQ R9, R12
-	VMOVUPS 0(R12)(AX*1), Z4
-	VPCMPEQD Z16, Z8, K2
-	VADDPS Z12, Z4, K2, Z4
-	VMOVUPS Z4, 0(R12)(AX*1)
-	VPADDD Z17, Z16, Z16
+	VMOVUPS 0(R12)(AX*1), Z1
+	VPCMPEQD Z4, Z2, K2
+	VADDPS Z3, Z1, K2, Z1
+	VMOVUPS Z1, 0(R12)(AX*1)
+	VPADDD Z31, Z4, Z4
 	ADDQ $run__size, SI
 	DECQ R13
 	JNZ addWhole
@@ -2045,42 +2045,42 @@ block1Masked:
 	SHLL CX, BX
 	DECL BX
 	KMOVW BX, K1
+	VXORPS Z4, Z4, Z4
+	VMOVUPS.Z 0(R10)(AX*1), K1, Z3
+	VXORPS Z2, Z2, Z2
 	MOVQ windowTile_taps(DI), SI
 	MOVQ windowTile_taps+8(DI), R13
-	VPXORD Z16, Z16, Z16
 	MOVQ run_a(SI), DX
 	ADDQ R8, DX
 	VMOVUPS.Z 0(DX)(AX*1), K1, Z0
-	VMOVUPS.Z 0(R10)(AX*1), K1, Z12
-	VPXORD Z8, Z8, Z8
 
 maximumMasked:
 	ADDQ $run__size, SI
 	DECQ R13
 	JZ foundMasked
+	VPADDD Z31, Z4, Z4
 	MOVQ run_a(SI), DX
 	ADDQ R8, DX
-	VPADDD Z17, Z16, Z16
-	VMOVUPS.Z 0(DX)(AX*1), K1, Z4
+	VMOVUPS.Z 0(DX)(AX*1), K1, Z1
 	VCMPPS $7, Z0, Z0, K2
-	VCMPPS $6, Z0, Z4, K2, K2
-	VMOVAPS Z4, K2, Z0
-	VMOVDQA32 Z16, K2, Z8
+	VCMPPS $6, Z0, Z1, K2, K2
+	VMOVAPS Z1, K2, Z0
+	VMOVDQA32 Z4, K2, Z2
 	JMP maximumMasked
 
 foundMasked:
 	MOVQ windowTile_taps(DI), SI
 	MOVQ windowTile_taps+8(DI), R13
-	VPXORD Z16, Z16, Z16
+	VXORPS Z4, Z4, Z4
 
 addMasked:
 	MOVQ run_b(SI), R12
 	ADDQ R9, R12
-	VMOVUPS.Z 0(R12)(AX*1), K1, Z4
-	VPCMPEQD Z16, Z8, K2
-	VADDPS Z12, Z4, K2, Z4
-	VMOVUPS Z4, K1, 0(R12)(AX*1)
-	VPADDD Z17, Z16, Z16
+	VMOVUPS.Z 0(R12)(AX*1), K1, Z1
+	VPCMPEQD Z4, Z2, K2
+	VADDPS Z3, Z1, K2, Z1
+	VMOVUPS Z1, K1, 0(R12)(AX*1)
+	VPADDD Z31, Z4, Z4
 	ADDQ $run__size, SI
 	DECQ R13
 	JNZ addMasked

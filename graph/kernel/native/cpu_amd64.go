@@ -26,7 +26,7 @@ var avx512 = &isa{
 		tilesAVX512[t.rows-1][n-1](t)
 	},
 	winograd: winogradKernels{winogradImageAVX512, winogradGradientAVX512, winogradFilterAVX512, winogradOutputAVX512, winogradFilterGradientAVX512},
-	spread:   spreadKernels{taps: spreadAVX512, stencils: &stencilsAVX512, sums: &stencilSumsAVX512, slides: &slidesAVX512, slideSums: &slideSumsAVX512}, maxWindow: maxWindowAVX512, maxBack: maxBackAVX512,
+	spread:   spreadKernels{spreadAVX512, &stencilsAVX512, &stencilSumsAVX512, &slidesAVX512, &slideSumsAVX512}, maxWindow: maxWindowAVX512, maxBack: maxBackAVX512,
 	interleave: func(to, columns []float32, n, k, nr, stride int) {
 		interleaveBy(16, transposeAVX512, to, columns, n, k, nr, stride)
 	},
@@ -111,7 +111,7 @@ var avx512Half = func() *isa {
 		narrowRows: func(dst, x []float32, n, step, second, c int) {
 			if n > 0 {
 				_, _ = dst[32*n-1], x[(n-1)*step+second+c-1]
-				narrowRowsAVX512(&dst[0], &x[0], n, 4*step, 4*second, c)
+				narrowRowsAVX512(&dst[0], &x[0], n, 128, 4*step, 4*second, c)
 			}
 		},
 		winograd: winogradKernels{image: winogradImageHalf, gradient: winogradGradientHalf, output: winogradOutputHalf},

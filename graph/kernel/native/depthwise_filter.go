@@ -15,8 +15,7 @@ func (d *Device) depthwiseFilter(p *program, g kernel.Geometry, half bool) {
 	rows, cols := h.valid(), w.valid()
 	taps := g.KH * g.KW
 	work := g.N * g.OH
-	parts := p.chunks(work*g.OW*g.C*taps, grain)
-	parts = min(max(p.parts(work*g.OW*g.C*taps, grain), min(parts, work*g.OW/rowsPerSum)), max(work, 1))
+	parts := min(p.sumParts(work*g.OW*g.C*taps, grain, work*g.OW), max(work, 1))
 	size := 4
 	if half {
 		size = 2

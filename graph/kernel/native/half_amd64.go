@@ -117,7 +117,7 @@ func pairAVX512(dst *float32, a, b *uint16, n int)
 func pairRowsAVX512(dst *float32, x *uint16, n, dstStep, step, second, c int)
 
 //go:noescape
-func narrowRowsAVX512(dst, x *float32, n, step, second, c int)
+func narrowRowsAVX512(dst *float32, x *float32, n, dstStep, step, second, c int)
 
 //go:noescape
 func momentsHalf(s, q *float32, x *uint16, shift *float32, n, rows, stride int)

@@ -7402,9 +7402,9 @@ TEXT ·pairRowsAVX512(SB), NOSPLIT, $0-56
 	KMOVW BX, K2
 
 loop:
-	VPMOVZXWD.Z (SI), K1, Z0
+	VPMOVZXWD.Z 0(SI), K1, Z0
 	VPMOVZXWD.Z 32(SI), K2, Z1
-	VPMOVZXWD.Z (SI)(R9*1), K1, Z2
+	VPMOVZXWD.Z 0(SI)(R9*1), K1, Z2
 	VPMOVZXWD.Z 32(SI)(R9*1), K2, Z3
 	VPSLLD $16, Z2, Z2
 	VPORD Z2, Z0, Z0
@@ -7419,14 +7419,15 @@ loop:
 	VZEROUPPER
 	RET
 
-// func narrowRowsAVX512(dst, x *float32, n, step, second, c int)
-TEXT ·narrowRowsAVX512(SB), NOSPLIT, $0-48
+// func narrowRowsAVX512(dst *float32, x *float32, n, dstStep, step, second, c int)
+TEXT ·narrowRowsAVX512(SB), NOSPLIT, $0-56
 	MOVQ dst+0(FP), DI
 	MOVQ x+8(FP), SI
 	MOVQ n+16(FP), DX
-	MOVQ step+24(FP), R8
-	MOVQ second+32(FP), R9
-	MOVQ c+40(FP), CX
+	MOVQ dstStep+24(FP), R10
+	MOVQ step+32(FP), R8
+	MOVQ second+40(FP), R9
+	MOVQ c+48(FP), CX
 	MOVQ $1, BX
 	SHLQ CX, BX
 	DECQ BX
@@ -7435,13 +7436,13 @@ TEXT ·narrowRowsAVX512(SB), NOSPLIT, $0-48
 	KMOVW BX, K2
 
 loop:
-	VMOVUPS.Z (SI), K1, Z0
+	VMOVUPS.Z 0(SI), K1, Z0
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // Z0 to bfloat16 in Y0
 	VPMOVZXWD Y0, Z0
 	VMOVUPS.Z 64(SI), K2, Z1
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // Z1 to bfloat16 in Y1
 	VPMOVZXWD Y1, Z1
-	VMOVUPS.Z (SI)(R9*1), K1, Z2
+	VMOVUPS.Z 0(SI)(R9*1), K1, Z2
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xd2 // Z2 to bfloat16 in Y2
 	VPMOVZXWD Y2, Z2
 	VMOVUPS.Z 64(SI)(R9*1), K2, Z3
@@ -7453,7 +7454,7 @@ loop:
 	VPSLLD $16, Z3, Z3
 	VPORD Z3, Z1, Z1
 	VMOVUPS Z1, 64(DI)
-	ADDQ $128, DI
+	ADDQ R10, DI
 	ADDQ R8, SI
 	DECQ DX
 	JNZ loop
@@ -8248,7 +8249,7 @@ pixel:
 	XORQ AX, AX
 	MOVQ windowTile_c(DI), CX
 
-block4:
+block:
 	CMPQ CX, $64
 	JLT block1
 	MOVQ windowTile_taps(DI), SI
@@ -8264,10 +8265,10 @@ block4:
 	VPMOVZXWD 96(DX)(AX*1), Z3
 	VPSLLD $16, Z3, Z3
 
-maximum4:
+maximumBlock:
 	ADDQ $run__size, SI
 	DECQ R13
-	JZ found4
+	JZ foundBlock
 	MOVQ run_a(SI), DX
 	ADDQ R8, DX
 	VPMOVZXWD 0(DX)(AX*1), Z4
@@ -8286,9 +8287,9 @@ maximum4:
 	VPSLLD $16, Z7, Z7
 	VCMPPS $7, Z3, Z3, K2
 	VMAXPS Z7, Z3, K2, Z3
-	JMP maximum4
+	JMP maximumBlock
 
-found4:
+foundBlock:
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // Z0 to bfloat16 in Y0
 	VMOVDQU16 Y0, 0(R10)(AX*1)
 	BYTE $0x62; BYTE $0xf2; BYTE $0x7e; BYTE $0x48; BYTE $0x72; BYTE $0xc9 // Z1 to bfloat16 in Y1
@@ -8299,7 +8300,7 @@ found4:
 	VMOVDQU16 Y3, 96(R10)(AX*1)
 	ADDQ $128, AX
 	SUBQ $64, CX
-	JMP block4
+	JMP block
 
 block1:
 	TESTQ CX, CX
@@ -8379,49 +8380,49 @@ TEXT ·maxBackHalf(SB), NOSPLIT, $0-8
 	MOVQ windowTile_dx(DI), R9
 	MOVQ windowTile_y(DI), R10
 	MOVQ windowTile_pixels(DI), R15
+	MOVL $1, BX
+	VPBROADCASTD BX, Z31
 
 pixel:
 	XORQ AX, AX
 	MOVQ windowTile_c(DI), CX
-	MOVL $1, BX
-	VPBROADCASTD BX, Z17
 
-block4:
+block:
 	CMPQ CX, $64
 	JLT block1
+	VXORPS Z16, Z16, Z16
+	VPMOVZXWD 0(R10)(AX*1), Z12
+	VPSLLD $16, Z12, Z12
+	VXORPS Z8, Z8, Z8
+	VPMOVZXWD 32(R10)(AX*1), Z13
+	VPSLLD $16, Z13, Z13
+	VXORPS Z9, Z9, Z9
+	VPMOVZXWD 64(R10)(AX*1), Z14
+	VPSLLD $16, Z14, Z14
+	VXORPS Z10, Z10, Z10
+	VPMOVZXWD 96(R10)(AX*1), Z15
+	VPSLLD $16, Z15, Z15
+	VXORPS Z11, Z11, Z11
 	MOVQ windowTile_taps(DI), SI
 	MOVQ windowTile_taps+8(DI), R13
-	VPXORD Z16, Z16, Z16
 	MOVQ run_a(SI), DX
 	ADDQ R8, DX
 	VPMOVZXWD 0(DX)(AX*1), Z0
 	VPSLLD $16, Z0, Z0
-	VPMOVZXWD 0(R10)(AX*1), Z12
-	VPSLLD $16, Z12, Z12
-	VPXORD Z8, Z8, Z8
 	VPMOVZXWD 32(DX)(AX*1), Z1
 	VPSLLD $16, Z1, Z1
-	VPMOVZXWD 32(R10)(AX*1), Z13
-	VPSLLD $16, Z13, Z13
-	VPXORD Z9, Z9, Z9
 	VPMOVZXWD 64(DX)(AX*1), Z2
 	VPSLLD $16, Z2, Z2
-	VPMOVZXWD 64(R10)(AX*1), Z14
-	VPSLLD $16, Z14, Z14
-	VPXORD Z10, Z10, Z10
 	VPMOVZXWD 96(DX)(AX*1), Z3
 	VPSLLD $16, Z3, Z3
-	VPMOVZXWD 96(R10)(AX*1), Z15
-	VPSLLD $16, Z15, Z15
-	VPXORD Z11, Z11, Z11
 
-maximum4:
+maximumBlock:
 	ADDQ $run__size, SI
 	DECQ R13
-	JZ found4
+	JZ foundBlock
+	VPADDD Z31, Z16, Z16
 	MOVQ run_a(SI), DX
 	ADDQ R8, DX
-	VPADDD Z17, Z16, Z16
 	VPMOVZXWD 0(DX)(AX*1), Z4
 	VPSLLD $16, Z4, Z4
 	VCMPPS $7, Z0, Z0, K2
@@ -8446,14 +8447,14 @@ maximum4:
 	VCMPPS $6, Z3, Z7, K2, K2
 	VMOVAPS Z7, K2, Z3
 	VMOVDQA32 Z16, K2, Z11
-	JMP maximum4
+	JMP maximumBlock
 
-found4:
+foundBlock:
 	MOVQ windowTile_taps(DI), SI
 	MOVQ windowTile_taps+8(DI), R13
-	VPXORD Z16, Z16, Z16
+	VXORPS Z16, Z16, Z16
 
-add4:
+addBlock:
 	MOVQ run_b(SI), R12
 	ADDQ R9, R12
 	VMOVUPS 0(R12)(AX*2), Z4
@@ -8472,58 +8473,58 @@ add4:
 	VPCMPEQD Z16, Z11, K2
 	VADDPS Z15, Z7, K2, Z7
 	VMOVUPS Z7, 192(R12)(AX*2)
-	VPADDD Z17, Z16, Z16
+	VPADDD Z31, Z16, Z16
 	ADDQ $run__size, SI
 	DECQ R13
-	JNZ add4
+	JNZ addBlock
 	ADDQ $128, AX
 	SUBQ $64, CX
-	JMP block4
+	JMP block
 
 block1:
 	TESTQ CX, CX
 	JLE through
 	CMPQ CX, $16
 	JLT block1Masked
+	VXORPS Z4, Z4, Z4
+	VPMOVZXWD 0(R10)(AX*1), Z3
+	VPSLLD $16, Z3, Z3
+	VXORPS Z2, Z2, Z2
 	MOVQ windowTile_taps(DI), SI
 	MOVQ windowTile_taps+8(DI), R13
-	VPXORD Z16, Z16, Z16
 	MOVQ run_a(SI), DX
 	ADDQ R8, DX
 	VPMOVZXWD 0(DX)(AX*1), Z0
 	VPSLLD $16, Z0, Z0
-	VPMOVZXWD 0(R10)(AX*1), Z12
-	VPSLLD $16, Z12, Z12
-	VPXORD Z8, Z8, Z8
 
 maximumWhole:
 	ADDQ $run__size, SI
 	DECQ R13
 	JZ foundWhole
+	VPADDD Z31, Z4, Z4
 	MOVQ run_a(SI), DX
 	ADDQ R8, DX
-	VPADDD Z17, Z16, Z16
-	VPMOVZXWD 0(DX)(AX*1), Z4
-	VPSLLD $16, Z4, Z4
+	VPMOVZXWD 0(DX)(AX*1), Z1
+	VPSLLD $16, Z1, Z1
 	VCMPPS $7, Z0, Z0, K2
-	VCMPPS $6, Z0, Z4, K2, K2
-	VMOVAPS Z4, K2, Z0
-	VMOVDQA32 Z16, K2, Z8
+	VCMPPS $6, Z0, Z1, K2, K2
+	VMOVAPS Z1, K2, Z0
+	VMOVDQA32 Z4, K2, Z2
 	JMP maximumWhole
 
 foundWhole:
 	MOVQ windowTile_taps(DI), SI
 	MOVQ windowTile_taps+8(DI), R13
-	VPXORD Z16, Z16, Z16
+	VXORPS Z4, Z4, Z4
 
 addWhole:
 	MOVQ run_b(SI), R12
 	ADDQ R9, R12
-	VMOVUPS 0(R12)(AX*2), Z4
-	VPCMPEQD Z16, Z8, K2
-	VADDPS Z12, Z4, K2, Z4
-	VMOVUPS Z4, 0(R12)(AX*2)
-	VPADDD Z17, Z16, Z16
+	VMOVUPS 0(R12)(AX*2), Z1
+	VPCMPEQD Z4, Z2, K2
+	VADDPS Z3, Z1, K2, Z1
+	VMOVUPS Z1, 0(R12)(AX*2)
+	VPADDD Z31, Z4, Z4
 	ADDQ $run__size, SI
 	DECQ R13
 	JNZ addWhole
@@ -8536,45 +8537,45 @@ block1Masked:
 	SHLL CX, BX
 	DECL BX
 	KMOVW BX, K1
+	VXORPS Z4, Z4, Z4
+	VPMOVZXWD.Z 0(R10)(AX*1), K1, Z3
+	VPSLLD $16, Z3, Z3
+	VXORPS Z2, Z2, Z2
 	MOVQ windowTile_taps(DI), SI
 	MOVQ windowTile_taps+8(DI), R13
-	VPXORD Z16, Z16, Z16
 	MOVQ run_a(SI), DX
 	ADDQ R8, DX
 	VPMOVZXWD.Z 0(DX)(AX*1), K1, Z0
 	VPSLLD $16, Z0, Z0
-	VPMOVZXWD.Z 0(R10)(AX*1), K1, Z12
-	VPSLLD $16, Z12, Z12
-	VPXORD Z8, Z8, Z8
 
 maximumMasked:
 	ADDQ $run__size, SI
 	DECQ R13
 	JZ foundMasked
+	VPADDD Z31, Z4, Z4
 	MOVQ run_a(SI), DX
 	ADDQ R8, DX
-	VPADDD Z17, Z16, Z16
-	VPMOVZXWD.Z 0(DX)(AX*1), K1, Z4
-	VPSLLD $16, Z4, Z4
+	VPMOVZXWD.Z 0(DX)(AX*1), K1, Z1
+	VPSLLD $16, Z1, Z1
 	VCMPPS $7, Z0, Z0, K2
-	VCMPPS $6, Z0, Z4, K2, K2
-	VMOVAPS Z4, K2, Z0
-	VMOVDQA32 Z16, K2, Z8
+	VCMPPS $6, Z0, Z1, K2, K2
+	VMOVAPS Z1, K2, Z0
+	VMOVDQA32 Z4, K2, Z2
 	JMP maximumMasked
 
 foundMasked:
 	MOVQ windowTile_taps(DI), SI
 	MOVQ windowTile_taps+8(DI), R13
-	VPXORD Z16, Z16, Z16
+	VXORPS Z4, Z4, Z4
 
 addMasked:
 	MOVQ run_b(SI), R12
 	ADDQ R9, R12
-	VMOVUPS.Z 0(R12)(AX*2), K1, Z4
-	VPCMPEQD Z16, Z8, K2
-	VADDPS Z12, Z4, K2, Z4
-	VMOVUPS Z4, K1, 0(R12)(AX*2)
-	VPADDD Z17, Z16, Z16
+	VMOVUPS.Z 0(R12)(AX*2), K1, Z1
+	VPCMPEQD Z4, Z2, K2
+	VADDPS Z3, Z1, K2, Z1
+	VMOVUPS Z1, K1, 0(R12)(AX*2)
+	VPADDD Z31, Z4, Z4
 	ADDQ $run__size, SI
 	DECQ R13
 	JNZ addMasked

@@ -52,10 +52,6 @@ const columnBytes = 8 << 10
 // nothing to speak of.
 const settleRows = 64
 
-// rowsPerSum is of how many rows a part has sums of its own, at least, if that
-// leaves no thread without.
-const rowsPerSum = 512
-
 // columns is a stretch of some rows of n columns for the column sums.
 type columns struct {
 	stretch
@@ -74,9 +70,7 @@ func rowSums(p *program, rows, c, vectors int, prepare func(v [][]float32), add 
 	group := together(c)
 	width := group * c
 	padded := ceilDiv(width, sumWidth) * sumWidth
-	parts := p.chunks(rows*c, grain)
-	// One thread adds the parts' sums up.
-	parts = max(p.parts(rows*c, grain), min(parts, rows/rowsPerSum))
+	parts := p.sumParts(rows*c, grain, rows)
 	plain, size := p.allHalf(rows*c), 4
 	if plain {
 		size = 2

@@ -174,40 +174,34 @@ func (p *pool) await(w *worker, seen uint64) bool {
 
 // work does parts until none is left: the thread's own, then others'.
 func (p *pool) work(thread int) {
-	for part, ok := p.shares[thread].first(); ok; part, ok = p.shares[thread].first() {
-		p.part(p.body, thread, part)
-	}
-	for i := 1; i < p.threads; i++ {
-		other := &p.shares[(thread+i)%p.threads]
-		for part, ok := other.last(); ok; part, ok = other.last() {
+	for i := range p.threads {
+		for {
+			part, ok := p.shares[(thread+i)%p.threads].take(i == 0)
+			if !ok {
+				break
+			}
 			p.part(p.body, thread, part)
 		}
 	}
 }
 
-// first and last take a part from either end.
-func (s *share) first() (part int, ok bool) {
+// take takes the first part, or else the last.
+func (s *share) take(first bool) (part int, ok bool) {
 	for {
 		v := s.left.Load()
 		lo, hi := v>>32, v&(1<<32-1)
 		if lo >= hi {
 			return 0, false
 		}
-		if s.left.CompareAndSwap(v, (lo+1)<<32|hi) {
-			return int(lo), true
+		taken := lo
+		if first {
+			lo++
+		} else {
+			hi--
+			taken = hi
 		}
-	}
-}
-
-func (s *share) last() (part int, ok bool) {
-	for {
-		v := s.left.Load()
-		lo, hi := v>>32, v&(1<<32-1)
-		if lo >= hi {
-			return 0, false
-		}
-		if s.left.CompareAndSwap(v, lo<<32|(hi-1)) {
-			return int(hi - 1), true
+		if s.left.CompareAndSwap(v, lo<<32|hi) {
+			return int(taken), true
 		}
 	}
 }

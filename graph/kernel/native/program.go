@@ -70,6 +70,16 @@ func (p *program) chunks(n, grain int) int {
 	return max(1, min(chunksPerThread*p.pool.threads, (n+grain-1)/grain))
 }
 
+// rowsPerSum is of how many rows a part has sums of its own, at least, if that
+// leaves no thread without.
+const rowsPerSum = 512
+
+// sumParts is chunks where parts add up rows, each into sums of its own, which
+// one thread adds in the end.
+func (p *program) sumParts(n, grain, rows int) int {
+	return max(p.parts(n, grain), min(p.chunks(n, grain), rows/rowsPerSum))
+}
+
 // on returns how many threads may do so many parts.
 func (p *program) on(parts int) int {
 	if parts == 1 {

@@ -448,7 +448,7 @@ func writeSums(f *file, label string, n int, whole bool, next, after, pitch stri
 	f.p("	MOVQ %s, AX", pitch)
 	f.p("	SUBQ DX, AX")
 	take()
-	f.p("	SHLQ $%d, AX", 7) // times sumsRow
+	f.p("	IMUL3Q $%d, AX, AX", sumsRow)
 	f.p("	ADDQ AX, SI")
 	f.p("	CMPQ DX, %s", pitch)
 	f.p("	JLT %send", label)

@@ -79,18 +79,15 @@ func half(f *file) {
 			f.p("	VMOVDQU Y0, %s", at(dst, 2))
 		}
 	})
-	join := func(tail bool) {
-		f.p("	VPSLLD $16, Z1, Z1")
-		f.p("	VPORD Z1, Z0, Z0")
-		store(tail, 0)
-	}
 	f.vector("pairAVX512", "dst *float32, a, b *uint16", func(tail bool) {
 		widen(tail, a, 0)
 		widen(tail, b, 1)
-		join(tail)
+		f.p("	VPSLLD $16, Z1, Z1")
+		f.p("	VPORD Z1, Z0, Z0")
+		store(tail, 0)
 	})
-	pairRows(f)
-	narrowRows(f)
+	pairRows(f, "pairRowsAVX512", "uint16", 2)
+	pairRows(f, "narrowRowsAVX512", "float32", 4)
 	channelwise(f, halfSet)
 	elementwise(f, halfSet)
 	pairTable(f)
@@ -162,14 +159,15 @@ func number(r string) int {
 	return n
 }
 
-// pairRows emits the loop that packs pairs of pixels for the gradient by the
-// filter: n rows of words, dstStep bytes apart, of c elements (32 at most) of two
-// pixels that lie second bytes apart; the next row's pixels lie step bytes on.
-func pairRows(f *file) {
-	const params = "dst *float32, x *uint16, n, dstStep, step, second, c int"
-	f.declare("pairRowsAVX512(%s)", params)
-	f.p("\n// func pairRowsAVX512(%s)", params)
-	f.p("TEXT ·pairRowsAVX512(SB), NOSPLIT, $0-56")
+// pairRows emits a loop that packs rows of words: n of them, dstStep bytes apart,
+// of c elements (32 at most) of two rows that lie second bytes apart; the next two
+// rows lie step bytes on. size is that of the elements: bfloat16, or float32, which
+// is narrowed, with zeros after c up to 32.
+func pairRows(f *file, name, element string, size int) {
+	params := "dst *float32, x *" + element + ", n, dstStep, step, second, c int"
+	f.declare("%s(%s)", name, params)
+	f.p("\n// func %s(%s)", name, params)
+	f.p("TEXT ·%s(SB), NOSPLIT, $0-56", name)
 	for i, s := range []struct{ p, r string }{{"dst", "DI"}, {"x", "SI"}, {"n", "DX"}, {"dstStep", "R10"}, {"step", "R8"}, {"second", "R9"}, {"c", "CX"}} {
 		f.p("	MOVQ %s+%d(FP), %s", s.p, 8*i, s.r)
 	}
@@ -180,41 +178,12 @@ func pairRows(f *file) {
 	f.p("	SHRQ $16, BX")
 	f.p("	KMOVW BX, K2")
 	f.p("\nloop:")
-	for r, mem := range []string{"(SI)", "32(SI)", "(SI)(R9*1)", "32(SI)(R9*1)"} {
-		f.p("	VPMOVZXWD.Z %s, K%d, Z%d", mem, 1+r%2, r)
-	}
-	for r := range 2 {
-		f.p("	VPSLLD $16, Z%d, Z%d", 2+r, 2+r)
-		f.p("	VPORD Z%d, Z%d, Z%d", 2+r, r, r)
-		f.p("	VMOVUPS Z%d, K%d, %d(DI)", r, 1+r, 64*r)
-	}
-	f.p("	ADDQ R10, DI")
-	f.p("	ADDQ R8, SI")
-	f.p("	DECQ DX")
-	f.p("	JNZ loop")
-	f.p("	VZEROUPPER")
-	f.p("	RET")
-}
-
-// narrowRows emits the loop that packs the filter for the gradient by the data:
-// n rows of 32 words, each of c elements (32 at most) of two rows of float32 that
-// lie second bytes apart, zeros after; the next pair of rows lies step bytes on.
-func narrowRows(f *file) {
-	const params = "dst, x *float32, n, step, second, c int"
-	f.declare("narrowRowsAVX512(%s)", params)
-	f.p("\n// func narrowRowsAVX512(%s)", params)
-	f.p("TEXT ·narrowRowsAVX512(SB), NOSPLIT, $0-48")
-	for i, s := range []struct{ p, r string }{{"dst", "DI"}, {"x", "SI"}, {"n", "DX"}, {"step", "R8"}, {"second", "R9"}, {"c", "CX"}} {
-		f.p("	MOVQ %s+%d(FP), %s", s.p, 8*i, s.r)
-	}
-	f.p("	MOVQ $1, BX")
-	f.p("	SHLQ CX, BX")
-	f.p("	DECQ BX")
-	f.p("	KMOVW BX, K1")
-	f.p("	SHRQ $16, BX")
-	f.p("	KMOVW BX, K2")
-	f.p("\nloop:")
-	for r, mem := range []string{"(SI)", "64(SI)", "(SI)(R9*1)", "64(SI)(R9*1)"} {
+	for r := range 4 {
+		mem := memory("SI", "R9", r/2, r%2*16*size)
+		if size == 2 {
+			f.p("	VPMOVZXWD.Z %s, K%d, Z%d", mem, 1+r%2, r)
+			continue
+		}
 		f.p("	VMOVUPS.Z %s, K%d, Z%d", mem, 1+r%2, r)
 		f.p("	%s // Z%d to bfloat16 in Y%d", narrow(r, r), r, r)
 		f.p("	VPMOVZXWD Y%d, Z%d", r, r)
@@ -222,9 +191,13 @@ func narrowRows(f *file) {
 	for r := range 2 {
 		f.p("	VPSLLD $16, Z%d, Z%d", 2+r, 2+r)
 		f.p("	VPORD Z%d, Z%d, Z%d", 2+r, r, r)
-		f.p("	VMOVUPS Z%d, %d(DI)", r, 64*r)
+		mask := ""
+		if size == 2 {
+			mask = fmt.Sprintf("K%d, ", 1+r)
+		}
+		f.p("	VMOVUPS Z%d, %s%d(DI)", r, mask, 64*r)
 	}
-	f.p("	ADDQ $128, DI")
+	f.p("	ADDQ R10, DI")
 	f.p("	ADDQ R8, SI")
 	f.p("	DECQ DX")
 	f.p("	JNZ loop")
