@@ -58,6 +58,7 @@ func (n *Network) compile(e *expression, spec Spec) (*Plan, error) {
 	if err := c.placeGradients(); err != nil {
 		return nil, err
 	}
+	c.sumThroughMask()
 	c.filtersFirst()
 	if err := c.recompute(); err != nil {
 		return nil, err
@@ -178,8 +179,8 @@ func (c *compiler) placeGradients() error {
 	var ops []*operation
 	maker := map[*value]*operation{}
 	for _, o := range c.ops {
-		if o.out != nil {
-			maker[o.out] = o
+		for v := range o.results {
+			maker[v] = o
 		}
 	}
 	copies := map[*operation][]*operation{}
@@ -225,8 +226,8 @@ func (c *compiler) arenaValues() []*value {
 		for _, v := range o.in {
 			add(v)
 		}
-		if o.out != nil {
-			add(o.out)
+		for v := range o.results {
+			add(v)
 		}
 	}
 	return vs

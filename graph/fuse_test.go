@@ -111,6 +111,7 @@ type fusedRun struct {
 	output    []float32
 	gradients map[string][]float32
 	separate  int // activations, sums and resizing of their own
+	masks     int // gradients of activations of their own
 }
 
 func runFused(t *testing.T, m *onnx.Model, output string, fixBN bool) (r fusedRun) {
@@ -158,6 +159,8 @@ func runFused(t *testing.T, m *onnx.Model, output string, fixBN bool) (r fusedRu
 			if d.Op == kernel.Relu || d.Op == kernel.Clamp {
 				r.separate++
 			}
+		case kernel.UnaryBackward:
+			r.masks++
 		case kernel.Binary:
 			if d.Op == kernel.Add {
 				r.separate++
@@ -175,19 +178,22 @@ func runFused(t *testing.T, m *onnx.Model, output string, fixBN bool) (r fusedRu
 // the same bits from fewer kernels.
 func TestFusion(t *testing.T) {
 	for _, c := range []struct {
-		name, output               string
-		model                      func(t *testing.T, keep bool) *onnx.Model
-		fused, separate, gradients int
+		name, output                      string
+		model                             func(t *testing.T, keep bool) *onnx.Model
+		fused, separate, masks, gradients int
 	}{
-		{"activated", "clip", activated, 0, 2, 5},
-		{"residual", "last", residual, 0, 5, 12},
-		{"joined", "last", joined, 2, 6, 3}, // what is joined twice stays
+		{"activated", "clip", activated, 0, 2, 1, 5}, // that of a convolution
+		{"residual", "last", residual, 0, 5, 0, 12},
+		{"joined", "last", joined, 2, 6, 0, 3}, // what is joined twice stays
 	} {
 		for _, fixBN := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s fixBN=%v", c.name, fixBN), func(t *testing.T) {
 				fused, plain := runFused(t, c.model(t, false), c.output, fixBN), runFused(t, c.model(t, true), c.output, fixBN)
 				if fused.separate != c.fused || plain.separate != c.separate {
 					t.Errorf("%d steps of their own with fusion, want %d; %d without, want %d", fused.separate, c.fused, plain.separate, c.separate)
+				}
+				if fused.masks != c.masks {
+					t.Errorf("%d gradients of activations are steps of their own, want %d", fused.masks, c.masks)
 				}
 				if !slices.Equal(fused.output, plain.output) {
 					t.Error("outputs differ")

@@ -70,22 +70,23 @@ func (l *linker) temp(size, i int) arg {
 
 // operation adds the steps of operation i.
 func (l *linker) operation(i int, o *operation) error {
-	var in, temps []arg
+	all := op.Arguments[arg]{RNG: arg{static: l.network.rng, size: l.network.rng.Size()}}
 	for _, v := range o.in {
-		in = append(in, place(v))
+		all.In = append(all.In, place(v))
 	}
 	for _, size := range o.block.Temps {
-		temps = append(temps, l.temp(size, i))
+		all.Temps = append(all.Temps, l.temp(size, i))
 	}
-	var out arg
 	if o.out != nil {
-		out = place(o.out)
+		all.Out = place(o.out)
 	}
-	rng := arg{static: l.network.rng, size: l.network.rng.Size()}
+	if o.beside != nil {
+		all.Beside = place(o.beside)
+	}
 	for _, call := range o.block.Calls {
 		args := make([]arg, len(call.Args))
 		for k, r := range call.Args {
-			args[k] = op.Resolve(r, in, temps, out, rng)
+			args[k] = all.Resolve(r)
 		}
 		if err := l.step(i, o, call.Desc, args); err != nil {
 			return err

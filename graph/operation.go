@@ -45,13 +45,20 @@ func (v *value) root() *value {
 func fixed(b kernel.Buffer) *value { return &value{size: b.Size(), static: b} }
 
 // operation is one entry of the list that a Plan is made of: the kernel calls
-// that make one value or, without a result, change memory of the network's own.
+// that make a value, or two in one go, or, without a result, change memory of
+// the network's own.
 type operation struct {
-	name  string // for errors
-	label label
-	block *op.Block
-	in    []*value
-	out   *value // nil for none
+	name   string // for errors
+	label  label
+	block  *op.Block
+	in     []*value
+	out    *value // nil for none
+	beside *value // a float32 result beside it, nil for none
+}
+
+// results yields what an operation makes.
+func (o *operation) results(yield func(*value) bool) {
+	_ = (o.out == nil || yield(o.out)) && (o.beside == nil || yield(o.beside))
 }
 
 // call returns an operation without result: one kernel call whose arguments are
@@ -77,8 +84,8 @@ func (c *compiler) lifetimes() {
 			for _, v := range o.in {
 				f(v)
 			}
-			if o.out != nil {
-				f(o.out)
+			for v := range o.results {
+				f(v)
 			}
 		}
 	}
@@ -87,9 +94,9 @@ func (c *compiler) lifetimes() {
 		for _, v := range o.in {
 			v.root().last = i
 		}
-		if o.out != nil {
-			o.out.first, o.out.last = i, i
-			o.out.root().last = i
+		for v := range o.results {
+			v.first, v.last = i, i
+			v.root().last = i
 		}
 	}
 	all(func(v *value) {

@@ -14,20 +14,13 @@ func (c *compiler) filtersFirst() {
 	}
 	for i := range len(c.ops) - 1 {
 		dx, dw := c.ops[i], c.ops[i+1]
-		if !calls[kernel.ConvBackwardData](dx) || !calls[kernel.ConvBackwardFilter](dw) || dx.in[0].origin() != dw.in[1].origin() {
+		_, data := sole[kernel.ConvBackwardData](dx)
+		_, filter := sole[kernel.ConvBackwardFilter](dw)
+		if !data || !filter || dx.in[0].origin() != dw.in[1].origin() {
 			continue
 		}
 		if x := dw.in[0].origin(); last[x] == i+1 && !x.keep && x.static == nil && x.size >= dw.out.size {
 			c.ops[i], c.ops[i+1] = dw, dx
 		}
 	}
-}
-
-// calls reports whether an operation is one kernel call of a kind.
-func calls[D kernel.Desc](o *operation) bool {
-	if len(o.block.Calls) != 1 {
-		return false
-	}
-	_, ok := o.block.Calls[0].Desc.(D)
-	return ok
 }

@@ -222,7 +222,7 @@ func refined(kind string, d kernel.Desc) string {
 	case kernel.BatchNorm:
 		act, residual = d.Act.On, d.Residual
 	case kernel.BatchNormReduce:
-		act = d.Act.On
+		act, residual = d.Act.On, d.Residual
 	case kernel.BatchNormBackward:
 		act = d.Act.On
 	case kernel.Resample:

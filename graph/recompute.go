@@ -67,8 +67,10 @@ func newRewriter(ops []*operation, w worth) *rewriter {
 				r.uses[v] = append(u, i)
 			}
 		}
-		if o.out != nil && o.out.alias == nil {
-			r.maker[o.out] = i
+		for v := range o.results {
+			if v.alias == nil {
+				r.maker[v] = i
+			}
 		}
 	}
 	return r
@@ -221,7 +223,7 @@ func (r *rewriter) emit(o *operation, at int) {
 
 // repeatable says whether an operation is a pass or two over memory.
 func repeatable(o *operation) bool {
-	if o.out == nil || o.out.alias != nil || len(o.block.Calls) == 0 {
+	if o.out == nil || o.out.alias != nil || o.beside != nil || len(o.block.Calls) == 0 {
 		return false
 	}
 	for _, call := range o.block.Calls {

@@ -247,8 +247,8 @@ func (c *compiler) shareGradients() {
 	}
 	maker, read := map[*value]*operation{}, map[*value]bool{}
 	for _, o := range c.ops {
-		if o.out != nil {
-			maker[o.out] = o
+		for v := range o.results {
+			maker[v] = o
 		}
 		for _, v := range o.in {
 			read[v.origin()] = true

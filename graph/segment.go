@@ -165,19 +165,17 @@ func (s *segmenter) apply(cut []segment) {
 func (c *compiler) measureScratch() error {
 	c.scratch = map[*op.Block]int{}
 	for _, o := range c.ops {
-		var in []arg
+		all := op.Arguments[arg]{Temps: make([]arg, len(o.block.Temps))}
 		for _, v := range o.in {
-			in = append(in, arg{half: v.root().half})
+			all.In = append(all.In, arg{half: v.root().half})
 		}
-		var out arg
 		if o.out != nil {
-			out.half = o.out.root().half
+			all.Out.half = o.out.root().half
 		}
-		temps := make([]arg, len(o.block.Temps))
 		for _, call := range o.block.Calls {
 			args := make([]arg, len(call.Args))
 			for k, r := range call.Args {
-				args[k] = op.Resolve(r, in, temps, out, arg{})
+				args[k] = all.Resolve(r)
 			}
 			k, err := c.kernel(o, mix(call.Desc, args))
 			if err != nil {

@@ -50,8 +50,8 @@ func (c *compiler) insertUpdates() {
 		for _, v := range o.in {
 			lastRead[v.origin()] = i
 		}
-		if o.out != nil {
-			made[o.out] = i
+		for v := range o.results {
+			made[v] = i
 		}
 	}
 	params := map[*Parameter]*value{}

@@ -48,19 +48,31 @@ func (d BatchNorm) Args() []Arg {
 // dy*(x-mean)*invstd (scale's) and the sum of dy (bias's). With Act, dy is the
 // gradient behind that activation, and counts where the normalised value lies
 // between its bounds; the value is computed again, as BatchNorm does.
-// Args: x, dy, [scale, bias with Act], stats, grads.
+//
+// With Residual, Act is behind the sum of the normalised value and another, and
+// y is what it made of the sum. What it lets through of dy, where y lies between
+// its bounds, is the gradient dsum of both: of the normalised value, whose sums
+// grads are, and of the other.
+//
+// Args: x, dy, [scale, bias with Act], stats, grads, or with Residual
+// x, dy, y, stats, grads, dsum (may be dy's buffer).
 type BatchNormReduce struct {
 	N, C, H, W int
+	Residual   bool
 	Act        Clip
 }
 
 func (d BatchNormReduce) Args() []Arg {
 	s, c := []int{d.N, d.C, d.H, d.W}, []int{d.C}
 	a := []Arg{{"x", s, Float32, In}, {"dy", s, Float32, In}}
-	if d.Act.On {
+	stats, grads := Arg{"stats", []int{3, d.C}, Float32, In}, Arg{"grads", []int{2, d.C}, Float32, Out}
+	switch {
+	case d.Residual:
+		return append(a, Arg{"y", s, Float32, In}, stats, grads, Arg{"dsum", s, Float32, Out})
+	case d.Act.On:
 		a = append(a, Arg{"scale", c, Float32, In}, Arg{"bias", c, Float32, In})
 	}
-	return append(a, Arg{"stats", []int{3, d.C}, Float32, In}, Arg{"grads", []int{2, d.C}, Float32, Out})
+	return append(a, stats, grads)
 }
 
 // BatchNormBackward is the gradient by x. With Frozen the statistics were

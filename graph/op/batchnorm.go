@@ -78,7 +78,7 @@ func (n BatchNorm) Lower(b *Block) error {
 
 // SymDiff implements Spec. The kernels of the gradient undo the activation
 // themselves, except behind a residual: there the shortcut wants the same
-// gradient.
+// gradient, and a Plan has the pass that sums write it.
 func (n BatchNorm) SymDiff(in gorgonia.Nodes, output, grad *Node) (gorgonia.Nodes, error) {
 	x, weight, bias, stats := in[0], in[1], in[2], in[3]
 	act := n.Act

@@ -142,6 +142,7 @@ type refKind uint8
 const (
 	refIn refKind = iota
 	refOut
+	refBeside
 	refTemp
 	refRNG
 )
@@ -189,6 +190,10 @@ func (b *Block) InShape(i int) []int { return b.in[i] }
 // Out refers to the output.
 func (b *Block) Out() Ref { return Ref{kind: refOut} }
 
+// Beside refers to a second output. No operator has one: it is for the blocks
+// that a compiler puts in the place of two.
+func (b *Block) Beside() Ref { return Ref{kind: refBeside} }
+
 // OutShape returns the logical shape of the output.
 func (b *Block) OutShape() []int { return b.out }
 
@@ -212,16 +217,24 @@ func (b *Block) Alias(i int) { b.Aliased = i }
 // MayClobber lets the output take over the buffer of input i.
 func (b *Block) MayClobber(i int) { b.Clobber = i }
 
-// Resolve maps a Ref to one of the caller's things.
-func Resolve[T any](r Ref, in, temps []T, out, rng T) T {
+// Arguments are the things that the Refs of a Block stand for.
+type Arguments[T any] struct {
+	In, Temps        []T
+	Out, Beside, RNG T
+}
+
+// Resolve returns what a Ref stands for.
+func (a Arguments[T]) Resolve(r Ref) T {
 	switch r.kind {
 	case refIn:
-		return in[r.index]
+		return a.In[r.index]
 	case refTemp:
-		return temps[r.index]
+		return a.Temps[r.index]
+	case refBeside:
+		return a.Beside
 	case refRNG:
-		return rng
+		return a.RNG
 	default:
-		return out
+		return a.Out
 	}
 }

@@ -54,9 +54,10 @@ func (o *Op) Do(values ...gorgonia.Value) (gorgonia.Value, error) {
 	if err != nil {
 		return nil, err
 	}
+	args := Arguments[kernel.Buffer]{In: in, Temps: temps, Out: out, RNG: rng}
 	err = Oracle.Do(func() error {
 		for _, c := range block.Calls {
-			if err := run(c, in, temps, out, rng); err != nil {
+			if err := run(c, args); err != nil {
 				return fmt.Errorf("%s: %T: %w", o, c.Desc, err)
 			}
 		}
@@ -68,14 +69,14 @@ func (o *Op) Do(values ...gorgonia.Value) (gorgonia.Value, error) {
 	return download(out, o.shape)
 }
 
-func run(c Call, in, temps []kernel.Buffer, out, rng kernel.Buffer) error {
+func run(c Call, a Arguments[kernel.Buffer]) error {
 	k, err := Oracle.Compile(c.Desc)
 	if err != nil {
 		return err
 	}
 	args := make([]kernel.Buffer, 0, len(c.Args)+1)
 	for _, r := range c.Args {
-		args = append(args, Resolve(r, in, temps, out, rng))
+		args = append(args, a.Resolve(r))
 	}
 	if n := k.Scratch(); n > 0 {
 		s, err := Oracle.Alloc(n)

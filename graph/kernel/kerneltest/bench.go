@@ -1,6 +1,7 @@
 package kerneltest
 
 import (
+	"math"
 	"testing"
 
 	"github.com/graft-onnx/graft/graph/kernel"
@@ -35,6 +36,7 @@ func Bench(b *testing.B, dev kernel.Device) {
 	bench(b, dev, "batch norm/stats", kernel.BatchNormStats{N: n, C: c, H: h, W: w}, 0)
 	bench(b, dev, "batch norm/forward", kernel.BatchNorm{N: n, C: c, H: h, W: w, Act: kernel.Clip{On: true, Hi: 6}}, 0)
 	bench(b, dev, "batch norm/reduce", kernel.BatchNormReduce{N: n, C: c, H: h, W: w}, 0)
+	bench(b, dev, "batch norm/reduce of a sum", kernel.BatchNormReduce{N: n, C: c, H: h, W: w, Residual: true, Act: kernel.Clip{On: true, Hi: float32(math.Inf(1))}}, 0)
 	bench(b, dev, "batch norm/backward", kernel.BatchNormBackward{N: n, C: c, H: h, W: w, Count: n * h * w}, 0)
 	bench(b, dev, "batch norm/stats 24 channels", kernel.BatchNormStats{N: n, C: 24, H: 120, W: 160}, 0)
 	bench(b, dev, "add", kernel.Binary{A: []int{n, c, h, w}, B: []int{n, c, h, w}, Out: []int{n, c, h, w}}, 0)

@@ -24,7 +24,7 @@ func bfloat16(x float64) float64 {
 // activation tells the arguments that mixed precision stores as bfloat16 from
 // weights and statistics.
 func activation(a kernel.Arg) bool {
-	return a.DType == kernel.Float32 && slices.Contains([]string{"x", "y", "a", "b", "dx", "dy", "logprob", "dlogprob"}, a.Name)
+	return a.DType == kernel.Float32 && slices.Contains([]string{"x", "y", "a", "b", "dx", "dy", "dsum", "logprob", "dlogprob"}, a.Name)
 }
 
 // mix returns the spec with the activations among its arguments stored as

@@ -160,6 +160,9 @@ func testBatchNorm(t *testing.T, dev kernel.Device) {
 			m.testForward(t, dev, name)
 			m.testReduce(t, dev, name)
 			m.testBackward(t, dev, name)
+			if act.On {
+				m.testReduceOfSum(t, dev, name)
+			}
 		}
 		m.testRunning(t, dev, name)
 	}
@@ -179,6 +182,8 @@ func testNormOfNaN(t *testing.T, dev kernel.Device) {
 			in: [][]float64{dy, ones, zeros, stats, x, nil}, want: []value{{want: []float64{nan, 2, 2.5, 2.5}}}},
 		{name: "reduce of NaN", desc: kernel.BatchNormReduce{N: 2, C: 2, H: 1, W: 1, Act: act},
 			in: [][]float64{x, dy, ones, zeros, stats, nil}, want: []value{{want: []float64{nan, 1, 1, 1}}}},
+		{name: "reduce of a sum that is NaN, one that x makes so", desc: kernel.BatchNormReduce{N: 2, C: 2, H: 1, W: 1, Act: act, Residual: true},
+			in: [][]float64{x, dy, {nan, 1, nan, 3}, stats, nil, nil}, want: []value{{want: []float64{nan, 1, 0, 1}}, {want: []float64{0, 1, 0, 0}}}},
 		{name: "backward of NaN", desc: kernel.BatchNormBackward{N: 2, C: 2, H: 1, W: 1, Count: 2, Act: act},
 			in: [][]float64{x, dy, ones, zeros, stats, {nan, 1, 1, 1}, nil}, want: []value{{want: []float64{nan, 0, nan, -2}}}},
 	} {
@@ -217,6 +222,42 @@ func (m *norm) testReduce(t *testing.T, dev kernel.Device, name string) {
 			s := 0.0
 			for i, d := range m.dy {
 				s += d * m.activated(v[m.channel(i)]*m.xhat[i]+v[c.c+m.channel(i)])
+			}
+			return s
+		}}).test(t, dev)
+}
+
+// testReduceOfSum has the normalised values and others add up to sums that are
+// drawn, away from the corners of the activation.
+func (m *norm) testReduceOfSum(t *testing.T, dev kernel.Device, name string) {
+	c := m.normCase
+	sum := normal(newRand(dev, uint64(len(m.x))), len(m.x))
+	y, dsum := make([]float64, len(sum)), make([]float64, len(sum))
+	grads := value{make([]float64, 2*c.c), make([]float64, 2*c.c)}
+	corner := func(v float64, bound float32) bool { return math.Abs(v-float64(bound)) < 2e-3+1e-5*math.Abs(v) }
+	for i, v := range sum {
+		if corner(v, m.act.Lo) || corner(v, m.act.Hi) {
+			v += 0.0625
+			sum[i] = v
+		}
+		k := m.channel(i)
+		if y[i] = m.activated(v); y[i] == v {
+			dsum[i] = m.dy[i]
+		}
+		grads.want[k] += dsum[i] * m.xhat[i]
+		grads.mag[k] += math.Abs(dsum[i]) * m.xhatMag[i]
+		grads.want[c.c+k] += dsum[i]
+		grads.mag[c.c+k] += math.Abs(dsum[i])
+	}
+	scaleAndBias := append(append([]float64{}, m.scale...), m.bias...)
+	(&spec{name: name + " reduce of a sum",
+		desc: kernel.BatchNormReduce{N: c.n, C: c.c, H: c.h, W: c.w, Residual: true, Act: m.act},
+		in:   [][]float64{m.x, m.dy, y, m.stats, nil, nil}, want: []value{grads, {want: dsum}}, alias: [][2]int{{5, 1}},
+		point: scaleAndBias, loss: func(v []float64) float64 {
+			s := 0.0
+			for i, d := range m.dy {
+				k := m.channel(i)
+				s += d * m.activated(sum[i]+(v[k]-m.scale[k])*m.xhat[i]+v[c.c+k]-m.bias[k])
 			}
 			return s
 		}}).test(t, dev)

@@ -12,6 +12,9 @@ func dotsAVX2(s, q *float32, dy, x *float32, mean *float32, n, rows, stride int)
 func dotsClipAVX2(s, q *float32, dy, x *float32, mean, a, b *float32, n, rows, stride int, lo, hi float32)
 
 //go:noescape
+func dotsThroughAVX2(s, q *float32, dy, x, y, dst *float32, mean *float32, n, rows, stride int, lo, hi float32)
+
+//go:noescape
 func dotRowsAVX2(dst, a, b *float32, c, n, sa, sb int)
 
 //go:noescape
@@ -40,6 +43,9 @@ func dotsAVX512(s, q *float32, dy, x *float32, mean *float32, n, rows, stride in
 
 //go:noescape
 func dotsClipAVX512(s, q *float32, dy, x *float32, mean, a, b *float32, n, rows, stride int, lo, hi float32)
+
+//go:noescape
+func dotsThroughAVX512(s, q *float32, dy, x, y, dst *float32, mean *float32, n, rows, stride int, lo, hi float32)
 
 //go:noescape
 func dotRowsAVX512(dst, a, b *float32, c, n, sa, sb int)

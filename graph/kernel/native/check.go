@@ -101,6 +101,10 @@ func check(d kernel.Desc) error {
 		if msg := checkLoss(k.Loss); msg != "" {
 			return bad("%s", msg)
 		}
+	case kernel.BatchNormReduce:
+		if k.Residual && !k.Act.On {
+			return bad("a residual sum without activation lets everything through")
+		}
 	case kernel.Resample:
 		if msg := checkTaps(k.Rows); msg != "" {
 			return bad("rows: %s", msg)

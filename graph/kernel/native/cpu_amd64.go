@@ -74,6 +74,9 @@ var avx512 = &isa{
 	dotsClip: func(s, q, dy, x, mean, a, b []float32, n, rows int, lo, hi float32) {
 		dotsClipAVX512(&s[0], &q[0], &dy[0], &x[0], &mean[0], &a[0], &b[0], n, rows, 4*n, lo, hi)
 	},
+	dotsThrough: func(s, q, dy, x, y, dst, mean []float32, n, rows int, lo, hi float32) {
+		dotsThroughAVX512(&s[0], &q[0], &dy[0], &x[0], &y[0], &dst[0], &mean[0], n, rows, 4*n, lo, hi)
+	},
 	settle: func(dst []float64, x []float32) {
 		if n := len(x); n > 0 {
 			settleAVX512(&dst[:n][0], &x[0], n)
@@ -131,6 +134,9 @@ var avx512Half = func() *isa {
 		},
 		dotsClip: func(s, q []float32, dy, x []uint16, mean, a, b []float32, n, rows int, lo, hi float32) {
 			dotsClipHalf(&s[0], &q[0], &dy[0], &x[0], &mean[0], &a[0], &b[0], n, rows, 2*n, lo, hi)
+		},
+		dotsThrough: func(s, q []float32, dy, x, y, dst []uint16, mean []float32, n, rows int, lo, hi float32) {
+			dotsThroughHalf(&s[0], &q[0], &dy[0], &x[0], &y[0], &dst[0], &mean[0], n, rows, 2*n, lo, hi)
 		},
 		spread: spreadKernels{spreadHalf, &stencilsHalf, &stencilSumsHalf, &slidesHalf, &slideSumsHalf}, maxWindow: maxWindowHalf, maxBack: maxBackHalf,
 		dotRows: func(dst []float32, a, b []uint16, n, sa, sb int) {
@@ -215,6 +221,9 @@ var avx2 = &isa{
 	},
 	dotsClip: func(s, q, dy, x, mean, a, b []float32, n, rows int, lo, hi float32) {
 		dotsClipAVX2(&s[0], &q[0], &dy[0], &x[0], &mean[0], &a[0], &b[0], n, rows, 4*n, lo, hi)
+	},
+	dotsThrough: func(s, q, dy, x, y, dst, mean []float32, n, rows int, lo, hi float32) {
+		dotsThroughAVX2(&s[0], &q[0], &dy[0], &x[0], &y[0], &dst[0], &mean[0], n, rows, 4*n, lo, hi)
 	},
 	settle: func(dst []float64, x []float32) {
 		if n := len(x); n > 0 {

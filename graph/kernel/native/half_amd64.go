@@ -129,6 +129,9 @@ func dotsHalf(s, q *float32, dy, x *uint16, mean *float32, n, rows, stride int)
 func dotsClipHalf(s, q *float32, dy, x *uint16, mean, a, b *float32, n, rows, stride int, lo, hi float32)
 
 //go:noescape
+func dotsThroughHalf(s, q *float32, dy, x, y, dst *uint16, mean *float32, n, rows, stride int, lo, hi float32)
+
+//go:noescape
 func dotRowsHalf(dst *float32, a, b *uint16, c, n, sa, sb int)
 
 //go:noescape

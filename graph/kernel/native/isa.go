@@ -61,11 +61,13 @@ type isa struct {
 	sgd func(param, velocity, grad []float32, rate, momentum, decay float32)
 	// moments adds x-shift to s and its square to q, dots adds dy to s and
 	// dy*(x-mean) to q, for some rows of n columns. dotsClip takes dy for 0
-	// unless lo < (x-mean)*a + b < hi. The sums and the vectors of columns are
-	// as long as n made a multiple of sumWidth.
-	moments  func(s, q, x, shift []float32, n, rows int)
-	dots     func(s, q, dy, x, mean []float32, n, rows int)
-	dotsClip func(s, q, dy, x, mean, a, b []float32, n, rows int, lo, hi float32)
+	// unless lo < (x-mean)*a + b < hi; dotsThrough does unless lo < y < hi, and
+	// stores that to dst. The sums and the vectors of columns are as long as n
+	// made a multiple of sumWidth.
+	moments     func(s, q, x, shift []float32, n, rows int)
+	dots        func(s, q, dy, x, mean []float32, n, rows int)
+	dotsClip    func(s, q, dy, x, mean, a, b []float32, n, rows int, lo, hi float32)
+	dotsThrough func(s, q, dy, x, y, dst, mean []float32, n, rows int, lo, hi float32)
 	// settle adds x, a multiple of sumWidth, to dst and zeroes it.
 	settle func(dst []float64, x []float32)
 	// dotRows adds to dst the sum over n rows of a*b; rows of a lie sa apart,
@@ -115,7 +117,7 @@ type halfISA struct {
 	scale func(dst []float32, x []uint16, a float32)
 	axpy  func(dst []float32, x []uint16, a float32)
 	blend func(dst []uint16, a, b []float32, u, v float32)
-	// Of isa, with bfloat16 at y, x, r, dx and dy.
+	// Of isa, with bfloat16 at y, x, r, dx, dy and dst.
 	norm         func(y, x []uint16, mean, a, b []float32, lo, hi float32)
 	normAdd      func(y, x []uint16, mean, a, b []float32, r []uint16, lo, hi float32)
 	normBack     func(dx, dy, x []uint16, mean, k, m, q []float32)
@@ -123,6 +125,7 @@ type halfISA struct {
 	moments      func(s, q []float32, x []uint16, shift []float32, n, rows int)
 	dots         func(s, q []float32, dy, x []uint16, mean []float32, n, rows int)
 	dotsClip     func(s, q []float32, dy, x []uint16, mean, a, b []float32, n, rows int, lo, hi float32)
+	dotsThrough  func(s, q []float32, dy, x, y, dst []uint16, mean []float32, n, rows int, lo, hi float32)
 	// pairRows writes n rows of words, dstStep apart: c elements, nr at most, of
 	// the pixels at x and second on; the next row's pixels are step further.
 	pairRows func(dst []float32, x []uint16, n, dstStep, step, second, c int)
@@ -136,7 +139,7 @@ var portable = &isa{
 	name: "plain Go", lanes: 1, mr: 4, nr: 4, dense: 64 << 10, tile: tileGo, spread: spreadKernels{taps: spreadGo}, maxWindow: maxWindowGo, maxBack: maxBackGo, interleave: interleaveGo,
 	add: vecAdd, addClamp: vecAddClamp, sub: vecSub, div: vecDiv, mul: vecMul, max: vecMax, mulAdd: vecMulAdd, scale: vecScale, axpy: vecAxpy, affine: vecAffine, blend: vecBlend, dropout: vecDropout,
 	clamp: vecClamp, exp: vecExp, gate: vecGate, above: vecAbove, inside: vecInside, largest: vecLargest, sum: vecSum, norm: vecNorm, normAdd: vecNormAdd,
-	normBack: vecNormBack, normBackClip: vecNormBackClip, sgd: vecSGD, moments: vecMoments, dots: vecDots, dotsClip: vecDotsClip, settle: vecSettle, dotRows: vecDotRows,
+	normBack: vecNormBack, normBackClip: vecNormBackClip, sgd: vecSGD, moments: vecMoments, dots: vecDots, dotsClip: vecDotsClip, dotsThrough: vecDotsThrough, settle: vecSettle, dotRows: vecDotRows,
 	widen: vecWiden, narrow: vecNarrow,
 	columns:  func(to, from []float32, n, c, stride int) { copyColumns(to, from, n, c, 4, stride) },
 	winograd: winogradKernels{winogradImageGo, winogradGradientGo, winogradFilterGo, winogradOutputGo, winogradFilterGradientGo},

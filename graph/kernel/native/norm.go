@@ -104,6 +104,7 @@ func rowSums(p *program, rows, c, vectors int, prepare func(v [][]float32), add 
 			}
 			hi := lo + n*rows
 			add(columns{stream.open(part, lo, hi), n, rows}, sums[:padded], sums[padded:], views)
+			stream.close(part, lo, hi)
 			lo = hi
 		}
 		for left := (to - from) / group; left > 0; left -= several {
@@ -249,15 +250,19 @@ func clipBounds(c kernel.Clip) (lo, hi float32) {
 
 func batchNormReduce(p *program, d kernel.BatchNormReduce) {
 	lo, hi := d.Act.Lo, d.Act.Hi
-	vectors, last := 1, len(p.args)-1
-	if d.Act.On {
+	again := d.Act.On && !d.Residual
+	vectors, stat := 1, len(d.Args())-2
+	switch {
+	case d.Residual:
+		stat--
+	case again:
 		vectors = 3
 	}
 	rowSums(p, d.N*d.H*d.W, d.C, vectors,
 		func(v [][]float32) {
-			stats := p.f[last-1]
+			stats := p.f[stat]
 			copy(v[0], stats)
-			if d.Act.On {
+			if again {
 				p.isa.mul(v[1], p.f[2], stats[2*d.C:])
 				copy(v[2], p.f[3])
 			}
@@ -265,18 +270,22 @@ func batchNormReduce(p *program, d kernel.BatchNormReduce) {
 		func(at columns, s, q []float32, v [][]float32) {
 			x, dy := at.full[0], at.full[1]
 			switch {
-			case at.half[0] != nil && d.Act.On:
+			case at.half[0] != nil && d.Residual:
+				p.isa.half.dotsThrough(s, q, at.half[1], at.half[0], at.half[2], at.half[5], v[0], at.n, at.rows, lo, hi)
+			case d.Residual:
+				p.isa.dotsThrough(s, q, dy, x, at.full[2], at.full[5], v[0], at.n, at.rows, lo, hi)
+			case at.half[0] != nil && again:
 				p.isa.half.dotsClip(s, q, at.half[1], at.half[0], v[0], v[1], v[2], at.n, at.rows, lo, hi)
 			case at.half[0] != nil:
 				p.isa.half.dots(s, q, at.half[1], at.half[0], v[0], at.n, at.rows)
-			case d.Act.On:
+			case again:
 				p.isa.dotsClip(s, q, dy, x, v[0], v[1], v[2], at.n, at.rows, lo, hi)
 			default:
 				p.isa.dots(s, q, dy, x, v[0], at.n, at.rows)
 			}
 		},
 		func(c int, s, q float64) {
-			stats, grads := p.f[last-1], p.f[last]
+			stats, grads := p.f[stat], p.f[stat+1]
 			grads[c] = float32(q * float64(stats[2*d.C+c]))
 			grads[d.C+c] = float32(s)
 		})

@@ -159,6 +159,23 @@ func vecDotsClip(s, q, dy, x, mean, a, b []float32, n, rows int, lo, hi float32)
 	}
 }
 
+// vecDotsThrough is vecDots with dy for 0 unless lo < y < hi, which it stores to
+// dst.
+func vecDotsThrough(s, q, dy, x, y, dst, mean []float32, n, rows int, lo, hi float32) {
+	s, q, mean = s[:n], q[:n], mean[:n]
+	for r := range rows {
+		x, y, dst := x[r*n:(r+1)*n], y[r*n:(r+1)*n], dst[r*n:(r+1)*n]
+		for i, g := range dy[r*n : (r+1)*n] {
+			if v := y[i]; !(v > lo && v < hi) {
+				g = 0
+			}
+			dst[i] = g
+			s[i] += g
+			q[i] += g * (x[i] - mean[i])
+		}
+	}
+}
+
 // vecSettle adds x to dst and zeroes it.
 func vecSettle(dst []float64, x []float32) {
 	dst = dst[:len(x)]

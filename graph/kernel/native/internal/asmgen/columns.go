@@ -8,22 +8,28 @@ import (
 // columnSums describes a kernel that adds, in float32, the rows of one or two
 // streams column by column: s += u, q += u*w. With the single stream x,
 // u = w = x-shift; with dy and x, u = dy and w = x-mean. With clip, u is dy
-// only where lo < (x-mean)*a + b < hi. Each column's sums stay in registers
-// for all rows of a call.
+// only where lo < (x-mean)*a + b < hi; with through, where lo < y < hi, and u is
+// stored to the last stream. Each column's sums stay in registers for all rows
+// of a call.
 type columnSums struct {
 	name             string
 	streams, vectors []string
-	clip             bool
+	clip, through    bool
 }
 
 var columnKernels = []columnSums{
 	{name: "moments", streams: []string{"x"}, vectors: []string{"shift"}},
 	{name: "dots", streams: []string{"dy", "x"}, vectors: []string{"mean"}},
 	{name: "dotsClip", streams: []string{"dy", "x"}, vectors: []string{"mean", "a", "b"}, clip: true},
+	{name: "dotsThrough", streams: []string{"dy", "x", "y", "dst"}, vectors: []string{"mean"}, through: true},
 }
 
-// Registers of pointers: streams and vectors in order.
-var streamPointers, vectorPointers = []string{"R8", "R9"}, []string{"R10", "R11", "R12"}
+// Registers of pointers: streams and vectors in order, of which no kernel has so
+// many that one means both.
+var streamPointers, vectorPointers = []string{"R8", "R9", "R12", "R11"}, []string{"R10", "R11", "R12"}
+
+// bounded reports whether a kernel compares something with lo and hi.
+func (k columnSums) bounded() bool { return k.clip || k.through }
 
 // emit writes the kernel: s, q and the vectors hold whole vector registers,
 // the last columns of the streams are masked.
@@ -34,7 +40,7 @@ func (k columnSums) emit(f *file, v vectors) {
 		element = "uint16"
 	}
 	params := "s, q *float32, " + strings.Join(k.streams, ", ") + " *" + element + ", " + strings.Join(k.vectors, ", ") + " *float32, n, rows, stride int"
-	if k.clip {
+	if k.bounded() {
 		params += ", lo, hi float32"
 	}
 	f.declare("%s(%s)", name, params)
@@ -45,7 +51,7 @@ func (k columnSums) emit(f *file, v vectors) {
 		at += 8
 	}
 	size := 8 * (5 + len(k.streams) + len(k.vectors))
-	if k.clip {
+	if k.bounded() {
 		size += 8
 	}
 	f.p("TEXT ·%s(SB), NOSPLIT, $0-%d", name, size)
@@ -60,7 +66,7 @@ func (k columnSums) emit(f *file, v vectors) {
 	arg("n", "CX")
 	arg("rows", "R13")
 	arg("stride", "DX")
-	if k.clip {
+	if k.bounded() {
 		f.p("	VBROADCASTSS lo+%d(FP), %s0", at, v.reg)
 		f.p("	VBROADCASTSS hi+%d(FP), %s1", at+4, v.reg)
 	}
@@ -75,11 +81,12 @@ func (k columnSums) emit(f *file, v vectors) {
 	f.p("\nblock:")
 	f.p("	CMPQ CX, $%d", several*v.width)
 	f.p("	JLT column")
-	k.columns(f, v, several, "Block", func(mem, dst string) { f.p("	VMOVUPS %s, %s", mem, dst) })
+	move := func(from, to string) { f.p("	VMOVUPS %s, %s", from, to) }
+	k.columns(f, v, several, "Block", move, move)
 	f.p("	JMP block")
 	// The mask of the last columns is made of CX, which counts columns left.
-	single(f, v, "column", "done", func(suffix string, load func(mem, dst string), _ func(src, mem string)) {
-		k.columns(f, v, 1, suffix, load)
+	single(f, v, "column", "done", func(suffix string, load func(mem, dst string), store func(src, mem string)) {
+		k.columns(f, v, 1, suffix, load, store)
 		f.p("	JMP column")
 	})
 	f.p("\ndone:")
@@ -88,7 +95,7 @@ func (k columnSums) emit(f *file, v vectors) {
 }
 
 // columns emits the sums of n registers of columns over all rows.
-func (k columnSums) columns(f *file, v vectors, n int, suffix string, load func(mem, dst string)) {
+func (k columnSums) columns(f *file, v vectors, n int, suffix string, load func(mem, dst string), store func(src, mem string)) {
 	next := 0
 	take := func(n int) []string {
 		r := make([]string, n)
@@ -105,6 +112,11 @@ func (k columnSums) columns(f *file, v vectors, n int, suffix string, load func(
 		held = append(held, take(n))
 	}
 	u, w, y := take(1)[0], take(1)[0], take(1)[0]
+	pair := v.half && n > 1 // two registers of columns at a time
+	first := ""             // what through keeps of the first
+	if pair && k.through {
+		first = take(1)[0]
+	}
 	size, in := 4*v.width, 4*v.width // of a register in memory, as float32 and as it is in the streams
 	read := load
 	if v.half {
@@ -112,10 +124,23 @@ func (k columnSums) columns(f *file, v vectors, n int, suffix string, load func(
 		read = widening(f, suffix)
 	}
 	stream := func(i, j int, r string) {
-		if p := streamPointers[j]; v.half && n > 1 {
+		if p := streamPointers[j]; pair {
 			widenTwo(f, fmt.Sprintf("%d(%s)(BX*1)", i/2*2*in, p), i%2, r)
 		} else {
 			read(fmt.Sprintf("%d(%s)(BX*1)", i*in, p), r)
+		}
+	}
+	write := func(i, j int, r string) {
+		at := func(i int) string { return fmt.Sprintf("%d(%s)(BX*1)", i*in, streamPointers[j]) }
+		switch {
+		case pair && i%2 == 0:
+		case pair:
+			f.p("	%s // %s and %s to bfloat16", narrowTwo(number(r), number(first), number(r)), first, r)
+			f.p("	VMOVUPS %s, %s", r, at(i-1))
+		case v.half:
+			narrowing(f, suffix)(r, at(i))
+		default:
+			store(r, at(i))
 		}
 	}
 	for i := range n {
@@ -133,14 +158,21 @@ func (k columnSums) columns(f *file, v vectors, n int, suffix string, load func(
 	f.p("	MOVQ R13, R15")
 	f.p("\n	PCALIGN $32")
 	f.p("row%s:", suffix)
-	for _, p := range streamPointers[:len(k.streams)] {
+	reads := len(k.streams)
+	if k.through {
+		reads--
+	}
+	for _, p := range streamPointers[:reads] {
 		for line := 0; line < n*in; line += 64 {
 			f.p("	PREFETCHT0 %d(%s)(R14*1)", line, p)
 		}
 	}
 	for i := range n {
-		g := u
-		if stream(i, 0, u); len(k.streams) == 2 {
+		g, u := u, u
+		if first != "" && i%2 == 0 {
+			g, u = first, first
+		}
+		if stream(i, 0, u); len(k.streams) > 1 {
 			stream(i, 1, w)
 			f.p("	VSUBPS %s, %s, %s", held[0][i], w, w)
 		} else {
@@ -150,6 +182,10 @@ func (k columnSums) columns(f *file, v vectors, n int, suffix string, load func(
 		if k.clip {
 			f.p("	VMOVAPS %s, %s", w, y)
 			f.p("	VFMADD213PS %s, %s, %s", held[2][i], held[1][i], y)
+		} else if k.through {
+			stream(i, 2, y)
+		}
+		if k.bounded() {
 			if v.masked {
 				f.p("	VCMPPS $%d, %s, %s, K2", greater, bounds[0], y)
 				f.p("	VCMPPS $%d, %s, %s, K2, K2", less, bounds[1], y)
@@ -165,6 +201,9 @@ func (k columnSums) columns(f *file, v vectors, n int, suffix string, load func(
 		}
 		f.p("	VADDPS %s, %s, %s", g, s[i], s[i])
 		f.p("	VFMADD231PS %s, %s, %s", g, w, q[i])
+		if k.through {
+			write(i, 3, g)
+		}
 	}
 	f.p("	ADDQ DX, BX")
 	f.p("	ADDQ DX, R14")
