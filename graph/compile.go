@@ -14,8 +14,8 @@ type compiler struct {
 	network *Network
 	nodes   []*op.Node // everything needed, operands before results
 	values  map[int64]*value
-	before  []*operation // what is settled before a run
 	ops     []*operation // in the order of the run
+	before  int          // how many of them are settled before it
 	spec    Spec
 	grads   map[int64][]*Parameter // node -> parameters it is the gradient of
 	updates map[int64][]running    // statistics node -> updates

@@ -11,21 +11,19 @@ import (
 func (c *compiler) link() (*Plan, error) {
 	p := &Plan{network: c.network, training: c.spec.Mode == Train, inputs: map[string]slot{}, outputs: map[string]slot{}}
 	l := &linker{compiler: c, plan: p}
-	for _, o := range c.before { // its scratch memory may be that of the first operation
-		if err := l.operation(0, o); err != nil {
-			return nil, fmt.Errorf("%s: %w", o.name, err)
-		}
-	}
-	p.before, p.steps = p.steps, nil
-	loss := c.lossAt()
+	loss, settled := c.lossAt(), 0
 	for i, o := range c.ops {
 		if err := l.operation(i, o); err != nil {
 			return nil, fmt.Errorf("%s: %w", o.name, err)
+		}
+		if i < c.before {
+			settled = len(p.steps)
 		}
 		if i == loss && c.spec.Update && c.total != nil {
 			p.guard = len(p.steps)
 		}
 	}
+	p.before, p.steps = p.steps[:settled], p.steps[settled:]
 	for _, v := range c.arenaValues() {
 		l.regions = append(l.regions, v.region)
 	}

@@ -2,6 +2,7 @@ package graph
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/graft-onnx/graft/graph/kernel"
@@ -11,7 +12,8 @@ import (
 // What an Eval Plan computes from parameters alone, such as filters with a
 // batch normalisation folded in, does not change from run to run. It is settled:
 // computed before the first run and again when parameters have changed, into
-// memory that all Plans of the Network share.
+// memory that all Plans of the Network share. So is the order in which the
+// device's convolutions read their filters.
 
 // Changed tells the network that parameters have other values than before.
 // SetValue and training Plans do so themselves; it is for those who write into
@@ -31,19 +33,55 @@ func (n *Network) settledBuffer(key string, size int) (kernel.Buffer, error) {
 	return b, nil
 }
 
-// settle takes the operations that read nothing but parameters out of the list
-// of an Eval Plan.
+// settle moves the operations of an Eval Plan that read nothing but parameters to
+// the front, together with those that pack filters, and notes how many they are.
 func (c *compiler) settle() error {
 	if c.spec.Mode != Eval {
 		return nil
 	}
-	keys := map[int64]string{} // of parameters and settled nodes: the whole computation
-	for _, l := range c.leaves {
-		if l.param != nil {
-			keys[l.node.ID()] = fmt.Sprintf("%q", l.param.Name)
+	s := &settler{compiler: c, keys: c.settledKeys(), packed: map[string]*value{}}
+	var before, rest []*operation
+	for _, o := range c.ops {
+		if s.settled(o.out) {
+			before = append(before, o)
+			continue
+		}
+		pack, o, err := s.pack(o)
+		if err != nil {
+			return err
+		}
+		if pack != nil {
+			before = append(before, pack)
+		}
+		rest = append(rest, o)
+	}
+	for _, o := range before {
+		if v := o.out; v != nil && v.keep {
+			if err := s.hold(v); err != nil {
+				return err
+			}
 		}
 	}
-	settled := map[*value]bool{}
+	for _, o := range rest {
+		for _, v := range o.in {
+			if err := s.hold(v.origin()); err != nil {
+				return err
+			}
+		}
+	}
+	c.before, c.ops = len(before), append(before, rest...)
+	return nil
+}
+
+// settledKeys returns the values that are parameters, or computed from these
+// alone, each with a key that holds the whole computation.
+func (c *compiler) settledKeys() map[*value]string {
+	keys := map[*value]string{}
+	for _, l := range c.leaves {
+		if v := c.values[l.node.ID()]; l.param != nil && v != nil {
+			keys[v] = fmt.Sprintf("%q", l.param.Name)
+		}
+	}
 	for _, node := range c.nodes {
 		o, ok := node.Op().(*op.Op)
 		if !ok {
@@ -52,35 +90,70 @@ func (c *compiler) settle() error {
 		var in []string
 		operands := op.Operands(node)
 		for _, x := range operands {
-			if key := keys[x.ID()]; key != "" {
+			if key := keys[c.values[x.ID()]]; key != "" {
 				in = append(in, key)
 			}
 		}
-		if len(in) == 0 || len(in) < len(operands) {
-			continue
+		if len(in) > 0 && len(in) == len(operands) {
+			keys[c.values[node.ID()]] = fmt.Sprintf("%T%+v%v(%s)", o.Spec, o.Spec, node.Shape(), strings.Join(in, " "))
 		}
-		key := fmt.Sprintf("%T%+v%v(%s)", o.Spec, o.Spec, node.Shape(), strings.Join(in, " "))
-		keys[node.ID()] = key
-		v := c.values[node.ID()]
-		if v.alias != nil {
-			continue
-		}
-		b, err := c.network.settledBuffer(key, v.size)
+	}
+	return keys
+}
+
+// settler tells what is settled.
+type settler struct {
+	*compiler
+	keys   map[*value]string
+	packed map[string]*value // filters, by their key
+}
+
+// settled reports whether a value is computed from parameters alone.
+func (s *settler) settled(v *value) bool {
+	return v != nil && v.alias == nil && s.keys[v] != ""
+}
+
+// hold gives a settled value memory that lasts from run to run. Others, such as
+// the filters that are packed, are there for a moment only.
+func (s *settler) hold(v *value) error {
+	if !s.settled(v) || v.static != nil {
+		return nil
+	}
+	b, err := s.network.settledBuffer(s.keys[v], v.size)
+	v.static = b
+	return err
+}
+
+// pack returns a convolution that reads its filter packed, and what packs it, nil
+// where it is packed for another one or the device has no use for that. In
+// bfloat16 the filter stays as it is.
+func (s *settler) pack(o *operation) (pack, changed *operation, err error) {
+	d, ok := sole[kernel.Conv](o)
+	if !ok || s.spec.Precision != Float32 || s.keys[o.in[1]] == "" {
+		return nil, o, nil
+	}
+	n := kernel.PackedFilter(s.network.dev, d)
+	if n == 0 {
+		return nil, o, nil
+	}
+	packing, conv := d.Pack(n)
+	key := fmt.Sprintf("%T%+v(%s)", packing, packing, s.keys[o.in[1]])
+	v := s.packed[key]
+	if v == nil {
+		b, err := s.network.settledBuffer(key, 4*n)
 		if err != nil {
-			return err
+			return nil, nil, err
 		}
-		v.static, settled[v] = b, true
+		v = fixed(b)
+		s.packed[key] = v
+		pack = call(o.name, label{"Conv.pack", o.label.node}, packing, o.in[1], v)
 	}
-	var rest []*operation
-	for _, o := range c.ops {
-		if settled[o.out] {
-			c.before = append(c.before, o)
-		} else {
-			rest = append(rest, o)
-		}
-	}
-	c.ops = rest
-	return nil
+	block := *o.block
+	block.Calls = []op.Call{{Desc: conv, Args: o.block.Calls[0].Args}}
+	with := *o
+	with.block, with.in = &block, slices.Clone(o.in)
+	with.in[1] = v
+	return pack, &with, nil
 }
 
 // settle computes what parameters that have changed make necessary.

@@ -78,12 +78,18 @@ func TestFolding(t *testing.T) {
 	if len(plan.before) == 0 {
 		t.Error("nothing is settled before the run")
 	}
+	packed := 0
 	for _, s := range plan.steps {
-		switch s.desc.(type) {
-		case kernel.Conv, kernel.AddN:
+		switch d := s.desc.(type) {
+		case kernel.Conv:
+			packed += min(d.Packed, 1)
+		case kernel.AddN:
 		default:
 			t.Errorf("a run computes %T beside convolutions and the sum", s.desc)
 		}
+	}
+	if packed != 1 {
+		t.Errorf("%d convolutions read packed filters, want the one that is not depthwise", packed)
 	}
 
 	before := folded

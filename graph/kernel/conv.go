@@ -30,12 +30,14 @@ func (g Geometry) FLOPs() float64 {
 // Depthwise reports whether every channel has its own single filter.
 func (g Geometry) Depthwise() bool { return g.Groups == g.C && g.O == g.C && g.Groups > 1 }
 
-// Conv is a convolution, with bias and a clipping activation fused if asked.
+// Conv is a convolution, with bias and a clipping activation fused if asked. With
+// Packed, w is what PackFilter makes of the filter, Packed numbers.
 // Args: x, w, [bias (O)], y.
 type Conv struct {
 	Geometry
-	Bias bool
-	Act  Clip
+	Bias   bool
+	Act    Clip
+	Packed int
 }
 
 // Clip is the fused activation of a kernel: y = min(max(y, Lo), Hi).
@@ -46,11 +48,43 @@ type Clip struct {
 }
 
 func (d Conv) Args() []Arg {
-	a := []Arg{{"x", d.X(), Float32, In}, {"w", d.Filter(), Float32, In}}
+	w := d.Filter()
+	if d.Packed > 0 {
+		w = []int{d.Packed}
+	}
+	a := []Arg{{"x", d.X(), Float32, In}, {"w", w, Float32, In}}
 	if d.Bias {
 		a = append(a, Arg{"bias", []int{d.O}, Float32, In})
 	}
 	return append(a, Arg{"y", d.Y(), Float32, Out})
+}
+
+// PackFilter puts a filter (O, C/Groups, KH, KW) into the order in which the
+// kernel of a convolution reads it: a device's own, the same for all sizes of
+// picture. It is for filters that serve many runs. Args: w, packed (Packed).
+type PackFilter struct {
+	O, C, KH, KW, Groups int
+	Packed               int // what PackedFilter says
+}
+
+func (d PackFilter) Args() []Arg {
+	return []Arg{{"w", []int{d.O, d.C / d.Groups, d.KH, d.KW}, Float32, In}, {"packed", []int{d.Packed}, Float32, Out}}
+}
+
+// Pack returns the two computations that do what d does with a filter packed to so
+// many numbers.
+func (d Conv) Pack(packed int) (PackFilter, Conv) {
+	d.Packed = packed
+	return PackFilter{O: d.O, C: d.C, KH: d.KH, KW: d.KW, Groups: d.Groups, Packed: packed}, d
+}
+
+// PackedFilter returns how many numbers a packed filter has, 0 if the device has
+// no use for one. It asks the device's own method of this name, if there is one.
+func PackedFilter(dev Device, c Conv) int {
+	if d, ok := dev.(interface{ PackedFilter(c Conv) int }); ok {
+		return d.PackedFilter(c)
+	}
+	return 0
 }
 
 // ConvBackwardData is the gradient of Conv by x. Args: dy, w, dx.

@@ -141,8 +141,12 @@ func testConv(t *testing.T, dev kernel.Device) {
 			fused.want[k] = min(max(y.want[k]+b, -0.5), 1.5)
 			fused.mag[k] = y.mag[k] + math.Abs(b)
 		}
-		(&spec{name: c.name + "/fused", desc: kernel.Conv{Geometry: g, Bias: true, Act: clip},
-			in: [][]float64{x, w, bias, nil}, want: []value{fused}}).test(t, dev)
+		conv := kernel.Conv{Geometry: g, Bias: true, Act: clip}
+		(&spec{name: c.name + "/fused", desc: conv, in: [][]float64{x, w, bias, nil}, want: []value{fused}}).test(t, dev)
+		if n := kernel.PackedFilter(dev, conv); n > 0 {
+			pack, conv := conv.Pack(n)
+			(&spec{name: c.name + "/packed", desc: conv, in: [][]float64{x, packed(t, dev, pack, w), bias, nil}, want: []value{fused}}).test(t, dev)
+		}
 
 		dx := bilinear(len(x), dy, w, func(add func(i, j, k int)) {
 			products(g, func(x, w, y int) { add(y, w, x) })
@@ -163,6 +167,16 @@ func testConv(t *testing.T, dev kernel.Device) {
 		filter.test(t, dev)
 	}
 	testConvNaN(t, dev)
+}
+
+// packed returns a filter as the device packs it.
+func packed(t *testing.T, dev kernel.Device, d kernel.PackFilter, w []float64) []float64 {
+	t.Helper()
+	k, err := dev.Compile(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return (&spec{desc: d, in: [][]float64{w, nil}}).exec(t, dev, k, [2]int{-1, -1}, 0xff)[0]
 }
 
 // testConvNaN checks that a fused activation hides no NaN.

@@ -33,6 +33,11 @@ func check(d kernel.Desc) error {
 		if msg := checkGeometry(k.Geometry, true); msg != "" {
 			return bad("%s", msg)
 		}
+	case kernel.PackFilter:
+		g := kernel.Geometry{C: k.C, O: k.O, KH: k.KH, KW: k.KW, Groups: k.Groups, StrideH: 1, StrideW: 1, DilationH: 1, DilationW: 1}
+		if msg := checkGeometry(g, true); msg != "" {
+			return bad("%s", msg)
+		}
 	case kernel.ConvBackwardData:
 		if msg := checkGeometry(k.Geometry, true); msg != "" {
 			return bad("%s", msg)

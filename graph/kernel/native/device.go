@@ -91,11 +91,13 @@ func (d *Device) build(p *program, desc kernel.Desc) (err error) {
 	case kernel.Mixed:
 		err = d.mixed(p, k)
 	case kernel.Conv:
-		if w, faster := d.planWinograd(desc); faster {
+		if w, faster := d.planWinograd(desc); faster && k.Packed == 0 {
 			w.conv(p, k)
 		} else {
-			d.conv(p, k)
+			err = d.conv(p, k)
 		}
+	case kernel.PackFilter:
+		err = d.packFilter(p, k)
 	case kernel.ConvBackwardData:
 		if w, faster := d.planWinograd(desc); faster {
 			w.convBackwardData(p)

@@ -34,8 +34,11 @@ type gather struct {
 	// below that the second element of a word is not the first one's neighbour but
 	// a source channel on, odd that the last word has one element alone.
 	narrow, below, odd bool
-	direct             bool
-	shape              // the micro-kernel
+	// kept says that the filter was packed before the run: whole panels, one tap
+	// after the other.
+	kept   bool
+	direct bool
+	shape  // the micro-kernel
 
 	// Tiling.
 	cols, rows    int   // output columns and rows of one item
@@ -53,8 +56,13 @@ type gather struct {
 	joined        bool  // the taps of a filter row are one run
 }
 
-func (d *Device) conv(p *program, c kernel.Conv) {
+func (d *Device) conv(p *program, c kernel.Conv) error {
 	g := c.Geometry
+	if c.Packed > 0 {
+		if err := d.checkPacked(c, g, c.Packed); err != nil {
+			return err
+		}
+	}
 	y := len(p.args) - 1
 	bias := -1
 	if c.Bias {
@@ -62,9 +70,12 @@ func (d *Device) conv(p *program, c kernel.Conv) {
 	}
 	if g.Depthwise() {
 		d.depthwise(p, forwardSpread(g), 0, 1, bias, y, c.Act, false)
-		return
+		return nil
 	}
-	d.gathers(p, forwardGather(g, g.C/g.Groups), p.arg(0), p.arg(1), bias, y, c.Act, false)
+	gs := forwardGather(g, g.C/g.Groups)
+	gs[0].kept = c.Packed > 0
+	d.gathers(p, gs, p.arg(0), p.arg(1), bias, y, c.Act, false)
+	return nil
 }
 
 // forwardGather is a convolution whose groups have cg source channels.
@@ -126,7 +137,7 @@ func (d *Device) gathers(p *program, gs []gather, src, filter operand, bias, dst
 		products += g.pixels() * len(g.h.offset) * len(g.w.offset) * g.sg * panels * nr
 	}
 	threads := p.parts(products, p.isa.dense)
-	own := 0
+	own, kept := 0, gs[0].kept
 	if even := panels%threads == 0 || panels >= 4*threads; even && pixels <= fewPixels && panels >= threads && !words {
 		own = ceilDiv(panels, threads)
 	}
@@ -135,10 +146,12 @@ func (d *Device) gathers(p *program, gs []gather, src, filter operand, bias, dst
 		g := &gs[i]
 		g.shape = kernel
 		g.plan(p.pool.threads, own)
-		if own == 0 {
+		if own == 0 && !kept {
 			g.weights = p.reserve(g.groups * g.panels * g.panel)
 		}
-		packed = max(packed, own*len(g.h.offset)*len(g.w.offset)*g.block*nr)
+		if !kept {
+			packed = max(packed, own*len(g.h.offset)*len(g.w.offset)*g.block*nr)
+		}
 		work += g.items * g.shares
 		shares = max(shares, g.shares)
 		packs += g.groups * g.panels
@@ -165,7 +178,7 @@ func (d *Device) gathers(p *program, gs []gather, src, filter operand, bias, dst
 		parts = min(chunksPerThread*threads, ceilDiv(work, max(1, shares/2)))
 		parts = min(work, max(threads, parts))
 	}
-	if own == 0 {
+	if own == 0 && !kept {
 		parts := p.parts(packs, grain/max(gs[0].panel, 1)+1)
 		at := p.reserve(parts * wide)
 		p.stage(parts, func(part int) {
@@ -202,7 +215,9 @@ func (d *Device) gathers(p *program, gs []gather, src, filter operand, bias, dst
 			c.half, c.sums = p.h[dst], p.s[sum+thread*sums:sum+(thread+1)*sums]
 		}
 		if own > 0 {
-			c.packed = p.s[local+thread*packed : local+(thread+1)*packed]
+			if c.packed = p.s[local+thread*packed : local+(thread+1)*packed]; kept {
+				c.packed = filter()
+			}
 			lo, hi := span(panels, part, parts, 1)
 			for i := range gs {
 				gs[i].ownPanels(&c, filter(), lo, hi)
@@ -213,7 +228,9 @@ func (d *Device) gathers(p *program, gs []gather, src, filter operand, bias, dst
 		for i := range gs {
 			g := &gs[i]
 			n := g.items * g.shares
-			c.packed = p.s[g.weights : g.weights+g.groups*g.panels*g.panel]
+			if c.packed = filter(); !kept {
+				c.packed = p.s[g.weights : g.weights+g.groups*g.panels*g.panel]
+			}
 			for q := max(lo, 0); q < min(hi, n); {
 				// What falls to this share of an item goes together.
 				item := q / g.shares
@@ -244,17 +261,21 @@ type gathering struct {
 	sums []float32
 }
 
-// ownPanels computes panels from to until-1 of all items, and packs their
-// filter by the block.
+// ownPanels computes panels from to until-1 of all items by the block, whose
+// filter it packs unless that is kept.
 func (g *gather) ownPanels(c *gathering, filter []float32, from, until int) {
 	for b := range g.blocks {
-		size, at := 0, 0
-		for q := from; q < until; q++ {
-			size = g.pack(c.isa, c.packed[at:], filter, nil, q, b)
-			at += size
+		base, size := from*g.panel, g.panel
+		if !g.kept {
+			at := 0
+			for q := from; q < until; q++ {
+				size = g.pack(c.isa, c.packed[at:], filter, nil, q, b)
+				at += size
+			}
+			base = 0
 		}
 		for q := range g.items {
-			g.item(c, q, b, from, until, 0, size)
+			g.item(c, q, b, from, until, base, size)
 		}
 	}
 }

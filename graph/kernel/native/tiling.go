@@ -155,7 +155,11 @@ func (g *gather) planRuns() {
 				from = row*g.w.src*pixel + lo
 			}
 			for u := range runs {
-				g.runs = append(g.runs, run{from + (g.w.offset[u]-g.w.offset[0])*pixel, (t*runs + u) * steps * g.nr})
+				weights := (t*runs + u) * steps
+				if g.kept {
+					weights = (t*cols+u)*g.sg + lo
+				}
+				g.runs = append(g.runs, run{from + (g.w.offset[u]-g.w.offset[0])*pixel, weights * g.nr})
 			}
 		}
 		size := len(g.h.offset) * runs * steps * g.nr
@@ -163,6 +167,9 @@ func (g *gather) planRuns() {
 			g.part = size
 		}
 		g.panel += size
+	}
+	if g.kept {
+		g.part = 0 // the runs say where a block begins
 	}
 }
 
