@@ -13,12 +13,13 @@ const softmaxRows = 16
 // before they go into sums in float64.
 const softmaxStretch = 16
 
-// softmaxRegisters names what lies where while softmax works on a row.
+// The registers of softmax while it works on a row.
 const (
 	largest = iota // of the row, in every lane
 	partial        // sums of exponentials in float32
 	total          // and in float64
 	scratch        // this one and those after it
+	lowest  = 13   // -Inf
 	outside = 14   // without mask registers: -Inf in the lanes behind the row
 )
 
@@ -45,9 +46,9 @@ func softmax(f *file, v vectors, log bool) {
 	p("	MOVQ R8, R9")
 	p("	SUBQ CX, R9")
 	laneMask(f, v)
+	p("	VBROADCASTSS minusInf<>(SB), %s", r(lowest))
 	if !v.masked {
-		p("	VBROADCASTSS minusInf<>(SB), %s", r(outside))
-		p("	VANDNPS %s, %s, %s", r(outside), mask, r(outside))
+		p("	VANDNPS %s, %s, %s", r(lowest), mask, r(outside))
 	}
 	p("	SHLQ $2, R8")
 
@@ -68,24 +69,26 @@ func softmax(f *file, v vectors, log bool) {
 	p("	JLT row")
 
 	// Numbers in float32 take the place of the sums, from the front.
-	for i := range 2 * softmaxRows / v.width {
-		size := 4 * v.width
-		p("	VMOVUPD %d(SP), %s", i*size, r(scratch))
-		result := r(scratch + 1)
-		if log {
-			result = s.log(r(scratch))
-		} else {
-			p("	VMOVUPD %s, %s", logConstant(logOne), result)
-			p("	VDIVPD %s, %s, %s", r(scratch), result, result)
-		}
-		if v.masked {
-			p("	VCVTPD2PS %s, Y0", result)
-			p("	VMOVUPS Y0, %d(SP)", i*size/2)
-		} else {
-			p("	VCVTPD2PSY %s, X0", result)
-			p("	VMOVUPS X0, %d(SP)", i*size/2)
-		}
+	p("	XORQ R12, R12")
+	p("\nnorm:")
+	p("	VMOVUPD 0(SP)(R12*8), %s", r(scratch))
+	norm := r(scratch + 1)
+	if log {
+		norm = s.log(r(scratch))
+	} else {
+		p("	VMOVUPD %s, %s", logConstant(logOne), norm)
+		p("	VDIVPD %s, %s, %s", r(scratch), norm, norm)
 	}
+	if v.masked {
+		p("	VCVTPD2PS %s, Y0", norm)
+		p("	VMOVUPS Y0, 0(SP)(R12*4)")
+	} else {
+		p("	VCVTPD2PSY %s, X0", norm)
+		p("	VMOVUPS X0, 0(SP)(R12*4)")
+	}
+	p("	ADDQ $%d, R12", v.width/2)
+	p("	CMPQ R12, R11")
+	p("	JLT norm")
 
 	p("	XORQ R12, R12")
 	p("\nfinish:")
@@ -132,7 +135,7 @@ func (s softmaxer) load(mem, dst string, tail bool) {
 	case !tail:
 		s.f.p("	VMOVUPS %s, %s", mem, dst)
 	case s.v.masked:
-		s.f.p("	VBROADCASTSS minusInf<>(SB), %s", dst)
+		s.f.p("	VMOVAPS %s, %s", s.r(lowest), dst)
 		s.f.p("	VMOVUPS %s, K1, %s", mem, dst)
 	default:
 		s.f.p("	VMASKMOVPS %s, %s, %s", mem, mask, dst)
@@ -198,7 +201,7 @@ func (s softmaxer) maximum() {
 		// As the second source, the maximum so far survives a NaN.
 		s.f.p("	VMAXPS %s, %s, %s", s.r(largest), s.r(scratch), s.r(largest))
 	}
-	s.f.p("	VBROADCASTSS minusInf<>(SB), %s", s.r(largest))
+	s.f.p("	VMOVAPS %s, %s", s.r(lowest), s.r(largest))
 	s.f.p("	XORQ AX, AX")
 	s.vectors("max", "R9", body)
 	s.tail("max", body)
