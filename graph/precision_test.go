@@ -68,3 +68,37 @@ func TestMixedPrecision(t *testing.T) {
 		t.Logf("arena %d bytes, in float32 %d", got.arena, want.arena)
 	})
 }
+
+// TestGradientOfScoresPrecision checks by the bytes that it moves that the gradient
+// of the loss by the scores is stored as bfloat16, from log-probabilities that are
+// not.
+func TestGradientOfScoresPrecision(t *testing.T) {
+	shape := []int{2, 3, 30, 26}
+	const scores, labels, sums = 2 * 3 * 30 * 26, 2 * 30 * 26, 3 + 3
+	for precision, size := range map[graph.Precision]int{graph.Float32: 4, graph.BFloat16: 2} {
+		devices(t, func(t *testing.T, dev kernel.Device) {
+			net, err := graph.NewNetwork(residual(t), dev)
+			if err != nil {
+				t.Fatal(err)
+			}
+			plan, err := net.Plan(graph.Spec{Inputs: map[string][]int{"image": shape}, Mode: graph.Train, Precision: precision,
+				Loss: &graph.Loss{Ignore: -1, Outputs: []graph.LossOutput{{Name: "logprob", Weight: 1}}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			prof := graph.NewProfiler()
+			net.SetProfiler(prof)
+			image, label := sample(shape, 3)
+			lossOf(t, plan, image, label)
+			var bytes []float64
+			for _, r := range prof.Profile().Kinds {
+				if r.Kind == "LogSoftmax + NLLLoss.dx" {
+					bytes = append(bytes, r.Bytes)
+				}
+			}
+			if want := float64(4*(scores+labels+sums) + size*scores); len(bytes) != 1 || bytes[0] != want {
+				t.Errorf("the gradient moves %v bytes, want %v", bytes, want)
+			}
+		})
+	}
+}

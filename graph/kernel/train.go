@@ -46,3 +46,16 @@ func (d NLLBackward) Args() []Arg {
 	return []Arg{{"label", []int{d.N, d.H, d.W}, Int32, In}, {"out", []int{3}, Float32, In}, {"dout", []int{3}, Float32, In},
 		{"dlogprob", []int{d.N, d.C, d.H, d.W}, Float32, Out}}
 }
+
+// LogSoftmaxNLLBackward is NLLBackward and then SoftmaxBackward: the gradient of
+// NLL by scores whose log-softmax over the channels is y. At labelled pixels it is
+// (exp(y) - [the channel is the label's])*dout[0]/out[2], NaN where y is; elsewhere
+// 0. Args: y (N,C,H,W), label, out, dout (3; only dout[0] counts), dx.
+type LogSoftmaxNLLBackward struct{ NLL }
+
+func (d LogSoftmaxNLLBackward) Args() []Arg {
+	a := NLLBackward{d.NLL}.Args()
+	y, dx := a[3], a[3]
+	y.Name, y.Dir, dx.Name = "y", In, "dx"
+	return []Arg{y, a[0], a[1], a[2], dx}
+}

@@ -47,6 +47,32 @@ func (l NLLGrad) Lower(b *Block) error {
 	return nil
 }
 
+// nllGrad returns the NLLGrad that makes a node, and its operands, if it is one.
+func nllGrad(n *Node) (NLLGrad, gorgonia.Nodes) {
+	if o, ok := n.Op().(*Op); ok {
+		if l, ok := o.Spec.(NLLGrad); ok {
+			return l, Operands(n)
+		}
+	}
+	return NLLGrad{}, nil
+}
+
+// LogSoftmaxNLLGrad is NLLGrad followed by SoftmaxGrad: inputs y, label, out (3),
+// dout (3).
+type LogSoftmaxNLLGrad struct {
+	last
+	kernel.NLL
+}
+
+// Name implements Spec.
+func (LogSoftmaxNLLGrad) Name() string { return "LogSoftmax + NLLLoss.dx" }
+
+// Lower implements Spec.
+func (l LogSoftmaxNLLGrad) Lower(b *Block) error {
+	b.Call(kernel.LogSoftmaxNLLBackward{NLL: l.NLL}, b.all()...)
+	return nil
+}
+
 // NLL returns the loss (3) of log-probabilities (N,C,H,W) against int32 labels
 // (N,H,W); see kernel.NLL.
 func NLL(logprob, label *Node, ignore int32) (*Node, error) {

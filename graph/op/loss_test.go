@@ -21,6 +21,18 @@ func (p *program) label(name string, shape []int, data []int32) *op.Node {
 	return n
 }
 
+// logSoftmax applies LogSoftmax along the channels.
+func (p *program) logSoftmax(t *testing.T, x *op.Node) *op.Node {
+	t.Helper()
+	b, _ := op.Lookup("", "LogSoftmax")
+	out, err := b(&op.Source{Type: "LogSoftmax", Opset: 13, Attr: at{"axis": int64(1)}, Outputs: 1,
+		Inputs: []op.Input{{Name: "x", Node: x}}, Env: &op.Env{Graph: p.graph}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out[0]
+}
+
 // TestLoss checks the weighted sum of two losses against its definition and
 // its gradient, back to the scores, against finite differences.
 func TestLoss(t *testing.T) {
@@ -39,12 +51,6 @@ func TestLoss(t *testing.T) {
 			for k, s := range shapes {
 				v := input{shape: s, kind: normal}.draw(r)
 				x := p.leaf([]string{"scores", "deep"}[k], v)
-				b, _ := op.Lookup("", "LogSoftmax")
-				out, err := b(&op.Source{Type: "LogSoftmax", Opset: 13, Attr: at{"axis": int64(1)}, Outputs: 1,
-					Inputs: []op.Input{{Name: "x", Node: x}}, Env: &op.Env{Graph: p.graph}})
-				if err != nil {
-					t.Fatal(err)
-				}
 				pixels := s[2] * s[3]
 				labels := make([]int32, s[0]*pixels)
 				for i := range labels {
@@ -54,7 +60,7 @@ func TestLoss(t *testing.T) {
 				want[0] += float64(weights[k]) * loss / labelled
 				want[1] += float64(weights[k]) * correct
 				want[2] += float64(weights[k]) * labelled
-				n, err := op.NLL(out[0], p.label([]string{"labels", "deep labels"}[k], []int{s[0], s[2], s[3]}, labels), -1)
+				n, err := op.NLL(p.logSoftmax(t, x), p.label([]string{"labels", "deep labels"}[k], []int{s[0], s[2], s[3]}, labels), -1)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -85,6 +91,65 @@ func TestLoss(t *testing.T) {
 	}
 }
 
+// TestNLLGradientWithLogSoftmax checks that the gradient of NLL through LogSoftmax
+// is one operator where nothing else reads the log-probabilities, and the same
+// numbers as those of the two operators where two losses of half the weight do.
+func TestNLLGradientWithLogSoftmax(t *testing.T) {
+	for _, dev := range devices(t) {
+		t.Run(dev.Name(), func(t *testing.T) {
+			op.Oracle = dev
+			t.Cleanup(func() { op.Oracle = nil })
+			r := rand.New(rand.NewPCG(7, 8))
+			shape := []int{2, 5, 3, 4}
+			p := newProgram()
+			values := input{shape: shape, kind: normal}.draw(r)
+			labels := make([]int32, 2*3*4)
+			for i := range labels {
+				labels[i] = int32(r.IntN(6)) - 1
+			}
+			label := p.label("labels", []int{2, 3, 4}, labels)
+			seed := p.leaf("seed", array{[]int{3}, []float32{0.75, 5, 5}})
+			gradient := func(name, want string, weights ...float32) []float32 {
+				t.Helper()
+				scores := p.leaf(name, values)
+				logprob := p.logSoftmax(t, scores)
+				var losses []*op.Node
+				for range weights {
+					n, err := op.NLL(logprob, label, -1)
+					if err != nil {
+						t.Fatal(err)
+					}
+					losses = append(losses, n)
+				}
+				loss, err := op.WeightedSum(weights, losses...)
+				if err != nil {
+					t.Fatal(err)
+				}
+				grads, err := gradients(loss, seed, []*op.Node{scores})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := grads[scores].Op().(*op.Op).Name(); got != want {
+					t.Errorf("%s: the gradient is made by %s, want %s", name, got, want)
+				}
+				out, err := p.run(grads[scores])
+				if err != nil {
+					t.Fatal(err)
+				}
+				return out[0]
+			}
+			one := gradient("alone", "LogSoftmax + NLLLoss.dx", 1)
+			two := gradient("twice", "LogSoftmax.dx", 0.5, 0.5)
+			for i, v := range one {
+				unlabelled := labels[i/60*12+i%12] < 0
+				if d := math.Abs(float64(v - two[i])); d > 1e-7 || unlabelled != (v == 0) {
+					t.Errorf("element %d is %v, of two operators %v; unlabelled: %v", i, v, two[i], unlabelled)
+				}
+			}
+		})
+	}
+}
+
 // TestLossGradients checks the gradient of every loss back to the scores, through
 // LogSoftmax, against finite differences. The scores of the losses that order
 // pixels lie so far apart that no step changes the order.
@@ -108,13 +173,7 @@ func TestLossGradients(t *testing.T) {
 					}
 					scores := p.leaf("scores", v)
 					labels := p.label("labels", []int{1, 2, 3}, []int32{0, 2, -1, 2, 0, 0}) // no pixel of class 1
-					logSoftmax, _ := op.Lookup("", "LogSoftmax")
-					logprob, err := logSoftmax(&op.Source{Type: "LogSoftmax", Opset: 13, Attr: at{"axis": int64(1)}, Outputs: 1,
-						Inputs: []op.Input{{Name: "x", Node: scores}}, Env: &op.Env{Graph: p.graph}})
-					if err != nil {
-						t.Fatal(err)
-					}
-					out, err := op.LossOf(loss, logprob[0], labels, -1)
+					out, err := op.LossOf(loss, p.logSoftmax(t, scores), labels, -1)
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -158,13 +217,7 @@ func TestCrossEntropyAgainstPyTorch(t *testing.T) {
 			v.data[i] = float32((7*i+3)%16-8) / 4
 		}
 		scores := p.leaf("scores", v)
-		logSoftmax, _ := op.Lookup("", "LogSoftmax")
-		logprob, err := logSoftmax(&op.Source{Type: "LogSoftmax", Opset: 13, Attr: at{"axis": int64(1)}, Outputs: 1,
-			Inputs: []op.Input{{Name: "x", Node: scores}}, Env: &op.Env{Graph: p.graph}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		out, err := op.LossOf(c.loss, logprob[0], p.label("labels", []int{2, 2, 2}, []int32{0, 2, -1, 1, 2, 2, 0, -1}), -1)
+		out, err := op.LossOf(c.loss, p.logSoftmax(t, scores), p.label("labels", []int{2, 2, 2}, []int32{0, 2, -1, 1, 2, 2, 0, -1}), -1)
 		if err != nil {
 			t.Fatal(err)
 		}

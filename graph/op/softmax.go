@@ -36,8 +36,13 @@ func (s Softmax) Lower(b *Block) error {
 	return nil
 }
 
-// SymDiff implements Spec.
+// SymDiff implements Spec. Where all of the gradient is that of an NLLLoss, one
+// operator is both.
 func (s Softmax) SymDiff(in gorgonia.Nodes, output, grad *Node) (gorgonia.Nodes, error) {
+	if loss, of := nllGrad(grad); s.Log && s.Inner == 1 && of != nil && loss.C == s.Axis {
+		dx, err := apply(LogSoftmaxNLLGrad{NLL: loss.NLL}, shapeOf(in[0]), append(gorgonia.Nodes{output}, of...)...)
+		return gorgonia.Nodes{dx}, err
+	}
 	dx, err := apply(SoftmaxGrad{Softmax: s.Softmax}, shapeOf(in[0]), output, grad)
 	return gorgonia.Nodes{dx}, err
 }

@@ -1,6 +1,7 @@
 package kerneltest
 
 import (
+	"fmt"
 	"math"
 	"testing"
 
@@ -48,9 +49,21 @@ func Bench(b *testing.B, dev kernel.Device) {
 	pool := kernel.Pool{Geometry: pooled(4, 64, 112, 112, 3, 3, 2, 2, 1, 1, same(1), 0, 0)}
 	bench(b, dev, "max pool", pool, 0)
 	bench(b, dev, "max pool/backward", kernel.PoolBackward{Pool: pool}, 0)
-	bench(b, dev, "log softmax 150", kernel.Softmax{Outer: 4800, Axis: 150, Inner: 1, Log: true}, 0)
-	bench(b, dev, "log softmax 150/backward", kernel.SoftmaxBackward{Softmax: kernel.Softmax{Outer: 4800, Axis: 150, Inner: 1, Log: true}}, 0)
-	bench(b, dev, "nll 150", kernel.NLL{N: 4, C: 150, H: 30, W: 40, Ignore: -1}, 0)
+	for _, m := range []kernel.NLL{{N: 2, C: 150, H: 64, W: 64, Ignore: -1}, {N: 2, C: 21, H: 240, W: 320, Ignore: -1}, {N: 4, C: 11, H: 240, W: 320, Ignore: -1}} {
+		name := fmt.Sprintf("%d classes/", m.C)
+		softmax := kernel.Softmax{Outer: m.N * m.H * m.W, Axis: m.C, Inner: 1}
+		bench(b, dev, name+"softmax", softmax, 0)
+		softmax.Log = true
+		bench(b, dev, name+"log softmax", softmax, 0)
+		benchOne(b, dev, name+"log softmax of bfloat16", kernel.Mixed{Desc: softmax, DTypes: []kernel.DType{kernel.BFloat16, kernel.Float32}}, 0)
+		bench(b, dev, name+"log softmax/backward", kernel.SoftmaxBackward{Softmax: softmax}, 0)
+		bench(b, dev, name+"nll", m, 0)
+		bench(b, dev, name+"nll/backward", kernel.NLLBackward{NLL: m}, 0)
+		both := kernel.LogSoftmaxNLLBackward{NLL: m}
+		bench(b, dev, name+"log softmax and nll/backward", both, 0)
+		types := []kernel.DType{kernel.Float32, kernel.Int32, kernel.Float32, kernel.Float32, kernel.BFloat16}
+		benchOne(b, dev, name+"log softmax and nll/backward to bfloat16", kernel.Mixed{Desc: both, DTypes: types}, 0)
+	}
 	bench(b, dev, "sgd", kernel.SGD{Len: 3 << 20}, 0)
 	bench(b, dev, "image to channels-last", kernel.Copy{Shape: []int{4, 3, 240, 320}, SrcStrides: []int{230400, 76800, 320, 1},
 		DstStrides: []int{230400, 1, 960, 3}, SrcLen: 921600, DstLen: 921600}, 0)

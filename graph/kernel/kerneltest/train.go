@@ -3,6 +3,7 @@ package kerneltest
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -56,9 +57,38 @@ func testSoftmaxOfNaN(t *testing.T, dev kernel.Device) {
 	}
 }
 
+// testSoftmaxOfInfinities checks that a row is NaN that -Inf fills or +Inf is in,
+// and that -Inf beside other numbers has no share.
+func testSoftmaxOfInfinities(t *testing.T, dev kernel.Device) {
+	const axis, finite = 37, 5
+	inf := math.Inf(1)
+	for _, log := range []bool{false, true} {
+		d := kernel.Softmax{Outer: 3, Axis: axis, Inner: 1, Log: log}
+		x, want, mag := make([]float64, 3*axis), make([]float64, 3*axis), make([]float64, 3*axis)
+		for i := range x {
+			x[i], want[i], mag[i] = -inf, math.NaN(), 1
+			if row, k := i/axis, i%axis; row == 1 {
+				p := 0.0
+				if k%8 == 3 { // finite times
+					x[i], p = 2.5, 1.0/finite
+				}
+				if want[i] = p; log {
+					want[i] = math.Log(p)
+				}
+			} else if row == 2 && k == 20 {
+				x[i] = inf
+			} else if row == 2 && k < 30 {
+				x[i] = 1
+			}
+		}
+		(&spec{name: fmt.Sprintf("infinities log=%v", log), desc: d, in: [][]float64{x, nil}, want: []value{{want, mag}}, tol: funcTol}).test(t, dev)
+	}
+}
+
 func testSoftmax(t *testing.T, dev kernel.Device) {
 	testSoftmaxOfNaN(t, dev)
-	sizes := [][3]int{{1, 1, 1}, {5, 3, 1}, {70, 150, 1}, {3, 7, 11}, {2, 21, 40}, {4, 1, 5}, {900, 19, 1}}
+	testSoftmaxOfInfinities(t, dev)
+	sizes := [][3]int{{1, 1, 1}, {5, 3, 1}, {70, 150, 1}, {3, 7, 11}, {2, 21, 40}, {4, 1, 5}, {900, 19, 1}, {37, 8, 1}, {500, 11, 1}, {33, 16, 1}, {3, 5000, 1}}
 	for i, n := range sizes {
 		for _, spread := range []float64{1, 40} {
 			rng := newRand(dev, uint64(i))
@@ -191,8 +221,46 @@ func testNLL(t *testing.T, dev kernel.Device) {
 			back.point, back.loss = logprob, func(v []float64) float64 { return dloss * value3(v)[0] }
 		}
 		back.test(t, dev)
+
+		softmax := kernel.Softmax{Outer: d.N, Axis: d.C, Inner: plane, Log: true} // in logical order
+		scores := normal(rng, len(logprob))
+		_, y := softmaxes(softmax, scores)
+		dx = value{make([]float64, len(y)), make([]float64, len(y))}
+		for k := range y {
+			y[k] = float64(float32(y[k])) // as the device will read it
+			if l := label[k/(d.C*plane)*plane+k%plane]; int32(l) != d.Ignore {
+				p, one := math.Exp(y[k]), step(k/plane%d.C == int(l))
+				dx.want[k], dx.mag[k] = (p-one)*dloss/out[2], (p+one)*dloss/out[2]
+			}
+		}
+		both := &spec{name: name + " backward with log-softmax", desc: kernel.LogSoftmaxNLLBackward{NLL: d},
+			in: [][]float64{y, label, out, {dloss, 7, 7}, nil}, want: []value{dx}}
+		if len(scores) < 5000 {
+			both.point, both.loss = scores, func(v []float64) float64 {
+				_, y := softmaxes(softmax, v)
+				return dloss * value3(y)[0]
+			}
+		}
+		both.test(t, dev)
 	}
+	testNLLOfNaN(t, dev)
 	testBadLabels(t, dev)
+}
+
+// testNLLOfNaN checks that a NaN among the log-probabilities shows in the loss and
+// in the gradient by the scores, where the pixel has a label, and only there.
+func testNLLOfNaN(t *testing.T, dev kernel.Device) {
+	d := kernel.NLL{N: 1, C: 3, H: 1, W: 4, Ignore: -1}
+	nan, half := math.NaN(), math.Log(0.5)
+	logprob := []float64{half, nan, -8, nan, half, half, half, nan, -8, nan, half, nan} // planes of classes
+	label := []float64{0, 0, 1, -1}
+	(&spec{name: "NaN", desc: d, in: [][]float64{logprob, label, nil}, want: []value{{want: []float64{nan, 2, 3}}}}).test(t, dev)
+	const g = 1.0 / 3
+	e := math.Exp(-8)
+	dx := value{[]float64{-g / 2, nan, g * e, 0, g / 2, g / 2, -g / 2, 0, g * e, nan, g / 2, 0}, slices.Repeat([]float64{g}, 12)}
+	desc := kernel.LogSoftmaxNLLBackward{NLL: d}
+	(&spec{name: "NaN backward", desc: desc, in: [][]float64{logprob, label, {nan, 2, 3}, {1, 0, 0}, nil}, want: []value{dx}, tol: funcTol}).test(t, dev)
+	(&spec{name: "NaN unlabelled", desc: desc, in: [][]float64{logprob, {-1, -1, -1, -1}, {0, 0, 0}, {1, 0, 0}, nil}, want: []value{{want: make([]float64, 12)}}}).test(t, dev)
 }
 
 // testBadLabels checks that a label that is no class is an error that names it.
@@ -204,6 +272,7 @@ func testBadLabels(t *testing.T, dev kernel.Device) {
 		specs := []spec{
 			{desc: d, in: [][]float64{make([]float64, 2*5*1200), label, nil}},
 			{desc: kernel.NLLBackward{NLL: d}, in: [][]float64{label, {0, 0, 2400}, {1, 0, 0}, nil}},
+			{desc: kernel.LogSoftmaxNLLBackward{NLL: d}, in: [][]float64{make([]float64, 2*5*1200), label, {0, 0, 2400}, {1, 0, 0}, nil}},
 		}
 		for _, s := range specs {
 			t.Run(fmt.Sprintf("%T label %v", s.desc, bad), func(t *testing.T) {

@@ -24,10 +24,10 @@ func spreadAVX2(t *spreadTile)
 func settleAVX2(dst *float64, x *float32, n int)
 
 //go:noescape
-func maxRowAVX2(dst *float32, x *float32, n int)
+func sumRowAVX2(dst *float64, x *float32, n int)
 
 //go:noescape
-func sumRowAVX2(dst *float64, x *float32, n int)
+func nllAVX2(sum *float64, x *float32, label *int32, n, c int, ignore int32)
 
 //go:noescape
 func maxWindowAVX2(t *windowTile)
@@ -57,10 +57,10 @@ func spreadAVX512(t *spreadTile)
 func settleAVX512(dst *float64, x *float32, n int)
 
 //go:noescape
-func maxRowAVX512(dst *float32, x *float32, n int)
+func sumRowAVX512(dst *float64, x *float32, n int)
 
 //go:noescape
-func sumRowAVX512(dst *float64, x *float32, n int)
+func nllAVX512(sum *float64, x *float32, label *int32, n, c int, ignore int32)
 
 //go:noescape
 func maxWindowAVX512(t *windowTile)

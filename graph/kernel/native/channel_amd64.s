@@ -838,29 +838,6 @@ loop:
 	VZEROUPPER
 	RET
 
-// func maxRowAVX2(dst *float32, x *float32, n int)
-TEXT ·maxRowAVX2(SB), NOSPLIT, $0-24
-	MOVQ dst+0(FP), DI
-	MOVQ x+8(FP), SI
-	MOVQ n+16(FP), CX
-	VMOVUPS (SI), Y0
-	LEAQ -32(SI)(CX*4), DX
-
-loop:
-	ADDQ $32, SI
-	CMPQ SI, DX
-	JAE last
-	VMOVUPS (SI), Y1
-	VMAXPS Y0, Y1, Y0
-	JMP loop
-
-last:
-	VMOVUPS (DX), Y1
-	VMAXPS Y0, Y1, Y0
-	VMOVUPS Y0, (DI)
-	VZEROUPPER
-	RET
-
 // func sumRowAVX2(dst *float64, x *float32, n int)
 TEXT ·sumRowAVX2(SB), NOSPLIT, $0-24
 	MOVQ dst+0(FP), DI
@@ -879,6 +856,104 @@ loop:
 	JNZ loop
 	VMOVUPD Y0, 0(DI)
 	VMOVUPD Y1, 32(DI)
+	VZEROUPPER
+	RET
+
+// func nllAVX2(sum *float64, x *float32, label *int32, n, c int, ignore int32)
+TEXT ·nllAVX2(SB), NOSPLIT, $0-44
+	MOVQ sum+0(FP), DI
+	MOVQ x+8(FP), SI
+	MOVQ label+16(FP), DX
+	MOVQ n+24(FP), R8
+	MOVQ c+32(FP), R9
+	MOVLQSX ignore+40(FP), R10
+	VXORPS X0, X0, X0
+	XORQ R12, R12
+	XORQ R13, R13
+
+row:
+	MOVLQSX (DX), AX
+	CMPQ AX, R10
+	JEQ next
+	CMPQ AX, R9
+	JAE next
+	INCQ R13
+	VBROADCASTSS (SI)(AX*4), Y1
+	VCVTSS2SD X1, X1, X3
+	VSUBSD X3, X0, X0
+	VUCOMISS X1, X1
+	JPS next
+	VXORPS Y2, Y2, Y2
+	MOVQ SI, R11
+	MOVQ AX, CX
+	SUBQ $8, CX
+	JLT beforeTail
+
+beforeLoop:
+	VCMPPS $0x12, (R11), Y1, Y3
+	VORPS Y3, Y2, Y2
+	ADDQ $32, R11
+	SUBQ $8, CX
+	JGE beforeLoop
+
+beforeTail:
+	ADDQ $8, CX
+	JZ beforeDone
+	LEAQ lanes<>+32(SB), BX
+	SHLQ $2, CX
+	SUBQ CX, BX
+	SHRQ $2, CX
+	VMOVDQU (BX), Y15
+	VMASKMOVPS (R11), Y15, Y3
+	VCMPPS $0x12, Y3, Y1, Y3
+	VANDPS Y15, Y3, Y3
+	VORPS Y3, Y2, Y2
+	LEAQ (R11)(CX*4), R11
+
+beforeDone:
+	MOVQ R9, CX
+	SUBQ AX, CX
+	SUBQ $8, CX
+	JLT afterTail
+
+afterLoop:
+	VCMPPS $0x11, (R11), Y1, Y3
+	VORPS Y3, Y2, Y2
+	ADDQ $32, R11
+	SUBQ $8, CX
+	JGE afterLoop
+
+afterTail:
+	ADDQ $8, CX
+	JZ afterDone
+	LEAQ lanes<>+32(SB), BX
+	SHLQ $2, CX
+	SUBQ CX, BX
+	SHRQ $2, CX
+	VMOVDQU (BX), Y15
+	VMASKMOVPS (R11), Y15, Y3
+	VCMPPS $0x11, Y3, Y1, Y3
+	VANDPS Y15, Y3, Y3
+	VORPS Y3, Y2, Y2
+	LEAQ (R11)(CX*4), R11
+
+afterDone:
+	XORQ BX, BX
+	VMOVMSKPS Y2, AX
+	TESTL AX, AX
+	SETEQ BX
+	ADDQ BX, R12
+
+next:
+	LEAQ (SI)(R9*4), SI
+	ADDQ $4, DX
+	DECQ R8
+	JNZ row
+	VMOVSD X0, (DI)
+	VCVTSI2SDQ R12, X0, X0
+	VMOVSD X0, 8(DI)
+	VCVTSI2SDQ R13, X0, X0
+	VMOVSD X0, 16(DI)
 	VZEROUPPER
 	RET
 
@@ -2078,29 +2153,6 @@ loop:
 	VZEROUPPER
 	RET
 
-// func maxRowAVX512(dst *float32, x *float32, n int)
-TEXT ·maxRowAVX512(SB), NOSPLIT, $0-24
-	MOVQ dst+0(FP), DI
-	MOVQ x+8(FP), SI
-	MOVQ n+16(FP), CX
-	VMOVUPS (SI), Z0
-	LEAQ -64(SI)(CX*4), DX
-
-loop:
-	ADDQ $64, SI
-	CMPQ SI, DX
-	JAE last
-	VMOVUPS (SI), Z1
-	VMAXPS Z0, Z1, Z0
-	JMP loop
-
-last:
-	VMOVUPS (DX), Z1
-	VMAXPS Z0, Z1, Z0
-	VMOVUPS Z0, (DI)
-	VZEROUPPER
-	RET
-
 // func sumRowAVX512(dst *float64, x *float32, n int)
 TEXT ·sumRowAVX512(SB), NOSPLIT, $0-24
 	MOVQ dst+0(FP), DI
@@ -2119,6 +2171,97 @@ loop:
 	JNZ loop
 	VMOVUPD Z0, 0(DI)
 	VMOVUPD Z1, 64(DI)
+	VZEROUPPER
+	RET
+
+// func nllAVX512(sum *float64, x *float32, label *int32, n, c int, ignore int32)
+TEXT ·nllAVX512(SB), NOSPLIT, $0-44
+	MOVQ sum+0(FP), DI
+	MOVQ x+8(FP), SI
+	MOVQ label+16(FP), DX
+	MOVQ n+24(FP), R8
+	MOVQ c+32(FP), R9
+	MOVLQSX ignore+40(FP), R10
+	VXORPS X0, X0, X0
+	XORQ R12, R12
+	XORQ R13, R13
+
+row:
+	MOVLQSX (DX), AX
+	CMPQ AX, R10
+	JEQ next
+	CMPQ AX, R9
+	JAE next
+	INCQ R13
+	VBROADCASTSS (SI)(AX*4), Z1
+	VCVTSS2SD X1, X1, X3
+	VSUBSD X3, X0, X0
+	VUCOMISS X1, X1
+	JPS next
+	KXORW K2, K2, K2
+	MOVQ SI, R11
+	MOVQ AX, CX
+	SUBQ $16, CX
+	JLT beforeTail
+
+beforeLoop:
+	VCMPPS $0x12, (R11), Z1, K3
+	KORW K3, K2, K2
+	ADDQ $64, R11
+	SUBQ $16, CX
+	JGE beforeLoop
+
+beforeTail:
+	ADDQ $16, CX
+	JZ beforeDone
+	MOVL $1, BX
+	SHLL CX, BX
+	DECL BX
+	KMOVW BX, K1
+	VCMPPS $0x12, (R11), Z1, K1, K3
+	KORW K3, K2, K2
+	LEAQ (R11)(CX*4), R11
+
+beforeDone:
+	MOVQ R9, CX
+	SUBQ AX, CX
+	SUBQ $16, CX
+	JLT afterTail
+
+afterLoop:
+	VCMPPS $0x11, (R11), Z1, K3
+	KORW K3, K2, K2
+	ADDQ $64, R11
+	SUBQ $16, CX
+	JGE afterLoop
+
+afterTail:
+	ADDQ $16, CX
+	JZ afterDone
+	MOVL $1, BX
+	SHLL CX, BX
+	DECL BX
+	KMOVW BX, K1
+	VCMPPS $0x11, (R11), Z1, K1, K3
+	KORW K3, K2, K2
+	LEAQ (R11)(CX*4), R11
+
+afterDone:
+	XORQ BX, BX
+	KORTESTW K2, K2
+	SETEQ BX
+	ADDQ BX, R12
+
+next:
+	LEAQ (SI)(R9*4), SI
+	ADDQ $4, DX
+	DECQ R8
+	JNZ row
+	VMOVSD X0, (DI)
+	VCVTSI2SDQ R12, X0, X0
+	VMOVSD X0, 8(DI)
+	VCVTSI2SDQ R13, X0, X0
+	VMOVSD X0, 16(DI)
 	VZEROUPPER
 	RET
 

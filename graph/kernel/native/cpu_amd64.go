@@ -43,14 +43,21 @@ var avx512 = &isa{
 			dropoutAVX512(&y[0], &x[:n][0], n, z, step, limit, scale)
 		}
 	},
-	exp: vecExpAVX512, gate: vecGateAVX512, clamp: vecClampAVX512, above: vecAboveAVX512, inside: vecInsideAVX512,
-	largest: func(x []float32) float32 {
-		var top [16]float32
-		if len(x) < len(top) {
-			return vecLargest(x)
+	exp: vecExpAVX512, expAxpy: vecExpAxpyAVX512, gate: vecGateAVX512, clamp: vecClampAVX512, above: vecAboveAVX512, inside: vecInsideAVX512,
+	softmax: func(y, x []float32, c int, log bool) {
+		if n := len(y); n == 0 {
+			return
+		} else if log {
+			logSoftmaxAVX512(&y[0], &x[:n][0], n/c, c)
+		} else {
+			softmaxAVX512(&y[0], &x[:n][0], n/c, c)
 		}
-		maxRowAVX512(&top[0], &x[0], len(x))
-		return vecLargest(top[:])
+	},
+	nll: func(x []float32, label []int32, c int, ignore int32) (sum nllSum) {
+		if n := len(label); n > 0 && c > 0 {
+			nllAVX512(&sum.loss, &x[:n*c][0], &label[0], n, c, ignore)
+		}
+		return sum
 	},
 	sum: func(x []float32) float64 {
 		var sums [16]float64
@@ -191,14 +198,21 @@ var avx2 = &isa{
 	},
 	add: vecAddAVX2, addClamp: vecAddClampAVX2, sub: vecSubAVX2, div: vecDivAVX2, mul: vecMulAVX2, max: vecMaxAVX2, mulAdd: vecMulAddAVX2,
 	scale: vecScaleAVX2, axpy: vecAxpyAVX2, affine: vecAffineAVX2, blend: vecBlendAVX2, dropout: vecDropout,
-	exp: vecExpAVX2, gate: vecGateAVX2, clamp: vecClampAVX2, above: vecAboveAVX2, inside: vecInsideAVX2,
-	largest: func(x []float32) float32 {
-		var top [8]float32
-		if len(x) < len(top) {
-			return vecLargest(x)
+	exp: vecExpAVX2, expAxpy: vecExpAxpyAVX2, gate: vecGateAVX2, clamp: vecClampAVX2, above: vecAboveAVX2, inside: vecInsideAVX2,
+	softmax: func(y, x []float32, c int, log bool) {
+		if n := len(y); n == 0 {
+			return
+		} else if log {
+			logSoftmaxAVX2(&y[0], &x[:n][0], n/c, c)
+		} else {
+			softmaxAVX2(&y[0], &x[:n][0], n/c, c)
 		}
-		maxRowAVX2(&top[0], &x[0], len(x))
-		return vecLargest(top[:])
+	},
+	nll: func(x []float32, label []int32, c int, ignore int32) (sum nllSum) {
+		if n := len(label); n > 0 && c > 0 {
+			nllAVX2(&sum.loss, &x[:n*c][0], &label[0], n, c, ignore)
+		}
+		return sum
 	},
 	sum: func(x []float32) float64 {
 		var sums [8]float64

@@ -158,6 +158,8 @@ func (d *Device) build(p *program, desc kernel.Desc) (err error) {
 		nll(p, k)
 	case kernel.NLLBackward:
 		nllBackward(p, k)
+	case kernel.LogSoftmaxNLLBackward:
+		logSoftmaxNLLBackward(p, k)
 	case kernel.Loss:
 		err = loss(p, k)
 	case kernel.LossBackward:

@@ -42,12 +42,16 @@ type isa struct {
 	// above is dy where x > lo, inside dy where lo < x < hi, else 0.
 	above  func(dst, dy, x []float32, lo float32)
 	inside func(dst, dy, x []float32, lo, hi float32)
-	// largest is the maximum of x, which may pass over a NaN, -Inf of nothing;
 	// sum adds in float64.
-	largest func(x []float32) float32
-	sum     func(x []float32) float64
-	// exp is e to the (x-shift), which is at most 80.
-	exp func(dst, x []float32, shift float32)
+	sum func(x []float32) float64
+	// These are for exponents of at most 80.
+	exp     func(dst, x []float32, shift float32) // e to the (x-shift)
+	expAxpy func(dst, x []float32, a float32)     // dst + a times e to the x
+	// softmax is that of rows of c elements, or its logarithm.
+	softmax func(y, x []float32, c int, log bool)
+	// nll sums over rows of c log-probabilities, one for each label; a label that
+	// is no class counts for nothing.
+	nll func(x []float32, label []int32, c int, ignore int32) nllSum
 	// norm is clamp((x-mean)*a + b, lo, hi). Of the kernels named norm, the
 	// arguments but y, x, r, dx and dy are one row, which repeats.
 	norm func(y, x, mean, a, b []float32, lo, hi float32)
@@ -138,7 +142,7 @@ const sumWidth = 16
 var portable = &isa{
 	name: "plain Go", lanes: 1, mr: 4, nr: 4, dense: 64 << 10, tile: tileGo, spread: spreadKernels{taps: spreadGo}, maxWindow: maxWindowGo, maxBack: maxBackGo, interleave: interleaveGo,
 	add: vecAdd, addClamp: vecAddClamp, sub: vecSub, div: vecDiv, mul: vecMul, max: vecMax, mulAdd: vecMulAdd, scale: vecScale, axpy: vecAxpy, affine: vecAffine, blend: vecBlend, dropout: vecDropout,
-	clamp: vecClamp, exp: vecExp, gate: vecGate, above: vecAbove, inside: vecInside, largest: vecLargest, sum: vecSum, norm: vecNorm, normAdd: vecNormAdd,
+	clamp: vecClamp, exp: vecExp, expAxpy: vecExpAxpy, gate: vecGate, above: vecAbove, inside: vecInside, softmax: vecSoftmax, nll: vecNLL, sum: vecSum, norm: vecNorm, normAdd: vecNormAdd,
 	normBack: vecNormBack, normBackClip: vecNormBackClip, sgd: vecSGD, moments: vecMoments, dots: vecDots, dotsClip: vecDotsClip, dotsThrough: vecDotsThrough, settle: vecSettle, dotRows: vecDotRows,
 	widen: vecWiden, narrow: vecNarrow,
 	columns:  func(to, from []float32, n, c, stride int) { copyColumns(to, from, n, c, 4, stride) },

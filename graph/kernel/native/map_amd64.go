@@ -63,6 +63,9 @@ func mapGateAVX2(dst *float32, x *float32, n int, a, b, lo, hi float32)
 func mapExpAVX2(dst *float32, x *float32, n int, shift float32)
 
 //go:noescape
+func mapExpAxpyAVX2(dst *float32, x *float32, n int, a float32)
+
+//go:noescape
 func mapSGDAVX2(param *float32, velocity *float32, grad *float32, n int, rate, momentum, decay float32)
 
 func vecAddAVX2(dst []float32, a []float32, b []float32) {
@@ -225,6 +228,14 @@ func vecExpAVX2(dst []float32, x []float32, shift float32) {
 	mapExpAVX2(&dst[0], &x[0], len(dst), shift)
 }
 
+func vecExpAxpyAVX2(dst []float32, x []float32, a float32) {
+	if len(dst) == 0 {
+		return
+	}
+	x = x[:len(dst)]
+	mapExpAxpyAVX2(&dst[0], &x[0], len(dst), a)
+}
+
 func vecSGDAVX2(param []float32, velocity []float32, grad []float32, rate, momentum, decay float32) {
 	if len(param) == 0 {
 		return
@@ -292,6 +303,9 @@ func mapGateAVX512(dst *float32, x *float32, n int, a, b, lo, hi float32)
 
 //go:noescape
 func mapExpAVX512(dst *float32, x *float32, n int, shift float32)
+
+//go:noescape
+func mapExpAxpyAVX512(dst *float32, x *float32, n int, a float32)
 
 //go:noescape
 func mapSGDAVX512(param *float32, velocity *float32, grad *float32, n int, rate, momentum, decay float32)
@@ -454,6 +468,14 @@ func vecExpAVX512(dst []float32, x []float32, shift float32) {
 	}
 	x = x[:len(dst)]
 	mapExpAVX512(&dst[0], &x[0], len(dst), shift)
+}
+
+func vecExpAxpyAVX512(dst []float32, x []float32, a float32) {
+	if len(dst) == 0 {
+		return
+	}
+	x = x[:len(dst)]
+	mapExpAxpyAVX512(&dst[0], &x[0], len(dst), a)
 }
 
 func vecSGDAVX512(param []float32, velocity []float32, grad []float32, rate, momentum, decay float32) {

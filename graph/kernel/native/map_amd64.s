@@ -949,6 +949,83 @@ done:
 	VZEROUPPER
 	RET
 
+// func mapExpAxpyAVX2(dst *float32, x *float32, n int, a float32)
+TEXT ·mapExpAxpyAVX2(SB), NOSPLIT, $0-28
+	MOVQ dst+0(FP), DI
+	MOVQ x+8(FP), SI
+	MOVQ n+16(FP), CX
+	VBROADCASTSS a+24(FP), Y0
+	XORQ AX, AX
+	SUBQ $8, CX
+	JLT tail
+
+	PCALIGN $32
+loop:
+	VMOVUPS (SI)(AX*4), Y1
+	VMOVUPS expTable<>+0(SB), Y2
+	VMAXPS Y1, Y2, Y3
+	VMULPS expTable<>+128(SB), Y3, Y4
+	VROUNDPS $0, Y4, Y4
+	VMOVAPS Y3, Y6
+	VFNMADD231PS expTable<>+192(SB), Y4, Y6
+	VFNMADD231PS expTable<>+256(SB), Y4, Y6
+	VMOVUPS expTable<>+704(SB), Y5
+	VFMADD213PS expTable<>+640(SB), Y6, Y5
+	VFMADD213PS expTable<>+576(SB), Y6, Y5
+	VFMADD213PS expTable<>+512(SB), Y6, Y5
+	VFMADD213PS expTable<>+448(SB), Y6, Y5
+	VFMADD213PS expTable<>+384(SB), Y6, Y5
+	VFMADD213PS expTable<>+320(SB), Y6, Y5
+	VFMADD213PS expTable<>+320(SB), Y6, Y5
+	VCVTPS2DQ Y4, Y4
+	VPSLLD $23, Y4, Y4
+	VPADDD Y4, Y5, Y5
+	VCMPPS $0x15, expTable<>+64(SB), Y3, Y2
+	VANDPS Y2, Y5, Y5
+	VMOVUPS (DI)(AX*4), Y7
+	VFMADD231PS Y5, Y0, Y7
+	VMOVUPS Y7, (DI)(AX*4)
+	ADDQ $8, AX
+	SUBQ $8, CX
+	JGE loop
+
+tail:
+	ADDQ $8, CX
+	JZ done
+	LEAQ lanes<>+32(SB), BX
+	SHLQ $2, CX
+	SUBQ CX, BX
+	SHRQ $2, CX
+	VMOVDQU (BX), Y15
+	VMASKMOVPS (SI)(AX*4), Y15, Y1
+	VMOVUPS expTable<>+0(SB), Y2
+	VMAXPS Y1, Y2, Y3
+	VMULPS expTable<>+128(SB), Y3, Y4
+	VROUNDPS $0, Y4, Y4
+	VMOVAPS Y3, Y6
+	VFNMADD231PS expTable<>+192(SB), Y4, Y6
+	VFNMADD231PS expTable<>+256(SB), Y4, Y6
+	VMOVUPS expTable<>+704(SB), Y5
+	VFMADD213PS expTable<>+640(SB), Y6, Y5
+	VFMADD213PS expTable<>+576(SB), Y6, Y5
+	VFMADD213PS expTable<>+512(SB), Y6, Y5
+	VFMADD213PS expTable<>+448(SB), Y6, Y5
+	VFMADD213PS expTable<>+384(SB), Y6, Y5
+	VFMADD213PS expTable<>+320(SB), Y6, Y5
+	VFMADD213PS expTable<>+320(SB), Y6, Y5
+	VCVTPS2DQ Y4, Y4
+	VPSLLD $23, Y4, Y4
+	VPADDD Y4, Y5, Y5
+	VCMPPS $0x15, expTable<>+64(SB), Y3, Y2
+	VANDPS Y2, Y5, Y5
+	VMASKMOVPS (DI)(AX*4), Y15, Y7
+	VFMADD231PS Y5, Y0, Y7
+	VMASKMOVPS Y7, Y15, (DI)(AX*4)
+
+done:
+	VZEROUPPER
+	RET
+
 // func mapSGDAVX2(param *float32, velocity *float32, grad *float32, n int, rate, momentum, decay float32)
 TEXT ·mapSGDAVX2(SB), NOSPLIT, $0-44
 	MOVQ param+0(FP), DI
@@ -1874,7 +1951,8 @@ loop:
 	VFMADD213PS expTable<>+384(SB), Z7, Z6
 	VFMADD213PS expTable<>+320(SB), Z7, Z6
 	VFMADD213PS expTable<>+320(SB), Z7, Z6
-	VSCALEFPS Z5, Z6, Z6
+	VCMPPS $0x15, expTable<>+64(SB), Z4, K2
+	VSCALEFPS.Z Z5, Z6, K2, Z6
 	VMOVUPS Z6, (DI)(AX*4)
 	ADDQ $16, AX
 	SUBQ $16, CX
@@ -1904,8 +1982,79 @@ tail:
 	VFMADD213PS expTable<>+384(SB), Z7, Z6
 	VFMADD213PS expTable<>+320(SB), Z7, Z6
 	VFMADD213PS expTable<>+320(SB), Z7, Z6
-	VSCALEFPS Z5, Z6, Z6
+	VCMPPS $0x15, expTable<>+64(SB), Z4, K2
+	VSCALEFPS.Z Z5, Z6, K2, Z6
 	VMOVUPS Z6, K1, (DI)(AX*4)
+
+done:
+	VZEROUPPER
+	RET
+
+// func mapExpAxpyAVX512(dst *float32, x *float32, n int, a float32)
+TEXT ·mapExpAxpyAVX512(SB), NOSPLIT, $0-28
+	MOVQ dst+0(FP), DI
+	MOVQ x+8(FP), SI
+	MOVQ n+16(FP), CX
+	VBROADCASTSS a+24(FP), Z0
+	XORQ AX, AX
+	SUBQ $16, CX
+	JLT tail
+
+	PCALIGN $32
+loop:
+	VMOVUPS (SI)(AX*4), Z1
+	VMOVUPS expTable<>+0(SB), Z2
+	VMAXPS Z1, Z2, Z3
+	VMULPS expTable<>+128(SB), Z3, Z4
+	VRNDSCALEPS $0, Z4, Z4
+	VMOVAPS Z3, Z6
+	VFNMADD231PS expTable<>+192(SB), Z4, Z6
+	VFNMADD231PS expTable<>+256(SB), Z4, Z6
+	VMOVUPS expTable<>+704(SB), Z5
+	VFMADD213PS expTable<>+640(SB), Z6, Z5
+	VFMADD213PS expTable<>+576(SB), Z6, Z5
+	VFMADD213PS expTable<>+512(SB), Z6, Z5
+	VFMADD213PS expTable<>+448(SB), Z6, Z5
+	VFMADD213PS expTable<>+384(SB), Z6, Z5
+	VFMADD213PS expTable<>+320(SB), Z6, Z5
+	VFMADD213PS expTable<>+320(SB), Z6, Z5
+	VCMPPS $0x15, expTable<>+64(SB), Z3, K2
+	VSCALEFPS.Z Z4, Z5, K2, Z5
+	VMOVUPS (DI)(AX*4), Z7
+	VFMADD231PS Z5, Z0, Z7
+	VMOVUPS Z7, (DI)(AX*4)
+	ADDQ $16, AX
+	SUBQ $16, CX
+	JGE loop
+
+tail:
+	ADDQ $16, CX
+	JZ done
+	MOVL $1, BX
+	SHLL CX, BX
+	DECL BX
+	KMOVW BX, K1
+	VMOVUPS.Z (SI)(AX*4), K1, Z1
+	VMOVUPS expTable<>+0(SB), Z2
+	VMAXPS Z1, Z2, Z3
+	VMULPS expTable<>+128(SB), Z3, Z4
+	VRNDSCALEPS $0, Z4, Z4
+	VMOVAPS Z3, Z6
+	VFNMADD231PS expTable<>+192(SB), Z4, Z6
+	VFNMADD231PS expTable<>+256(SB), Z4, Z6
+	VMOVUPS expTable<>+704(SB), Z5
+	VFMADD213PS expTable<>+640(SB), Z6, Z5
+	VFMADD213PS expTable<>+576(SB), Z6, Z5
+	VFMADD213PS expTable<>+512(SB), Z6, Z5
+	VFMADD213PS expTable<>+448(SB), Z6, Z5
+	VFMADD213PS expTable<>+384(SB), Z6, Z5
+	VFMADD213PS expTable<>+320(SB), Z6, Z5
+	VFMADD213PS expTable<>+320(SB), Z6, Z5
+	VCMPPS $0x15, expTable<>+64(SB), Z3, K2
+	VSCALEFPS.Z Z4, Z5, K2, Z5
+	VMOVUPS.Z (DI)(AX*4), K1, Z7
+	VFMADD231PS Z5, Z0, Z7
+	VMOVUPS Z7, K1, (DI)(AX*4)
 
 done:
 	VZEROUPPER

@@ -103,8 +103,12 @@ func streams(m kernel.Mixed) bool {
 	switch d := m.Desc.(type) {
 	case kernel.Unary, kernel.UnaryBackward, kernel.AddN,
 		kernel.BatchNormStats, kernel.BatchNorm, kernel.BatchNormReduce, kernel.BatchNormBackward,
-		kernel.Resample:
+		kernel.Resample, kernel.LogSoftmaxNLLBackward:
 		return true
+	case kernel.Softmax:
+		return d.Inner == 1
+	case kernel.SoftmaxBackward:
+		return d.Inner == 1
 	case kernel.Reduce:
 		_, _, ok := channelSum(d)
 		return ok && m.DTypes[1] == kernel.Float32

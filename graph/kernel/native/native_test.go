@@ -80,7 +80,7 @@ func TestRunAllocatesNothing(t *testing.T) {
 		kernel.BatchNormBackward{N: 2, C: 30, H: 20, W: 20, Count: 800, Act: kernel.Clip{On: true, Hi: 6}}, kernel.BatchNormRunning{C: 30, Count: 800},
 		max, average, kernel.PoolBackward{Pool: max}, kernel.PoolBackward{Pool: average},
 		kernel.Resample{N: 2, C: 50, Rows: taps, Cols: taps},
-		softmax, kernel.SoftmaxBackward{Softmax: softmax}, nll, kernel.NLLBackward{NLL: nll}, kernel.SGD{Len: 20000},
+		softmax, kernel.SoftmaxBackward{Softmax: softmax}, nll, kernel.NLLBackward{NLL: nll}, kernel.LogSoftmaxNLLBackward{NLL: nll}, kernel.SGD{Len: 20000},
 		kernel.SGD{Len: 20000, Nesterov: true}, kernel.AdamW{Len: 20000}, kernel.Average{Len: 20000},
 		kernel.Cast(kernel.Float32, kernel.BFloat16, 20000),
 	}

@@ -7,62 +7,36 @@ import (
 )
 
 func softmax(p *program, d kernel.Softmax) {
+	if d.Inner == 1 {
+		p.rows(d.Outer, d.Axis, grain/8, func(_ int, f [][]float32) { p.isa.softmax(f[1], f[0], d.Axis, d.Log) })
+		return
+	}
+	p.columns(d, func(at int) { softmaxColumn(p.f[1][at:], p.f[0][at:], d.Axis, d.Inner, d.Log) })
+}
+
+// columns appends a step that works on what lies along the axis, Inner apart;
+// body is given the first element's place.
+func (p *program) columns(d kernel.Softmax, body func(at int)) {
 	if d.Axis == 0 {
 		return
 	}
-	p.softmaxRows(d, func(lo, hi int, tmp []float32) {
-		x, y := p.f[0], p.f[1]
+	p.split(d.Outer*d.Inner, grain/8/d.Axis+1, func(lo, hi int) {
 		for i := lo; i < hi; i++ {
-			at := i/d.Inner*d.Axis*d.Inner + i%d.Inner
-			if d.Inner == 1 {
-				softmaxRow(p.isa, y[at:at+d.Axis], x[at:at+d.Axis], tmp, d.Log)
-			} else {
-				softmaxColumn(y[at:], x[at:], d.Axis, d.Inner, d.Log)
-			}
+			body(i/d.Inner*d.Axis*d.Inner + i%d.Inner)
 		}
 	})
 }
 
-// softmaxRows is split with scratch for one row in every share.
-func (p *program) softmaxRows(d kernel.Softmax, body func(lo, hi int, tmp []float32)) {
-	rows := d.Outer * d.Inner
-	if rows == 0 {
-		return
+// vecSoftmax is the softmax of rows of c elements, or its logarithm.
+func vecSoftmax(y, x []float32, c int, log bool) {
+	for ; len(y) > 0; y, x = y[c:], x[c:] {
+		softmaxColumn(y, x, c, 1, log)
 	}
-	parts := p.parts(rows*d.Axis, grain/8)
-	width := (d.Axis + 15) / 16 * 16
-	at := p.reserve(parts * width)
-	p.stage(parts, func(part int) {
-		if lo, hi := span(rows, part, parts, 1); lo < hi {
-			body(lo, hi, p.s[at+part*width:at+part*width+d.Axis])
-		}
-	})
 }
 
-// shiftOf is the largest element, which keeps exponentials in range, or 0 if
-// that is -Inf: then 0/0 below says NaN. It may pass over a NaN, which the sum of
-// exponentials brings back.
-func shiftOf(largest float32) float32 {
-	if math.IsInf(float64(largest), -1) {
-		return 0
-	}
-	return largest
-}
-
-func softmaxRow(v *isa, y, x, tmp []float32, log bool) {
-	t := shiftOf(v.largest(x))
-	v.exp(tmp, x, t)
-	sum := v.sum(tmp)
-	if log {
-		// Two steps: t alone cancels most of x without rounding.
-		v.affine(y, x, 1, -t)
-		v.affine(y, y, 1, float32(-math.Log(sum)))
-		return
-	}
-	v.scale(y, tmp, float32(1/sum))
-}
-
-// softmaxColumn works on n elements, stride apart.
+// softmaxColumn works on n elements, stride apart. Their maximum keeps
+// exponentials in range. It may pass over a NaN, which the sum of exponentials
+// brings back, and is -Inf of nothing else: then their difference says NaN.
 func softmaxColumn(y, x []float32, n, stride int, log bool) {
 	t := float32(math.Inf(-1))
 	for i := range n {
@@ -70,7 +44,6 @@ func softmaxColumn(y, x []float32, n, stride int, log bool) {
 			t = v
 		}
 	}
-	t = shiftOf(t)
 	sum := 0.0
 	for i := range n {
 		e := math.Exp(float64(x[i*stride] - t))
@@ -93,26 +66,30 @@ func softmaxColumn(y, x []float32, n, stride int, log bool) {
 }
 
 func softmaxBackward(p *program, d kernel.SoftmaxBackward) {
-	p.softmaxRows(d.Softmax, func(lo, hi int, tmp []float32) {
-		y, dy, dx := p.f[0], p.f[1], p.f[2]
-		for i := lo; i < hi; i++ {
-			at := i/d.Inner*d.Axis*d.Inner + i%d.Inner
-			if end := at + d.Axis; d.Inner == 1 && d.Log {
-				logSoftmaxBackwardRow(p.isa, dx[at:end], dy[at:end], y[at:end], tmp)
-			} else {
-				softmaxBackwardColumn(dx[at:], dy[at:], y[at:], d.Axis, d.Inner, d.Log)
+	if d.Inner == 1 {
+		p.rows(d.Outer, d.Axis, grain/8, func(_ int, f [][]float32) {
+			y, dy, dx := f[0], f[1], f[2]
+			for at := 0; at < len(dx); at += d.Axis {
+				if end := at + d.Axis; d.Log {
+					logSoftmaxBackwardRow(p.isa, dx[at:end], dy[at:end], y[at:end])
+				} else {
+					softmaxBackwardColumn(dx[at:], dy[at:], y[at:], d.Axis, 1, false)
+				}
 			}
-		}
+		})
+		return
+	}
+	p.columns(d.Softmax, func(at int) {
+		softmaxBackwardColumn(p.f[2][at:], p.f[1][at:], p.f[0][at:], d.Axis, d.Inner, d.Log)
 	})
 }
 
 // logSoftmaxBackwardRow computes dx = dy - exp(y)*sum(dy).
-func logSoftmaxBackwardRow(v *isa, dx, dy, y, tmp []float32) {
+func logSoftmaxBackwardRow(v *isa, dx, dy, y []float32) {
 	s := float32(v.sum(dy))
 	copy(dx, dy)
 	if s != 0 { // spares the exponentials of unlabelled pixels
-		v.exp(tmp, y, 0)
-		v.axpy(dx, tmp, -s)
+		v.expAxpy(dx, y, -s)
 	}
 }
 

@@ -10,6 +10,9 @@ import (
 // pay for the calls, few enough for several to stay in the first-level cache.
 const streamed = 1024
 
+// rowStretch is the same for kernels that take many rows at a time.
+const rowStretch = 4 * streamed
+
 // stretch is a part of every argument, by position: those in bfloat16 and as
 // they lie in memory in half, the others in full.
 type stretch struct {
@@ -122,6 +125,29 @@ func (p *program) elements(n, grain int, body func(f [][]float32), half func(h [
 				body(a.full)
 			}
 			s.close(part, lo, hi)
+		}
+	})
+}
+
+// rows is elements for work on whole rows of so many elements, in which arguments
+// of any type may be stored; body is given the first row's number as well.
+func (p *program) rows(rows, width, grain int, body func(row int, f [][]float32)) {
+	if rows*width == 0 {
+		return
+	}
+	parts := p.chunks(rows, grain/width+1)
+	most := max(rowStretch/width, 1)
+	s := p.stream(rows*width, parts, most*width, false)
+	p.stage(parts, func(part int) {
+		from, to := span(rows, part, parts, 1)
+		step := to - from
+		if len(s.half) > 0 {
+			step = most
+		}
+		for lo := from; lo < to; lo += step {
+			hi := min(lo+step, to)
+			body(lo, s.open(part, lo*width, hi*width).full)
+			s.close(part, lo*width, hi*width)
 		}
 	})
 }

@@ -267,6 +267,14 @@ func vecExp(dst, x []float32, shift float32) {
 	}
 }
 
+// vecExpAxpy computes dst += a * e to the x.
+func vecExpAxpy(dst, x []float32, a float32) {
+	x = x[:len(dst)]
+	for i, v := range x {
+		dst[i] += a * float32(math.Exp(float64(v)))
+	}
+}
+
 // vecGate computes dst = x * min(max(a*x+b, lo), hi).
 func vecGate(dst, x []float32, a, b, lo, hi float32) {
 	x = x[:len(dst)]
@@ -291,17 +299,6 @@ func vecSigmoid(v *isa, dst, x, tmp []float32) {
 		}
 		dst[i] = top / (1 + e)
 	}
-}
-
-// vecLargest returns the maximum of x; it may pass over a NaN.
-func vecLargest(x []float32) float32 {
-	t := float32(math.Inf(-1))
-	for _, v := range x {
-		if v > t {
-			t = v
-		}
-	}
-	return t
 }
 
 // vecSum adds in float64, four sums side by side.

@@ -162,8 +162,9 @@ func (m *mapper) maximum(a, b string) string {
 
 // Comparison predicates: ordered, quiet.
 const (
-	less    = 0x11
-	greater = 0x1e
+	less        = 0x11
+	lessOrEqual = 0x12
+	greater     = 0x1e
 )
 
 // between keeps x where lo < a < hi, the scalars, and zeroes it elsewhere.
@@ -269,6 +270,8 @@ var mapKernels = []mapKernel{
 		}},
 	{"mapExp", []string{"dst", "x"}, []string{"shift"},
 		func(m *mapper) { m.store("dst", m.exp(m.sub(m.load("x"), m.scalar["shift"]))) }},
+	{"mapExpAxpy", []string{"dst", "x"}, []string{"a"},
+		func(m *mapper) { m.store("dst", m.fma(m.exp(m.load("x")), m.scalar["a"], m.load("dst"))) }},
 	{"mapSGD", []string{"param", "velocity", "grad"}, []string{"rate", "momentum", "decay"},
 		func(m *mapper) {
 			w := m.load("param")

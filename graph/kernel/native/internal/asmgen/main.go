@@ -60,7 +60,7 @@ func main() {
 
 // generate writes all files into a folder.
 func generate(dir string) error {
-	var tiles, maps, lines, packs, halves, minimal, walks, matrices file
+	var tiles, maps, lines, packs, halves, minimal, walks, matrices, norms file
 	for _, v := range sets {
 		tileSet(&tiles, v)
 	}
@@ -75,7 +75,10 @@ func generate(dir string) error {
 		channelwise(&lines, v)
 		transpose(&packs, v)
 		columns(&packs, v)
+		softmax(&norms, v, false)
+		softmax(&norms, v, true)
 	}
+	softmaxTables(&norms)
 	lanesTable(&lines)
 	dropout(&lines, sets[1])
 	dropout(&lines, halfSet)
@@ -97,5 +100,5 @@ func generate(dir string) error {
 	half(&halves)
 	amx(&matrices)
 	return errors.Join(tiles.write(dir, "tile"), maps.write(dir, "map"), lines.write(dir, "channel"), packs.write(dir, "pack"),
-		halves.write(dir, "half"), minimal.write(dir, "winograd"), walks.write(dir, "stencil"), matrices.write(dir, "amx"))
+		halves.write(dir, "half"), minimal.write(dir, "winograd"), walks.write(dir, "stencil"), matrices.write(dir, "amx"), norms.write(dir, "softmax"))
 }
