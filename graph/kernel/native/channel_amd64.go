@@ -36,6 +36,9 @@ func maxWindowAVX2(t *windowTile)
 func maxBackAVX2(t *windowTile)
 
 //go:noescape
+func blendPixelsAVX2(dst, x *float32, taps *blendTap, n, c, step int)
+
+//go:noescape
 func momentsAVX512(s, q *float32, x *float32, shift *float32, n, rows, stride int)
 
 //go:noescape
@@ -67,6 +70,9 @@ func maxWindowAVX512(t *windowTile)
 
 //go:noescape
 func maxBackAVX512(t *windowTile)
+
+//go:noescape
+func blendPixelsAVX512(dst, x *float32, taps *blendTap, n, c, step int)
 
 //go:noescape
 func dropoutAVX512(dst, x *float32, n int, z, step, limit uint64, scale float32)

@@ -1206,6 +1206,59 @@ through:
 	VZEROUPPER
 	RET
 
+// func blendPixelsAVX2(dst, x *float32, taps *blendTap, n, c, step int)
+TEXT ·blendPixelsAVX2(SB), NOSPLIT, $0-48
+	MOVQ dst+0(FP), DI
+	MOVQ x+8(FP), SI
+	MOVQ taps+16(FP), R8
+	MOVQ n+24(FP), DX
+	MOVQ c+32(FP), R10
+	MOVQ step+40(FP), R9
+	MOVQ R10, CX
+	ANDQ $7, CX
+	LEAQ lanes<>+32(SB), BX
+	SHLQ $2, CX
+	SUBQ CX, BX
+	SHRQ $2, CX
+	VMOVDQU (BX), Y15
+	SUBQ CX, R10
+
+pixel:
+	MOVQ 0(R8), R11
+	LEAQ (SI)(R11*4), R11
+	VBROADCASTSS 16(R8), Y0
+	MOVQ 8(R8), R12
+	LEAQ (SI)(R12*4), R12
+	VBROADCASTSS 20(R8), Y1
+	XORQ AX, AX
+	CMPQ AX, R10
+	JGE tail
+
+vector:
+	VMULPS (R11)(AX*4), Y0, Y2
+	VFMADD231PS (R12)(AX*4), Y1, Y2
+	VMOVUPS Y2, (DI)(AX*4)
+	ADDQ $8, AX
+	CMPQ AX, R10
+	JLT vector
+
+tail:
+	TESTQ CX, CX
+	JZ next
+	VMASKMOVPS (R11)(AX*4), Y15, Y2
+	VMASKMOVPS (R12)(AX*4), Y15, Y3
+	VMULPS Y0, Y2, Y2
+	VFMADD231PS Y3, Y1, Y2
+	VMASKMOVPS Y2, Y15, (DI)(AX*4)
+
+next:
+	ADDQ $24, R8
+	LEAQ (DI)(R9*4), DI
+	DECQ DX
+	JNZ pixel
+	VZEROUPPER
+	RET
+
 // func momentsAVX512(s, q *float32, x *float32, shift *float32, n, rows, stride int)
 TEXT ·momentsAVX512(SB), NOSPLIT, $0-56
 	MOVQ s+0(FP), DI
@@ -2580,6 +2633,58 @@ through:
 	ADDQ windowTile_dxStep(DI), R9
 	ADDQ windowTile_yStep(DI), R10
 	DECQ R15
+	JNZ pixel
+	VZEROUPPER
+	RET
+
+// func blendPixelsAVX512(dst, x *float32, taps *blendTap, n, c, step int)
+TEXT ·blendPixelsAVX512(SB), NOSPLIT, $0-48
+	MOVQ dst+0(FP), DI
+	MOVQ x+8(FP), SI
+	MOVQ taps+16(FP), R8
+	MOVQ n+24(FP), DX
+	MOVQ c+32(FP), R10
+	MOVQ step+40(FP), R9
+	MOVQ R10, CX
+	ANDQ $15, CX
+	MOVL $1, BX
+	SHLL CX, BX
+	DECL BX
+	KMOVW BX, K1
+	SUBQ CX, R10
+
+pixel:
+	MOVQ 0(R8), R11
+	LEAQ (SI)(R11*4), R11
+	VBROADCASTSS 16(R8), Z0
+	MOVQ 8(R8), R12
+	LEAQ (SI)(R12*4), R12
+	VBROADCASTSS 20(R8), Z1
+	XORQ AX, AX
+	CMPQ AX, R10
+	JGE tail
+
+vector:
+	VMULPS (R11)(AX*4), Z0, Z2
+	VFMADD231PS (R12)(AX*4), Z1, Z2
+	VMOVUPS Z2, (DI)(AX*4)
+	ADDQ $16, AX
+	CMPQ AX, R10
+	JLT vector
+
+tail:
+	TESTQ CX, CX
+	JZ next
+	VMOVUPS.Z (R11)(AX*4), K1, Z2
+	VMOVUPS.Z (R12)(AX*4), K1, Z3
+	VMULPS Z0, Z2, Z2
+	VFMADD231PS Z3, Z1, Z2
+	VMOVUPS Z2, K1, (DI)(AX*4)
+
+next:
+	ADDQ $24, R8
+	LEAQ (DI)(R9*4), DI
+	DECQ DX
 	JNZ pixel
 	VZEROUPPER
 	RET

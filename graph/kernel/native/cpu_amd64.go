@@ -38,6 +38,12 @@ var avx512 = &isa{
 	},
 	add: vecAddAVX512, addClamp: vecAddClampAVX512, sub: vecSubAVX512, div: vecDivAVX512, mul: vecMulAVX512, max: vecMaxAVX512, mulAdd: vecMulAddAVX512,
 	scale: vecScaleAVX512, axpy: vecAxpyAVX512, affine: vecAffineAVX512, blend: vecBlendAVX512,
+	blendPixels: func(dst, x []float32, taps []blendTap, c, step int) {
+		if n := len(taps); n > 0 && c > 0 {
+			_ = dst[(n-1)*step+c-1]
+			blendPixelsAVX512(&dst[0], &x[0], &taps[0], n, c, step)
+		}
+	},
 	dropout: func(y, x []float32, z, step, limit uint64, scale float32) {
 		if n := len(y); n > 0 {
 			dropoutAVX512(&y[0], &x[:n][0], n, z, step, limit, scale)
@@ -197,8 +203,15 @@ var avx2 = &isa{
 		}
 	},
 	add: vecAddAVX2, addClamp: vecAddClampAVX2, sub: vecSubAVX2, div: vecDivAVX2, mul: vecMulAVX2, max: vecMaxAVX2, mulAdd: vecMulAddAVX2,
-	scale: vecScaleAVX2, axpy: vecAxpyAVX2, affine: vecAffineAVX2, blend: vecBlendAVX2, dropout: vecDropout,
-	exp: vecExpAVX2, expAxpy: vecExpAxpyAVX2, gate: vecGateAVX2, clamp: vecClampAVX2, above: vecAboveAVX2, inside: vecInsideAVX2,
+	scale: vecScaleAVX2, axpy: vecAxpyAVX2, affine: vecAffineAVX2, blend: vecBlendAVX2,
+	blendPixels: func(dst, x []float32, taps []blendTap, c, step int) {
+		if n := len(taps); n > 0 && c > 0 {
+			_ = dst[(n-1)*step+c-1]
+			blendPixelsAVX2(&dst[0], &x[0], &taps[0], n, c, step)
+		}
+	},
+	dropout: vecDropout,
+	exp:     vecExpAVX2, expAxpy: vecExpAxpyAVX2, gate: vecGateAVX2, clamp: vecClampAVX2, above: vecAboveAVX2, inside: vecInsideAVX2,
 	softmax: func(y, x []float32, c int, log bool) {
 		if n := len(y); n == 0 {
 			return

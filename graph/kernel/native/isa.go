@@ -35,6 +35,8 @@ type isa struct {
 	axpy     func(dst, x []float32, a float32)       // dst + a*x
 	affine   func(dst, x []float32, a, b float32)    // a*x + b
 	blend    func(dst, a, b []float32, u, v float32) // u*a + v*b
+	// blendPixels does so for pixels of c elements, step apart in dst.
+	blendPixels func(dst, x []float32, taps []blendTap, c, step int)
 	// clamp is min(max(x, lo), hi); NaN stays NaN.
 	clamp func(dst, x []float32, lo, hi float32)
 	// gate is x * min(max(a*x+b, lo), hi).
@@ -141,7 +143,7 @@ const sumWidth = 16
 // portable is plain Go.
 var portable = &isa{
 	name: "plain Go", lanes: 1, mr: 4, nr: 4, dense: 64 << 10, tile: tileGo, spread: spreadKernels{taps: spreadGo}, maxWindow: maxWindowGo, maxBack: maxBackGo, interleave: interleaveGo,
-	add: vecAdd, addClamp: vecAddClamp, sub: vecSub, div: vecDiv, mul: vecMul, max: vecMax, mulAdd: vecMulAdd, scale: vecScale, axpy: vecAxpy, affine: vecAffine, blend: vecBlend, dropout: vecDropout,
+	add: vecAdd, addClamp: vecAddClamp, sub: vecSub, div: vecDiv, mul: vecMul, max: vecMax, mulAdd: vecMulAdd, scale: vecScale, axpy: vecAxpy, affine: vecAffine, blend: vecBlend, blendPixels: vecBlendPixels, dropout: vecDropout,
 	clamp: vecClamp, exp: vecExp, expAxpy: vecExpAxpy, gate: vecGate, above: vecAbove, inside: vecInside, softmax: vecSoftmax, nll: vecNLL, sum: vecSum, norm: vecNorm, normAdd: vecNormAdd,
 	normBack: vecNormBack, normBackClip: vecNormBackClip, sgd: vecSGD, moments: vecMoments, dots: vecDots, dotsClip: vecDotsClip, dotsThrough: vecDotsThrough, settle: vecSettle, dotRows: vecDotRows,
 	widen: vecWiden, narrow: vecNarrow,

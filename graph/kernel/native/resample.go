@@ -27,6 +27,7 @@ func resample(p *program, d kernel.Resample) {
 		spare = max(spare, d.C)
 	}
 	spares := p.reserve(spare * parts)
+	runs := blendRuns(d)
 	p.stage(parts, func(part int) {
 		lo, hi := span(rows, part, parts, 1)
 		buf := p.s[buffers+part*stride : buffers+part*stride+in]
@@ -48,20 +49,63 @@ func resample(p *program, d kernel.Resample) {
 			default:
 				blended = blendRow(p.isa, buf, p.f[0][at:], d.Rows, r)
 			}
-			for j := range out {
-				at := (i*out+j)*to.Of + to.First
-				if k := d.Cols.Start[j]; halfOut && p.isa.half != nil && d.Cols.Start[j+1] == k+2 {
-					a, b := blended[d.Cols.Index[k]*d.C:], blended[d.Cols.Index[k+1]*d.C:]
-					p.isa.half.blend(p.h[1][at:at+d.C], a, b, d.Cols.Weight[k], d.Cols.Weight[k+1])
-				} else if halfOut {
-					blend(p.isa, tmp[:d.C], blended, d.Cols, j, d.C)
-					p.isa.narrow(p.h[1][at:at+d.C], tmp[:d.C])
-				} else {
-					blend(p.isa, p.f[1][at:at+d.C], blended, d.Cols, j, d.C)
+			for _, run := range runs {
+				at := (i*out+run.first)*to.Of + to.First
+				switch {
+				case halfOut && p.isa.half != nil && run.taps != nil:
+					for _, t := range run.taps {
+						p.isa.half.blend(p.h[1][at:at+d.C], blended[t.a:], blended[t.b:], t.u, t.v)
+						at += to.Of
+					}
+				case halfOut:
+					for j := range run.outputs {
+						blend(p.isa, tmp[:d.C], blended, d.Cols, run.first+j, d.C)
+						p.isa.narrow(p.h[1][at:at+d.C], tmp[:d.C])
+						at += to.Of
+					}
+				case run.taps != nil:
+					p.isa.blendPixels(p.f[1][at:], blended, run.taps, d.C, to.Of)
+				default:
+					for j := range run.outputs {
+						blend(p.isa, p.f[1][at:at+d.C], blended, d.Cols, run.first+j, d.C)
+						at += to.Of
+					}
 				}
 			}
 		}
 	})
+}
+
+// blendTap is an output pixel that two input pixels make, by the places of their
+// first elements in a row. The assembly reads it by position.
+type blendTap struct {
+	a, b int
+	u, v float32 // weights
+}
+
+// blendRun is some neighbouring outputs of a row: with taps if all are of two
+// pixels, as between the edges of a bilinear interpolation.
+type blendRun struct {
+	first, outputs int
+	taps           []blendTap
+}
+
+// blendRuns cuts the columns of an output row into runs.
+func blendRuns(d kernel.Resample) (runs []blendRun) {
+	t := d.Cols
+	for j := range t.Out() {
+		k := t.Start[j]
+		two := t.Start[j+1] == k+2
+		if last := len(runs) - 1; last < 0 || two != (runs[last].taps != nil) {
+			runs = append(runs, blendRun{first: j})
+		}
+		run := &runs[len(runs)-1]
+		run.outputs++
+		if two {
+			run.taps = append(run.taps, blendTap{t.Index[k] * d.C, t.Index[k+1] * d.C, t.Weight[k], t.Weight[k+1]})
+		}
+	}
+	return runs
 }
 
 // blendRow is blend of whole rows that needs no copy where one is taken as it

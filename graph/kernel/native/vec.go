@@ -92,6 +92,13 @@ func vecMul(dst, a, b []float32) {
 	}
 }
 
+// vecBlendPixels computes pixels of c elements, step apart in dst.
+func vecBlendPixels(dst, x []float32, taps []blendTap, c, step int) {
+	for i, t := range taps {
+		vecBlend(dst[i*step:i*step+c], x[t.a:], x[t.b:], t.u, t.v)
+	}
+}
+
 // vecScale computes dst = a*x.
 func vecScale(dst, x []float32, a float32) {
 	x = x[:len(dst)]

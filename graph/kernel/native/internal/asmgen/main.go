@@ -75,6 +75,7 @@ func generate(dir string) error {
 		channelwise(&lines, v)
 		transpose(&packs, v)
 		columns(&packs, v)
+		blendPixels(&lines, v)
 		softmax(&norms, v, false)
 		softmax(&norms, v, true)
 	}
