@@ -63,6 +63,9 @@ func (c *compiler) settle() error {
 		}
 	}
 	for _, o := range rest {
+		if len(o.block.Calls) == 0 {
+			continue // another name, which whoever reads it holds
+		}
 		for _, v := range o.in {
 			if err := s.hold(v.origin()); err != nil {
 				return err
@@ -125,8 +128,8 @@ func (s *settler) hold(v *value) error {
 }
 
 // pack returns a convolution that reads its filter packed, and what packs it, nil
-// where it is packed for another one or the device has no use for that. In
-// bfloat16 the filter stays as it is.
+// where it is packed for another one or the device has no use for that. Kernels
+// that multiply bfloat16 have orders of their own, and narrow the filter too.
 func (s *settler) pack(o *operation) (pack, changed *operation, err error) {
 	d, ok := sole[kernel.Conv](o)
 	if !ok || s.spec.Precision != Float32 || s.keys[o.in[1]] == "" {

@@ -167,6 +167,23 @@ func testConv(t *testing.T, dev kernel.Device) {
 		filter.test(t, dev)
 	}
 	testConvNaN(t, dev)
+	testConvOfNothing(t, dev)
+}
+
+// testConvOfNothing compiles every direction on inputs without pixels, which
+// padding may still make outputs of.
+func testConvOfNothing(t *testing.T, dev kernel.Device) {
+	for _, size := range [][2]int{{0, 3}, {3, 0}, {0, 0}} {
+		for _, padding := range []int{0, 1} {
+			g := geometry(1, 2, size[0], size[1], 3, 1, 1, 1, 1, 1, 1, same(padding), 1)
+			y := value{want: make([]float64, kernel.Len(g.Y()))}
+			x, w := make([]float64, kernel.Len(g.X())), make([]float64, kernel.Len(g.Filter()))
+			name := fmt.Sprintf("nothing of %v, padded by %d", size, padding)
+			(&spec{name: name + "/forward", desc: kernel.Conv{Geometry: g}, in: [][]float64{x, w, nil}, want: []value{y}}).test(t, dev)
+			(&spec{name: name + "/data", desc: kernel.ConvBackwardData{Geometry: g}, in: [][]float64{y.want, w, nil}, want: []value{{want: x}}}).test(t, dev)
+			(&spec{name: name + "/filter", desc: kernel.ConvBackwardFilter{Geometry: g}, in: [][]float64{x, y.want, nil}, want: []value{{want: w}}}).test(t, dev)
+		}
+	}
 }
 
 // packed returns a filter as the device packs it.

@@ -162,6 +162,9 @@ func checkMixed(m kernel.Mixed) string {
 	if _, ok := m.Desc.(kernel.Mixed); ok {
 		return "mixed twice"
 	}
+	if c, ok := m.Desc.(kernel.Conv); ok && c.Packed > 0 {
+		return "packed filters are for float32"
+	}
 	args := m.Desc.Args()
 	if len(m.DTypes) != len(args) {
 		return fmt.Sprintf("%d element types for the %d arguments of %T", len(m.DTypes), len(args), m.Desc)

@@ -20,7 +20,7 @@ import "github.com/graft-onnx/graft/graph/kernel"
 // pixels, all of it is packed first, and the pixels are divided among the
 // shares. Where there are few, packing would cost as much as the products:
 // then every share has panels of its own, and packs them by the block, right
-// before it needs them.
+// before it needs them. A filter that serves many runs comes packed (kept).
 type gather struct {
 	n      int
 	h, w   lane
@@ -137,7 +137,7 @@ func (d *Device) gathers(p *program, gs []gather, src, filter operand, bias, dst
 		products += g.pixels() * len(g.h.offset) * len(g.w.offset) * g.sg * panels * nr
 	}
 	threads := p.parts(products, p.isa.dense)
-	own, kept := 0, gs[0].kept
+	own, kept := 0, len(gs) > 0 && gs[0].kept // no gather makes an input without pixels
 	if even := panels%threads == 0 || panels >= 4*threads; even && pixels <= fewPixels && panels >= threads && !words {
 		own = ceilDiv(panels, threads)
 	}

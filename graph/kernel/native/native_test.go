@@ -173,6 +173,8 @@ func TestCompileRejects(t *testing.T) {
 		kernel.TakeBackward{Outer: 1, Axis: 3, Inner: 1, Index: []int{7}},
 		kernel.Dropout{Shape: []int{3}, Ratio: 1.5},
 		kernel.BatchNormReduce{N: 1, C: 2, H: 3, W: 3, Residual: true},
+		kernel.Conv{Geometry: g, Packed: 7}, kernel.PackFilter{O: 4, C: 4, KH: 3, KW: 3, Groups: 1, Packed: 7}, kernel.PackFilter{O: 4, C: 4, KH: 3, KW: 3},
+		kernel.Mixed{Desc: kernel.Conv{Geometry: g, Packed: New(1).packed(g)}, DTypes: []kernel.DType{kernel.BFloat16, kernel.Float32, kernel.BFloat16}},
 		kernel.Dropout{Shape: []int{3}, Channel: true},
 		kernel.Resample{N: 1, C: 1, Rows: taps(2), Cols: taps(0)},
 		kernel.Resample{N: 1, C: 1, Rows: taps(0), Cols: taps(-1)},

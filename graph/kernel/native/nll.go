@@ -49,8 +49,9 @@ func vecNLL(x []float32, label []int32, c int, ignore int32) (sum nllSum) {
 		sum.loss -= float64(row[k])
 		sum.labelled++
 		// The first of the largest is the answer; NaN is none.
-		beaten := func(v float32) bool { return v >= row[k] }
-		if row[k] == row[k] && !slices.ContainsFunc(row[:k], beaten) && !slices.ContainsFunc(row[k:], func(v float32) bool { return v > row[k] }) {
+		beaten := row[k] != row[k] || slices.ContainsFunc(row[:k], func(v float32) bool { return v >= row[k] }) ||
+			slices.ContainsFunc(row[k:], func(v float32) bool { return v > row[k] })
+		if !beaten {
 			sum.correct++
 		}
 	}

@@ -63,6 +63,9 @@ func (l *library) channelsLast(shape []int) (*memoryDesc, error) {
 // native step after it: those that oneDNN would fuse make 0 of NaN, and hide
 // that a training has gone wrong.
 func (d *Device) compileConv(c kernel.Conv) (*program, error) {
+	if c.Packed > 0 {
+		return nil, fmt.Errorf("onednn: %w: a packed filter is the native kernels' own", kernel.ErrUnsupported)
+	}
 	l := d.lib
 	problem, stored, err := l.problem(c.Geometry)
 	if err != nil {

@@ -41,7 +41,7 @@ func expTable(f *file) {
 // exp is e to the x for x of at most 80: with x = n*ln(2) + r, the Taylor
 // series of e to the r, |r| <= ln(2)/2, times two to the n. The series ends
 // after r^7, which leaves a relative error of 5e-9. NaN stays NaN; results
-// below float32's normal numbers may be zero.
+// below 4.5e-38, next to the smallest normal number, may be zero.
 func (m *mapper) exp(x string) string {
 	p := m.f.p
 	c := func(i int) string { return "expTable<>+" + strconv.Itoa(64*i) + "(SB)" }
