@@ -28,13 +28,12 @@ type norm struct {
 	act                  kernel.Clip
 	through              []float64 // what act lets through of dy
 	dscale, dbias        []float64
-	dscaleMag, dbiasMag  []float64
 	xhat, xhatMag        []float64
-	stats, grads         []float64
+	stats, statsMag      []float64
+	grads                value // dscale, then dbias
 	shape                []int
 	count                float64
 	channel              func(i int) int
-	statsMag, gradsMag   []float64
 	runMean, runVariance []float64
 }
 
@@ -107,17 +106,21 @@ func (m *norm) behind(act kernel.Clip) {
 			m.through[i] = m.dy[i]
 		}
 	}
-	m.dscale, m.dbias = make([]float64, m.c), make([]float64, m.c)
-	m.dscaleMag, m.dbiasMag = make([]float64, m.c), make([]float64, m.c)
-	for i, d := range m.through {
+	m.grads = m.sums(m.through)
+	m.dscale, m.dbias = m.grads.want[:m.c], m.grads.want[m.c:]
+}
+
+// sums returns the gradients of scale and of bias for one of normalised values.
+func (m *norm) sums(dy []float64) value {
+	grads := value{make([]float64, 2*m.c), make([]float64, 2*m.c)}
+	for i, d := range dy {
 		k := m.channel(i)
-		m.dscale[k] += d * m.xhat[i]
-		m.dscaleMag[k] += math.Abs(d) * m.xhatMag[i]
-		m.dbias[k] += d
-		m.dbiasMag[k] += math.Abs(d)
+		grads.want[k] += d * m.xhat[i]
+		grads.mag[k] += math.Abs(d) * m.xhatMag[i]
+		grads.want[m.c+k] += d
+		grads.mag[m.c+k] += math.Abs(d)
 	}
-	m.grads = append(append([]float64{}, m.dscale...), m.dbias...)
-	m.gradsMag = append(append([]float64{}, m.dscaleMag...), m.dbiasMag...)
+	return grads
 }
 
 // activated is what the activation makes of a value.
@@ -217,7 +220,7 @@ func (m *norm) testReduce(t *testing.T, dev kernel.Device, name string) {
 	c := m.normCase
 	in := append([][]float64{m.x, m.dy}, m.optional(true)...)
 	(&spec{name: name + " reduce", desc: kernel.BatchNormReduce{N: c.n, C: c.c, H: c.h, W: c.w, Act: m.act},
-		in: append(in, m.stats, nil), want: []value{{m.grads, m.gradsMag}},
+		in: append(in, m.stats, nil), want: []value{m.grads},
 		point: append(append([]float64{}, m.scale...), m.bias...), loss: func(v []float64) float64 {
 			s := 0.0
 			for i, d := range m.dy {
@@ -233,26 +236,20 @@ func (m *norm) testReduceOfSum(t *testing.T, dev kernel.Device, name string) {
 	c := m.normCase
 	sum := normal(newRand(dev, uint64(len(m.x))), len(m.x))
 	y, dsum := make([]float64, len(sum)), make([]float64, len(sum))
-	grads := value{make([]float64, 2*c.c), make([]float64, 2*c.c)}
 	corner := func(v float64, bound float32) bool { return math.Abs(v-float64(bound)) < 2e-3+1e-5*math.Abs(v) }
 	for i, v := range sum {
 		if corner(v, m.act.Lo) || corner(v, m.act.Hi) {
 			v += 0.0625
 			sum[i] = v
 		}
-		k := m.channel(i)
 		if y[i] = m.activated(v); y[i] == v {
 			dsum[i] = m.dy[i]
 		}
-		grads.want[k] += dsum[i] * m.xhat[i]
-		grads.mag[k] += math.Abs(dsum[i]) * m.xhatMag[i]
-		grads.want[c.c+k] += dsum[i]
-		grads.mag[c.c+k] += math.Abs(dsum[i])
 	}
 	scaleAndBias := append(append([]float64{}, m.scale...), m.bias...)
 	(&spec{name: name + " reduce of a sum",
 		desc: kernel.BatchNormReduce{N: c.n, C: c.c, H: c.h, W: c.w, Residual: true, Act: m.act},
-		in:   [][]float64{m.x, m.dy, y, m.stats, nil, nil}, want: []value{grads, {want: dsum}}, alias: [][2]int{{5, 1}},
+		in:   [][]float64{m.x, m.dy, y, m.stats, nil, nil}, want: []value{m.sums(dsum), {want: dsum}}, alias: [][2]int{{5, 1}},
 		point: scaleAndBias, loss: func(v []float64) float64 {
 			s := 0.0
 			for i, d := range m.dy {
@@ -277,7 +274,7 @@ func (m *norm) testBackward(t *testing.T, dev kernel.Device, name string) {
 			}
 		}
 		in := append([][]float64{m.x, m.dy, m.scale}, m.optional(false)...)
-		in = append(in, m.stats, m.grads, nil)
+		in = append(in, m.stats, m.grads.want, nil)
 		s := &spec{name: fmt.Sprintf("%s backward frozen=%v", name, frozen),
 			desc: kernel.BatchNormBackward{N: c.n, C: c.c, H: c.h, W: c.w, Count: int(m.count), Frozen: frozen, Act: m.act},
 			in:   in, want: []value{dx}, alias: [][2]int{{len(in) - 1, 1}}}

@@ -34,8 +34,7 @@ func check(d kernel.Desc) error {
 			return bad("%s", msg)
 		}
 	case kernel.PackFilter:
-		g := kernel.Geometry{C: k.C, O: k.O, KH: k.KH, KW: k.KW, Groups: k.Groups, StrideH: 1, StrideW: 1, DilationH: 1, DilationW: 1}
-		if msg := checkGeometry(g, true); msg != "" {
+		if msg := checkGeometry(filterGeometry(k), true); msg != "" {
 			return bad("%s", msg)
 		}
 	case kernel.ConvBackwardData:

@@ -39,10 +39,7 @@ var avx512 = &isa{
 	add: vecAddAVX512, addClamp: vecAddClampAVX512, sub: vecSubAVX512, div: vecDivAVX512, mul: vecMulAVX512, max: vecMaxAVX512, mulAdd: vecMulAddAVX512,
 	scale: vecScaleAVX512, axpy: vecAxpyAVX512, affine: vecAffineAVX512, blend: vecBlendAVX512,
 	blendPixels: func(dst, x []float32, taps []blendTap, c, step int) {
-		if n := len(taps); n > 0 && c > 0 {
-			_ = dst[(n-1)*step+c-1]
-			blendPixelsAVX512(&dst[0], &x[0], &taps[0], n, c, step)
-		}
+		blendPixelsBy(blendPixelsAVX512, dst, x, taps, c, step)
 	},
 	dropout: func(y, x []float32, z, step, limit uint64, scale float32) {
 		if n := len(y); n > 0 {
@@ -50,15 +47,7 @@ var avx512 = &isa{
 		}
 	},
 	exp: vecExpAVX512, expAxpy: vecExpAxpyAVX512, gate: vecGateAVX512, clamp: vecClampAVX512, above: vecAboveAVX512, inside: vecInsideAVX512,
-	softmax: func(y, x []float32, c int, log bool) {
-		if n := len(y); n == 0 {
-			return
-		} else if log {
-			logSoftmaxAVX512(&y[0], &x[:n][0], n/c, c)
-		} else {
-			softmaxAVX512(&y[0], &x[:n][0], n/c, c)
-		}
-	},
+	softmax: func(y, x []float32, c int, log bool) { softmaxBy(softmaxAVX512, logSoftmaxAVX512, y, x, c, log) },
 	nll: func(x []float32, label []int32, c int, ignore int32) (sum nllSum) {
 		if n := len(label); n > 0 && c > 0 {
 			nllAVX512(&sum.loss, &x[:n*c][0], &label[0], n, c, ignore)
@@ -205,22 +194,11 @@ var avx2 = &isa{
 	add: vecAddAVX2, addClamp: vecAddClampAVX2, sub: vecSubAVX2, div: vecDivAVX2, mul: vecMulAVX2, max: vecMaxAVX2, mulAdd: vecMulAddAVX2,
 	scale: vecScaleAVX2, axpy: vecAxpyAVX2, affine: vecAffineAVX2, blend: vecBlendAVX2,
 	blendPixels: func(dst, x []float32, taps []blendTap, c, step int) {
-		if n := len(taps); n > 0 && c > 0 {
-			_ = dst[(n-1)*step+c-1]
-			blendPixelsAVX2(&dst[0], &x[0], &taps[0], n, c, step)
-		}
+		blendPixelsBy(blendPixelsAVX2, dst, x, taps, c, step)
 	},
 	dropout: vecDropout,
 	exp:     vecExpAVX2, expAxpy: vecExpAxpyAVX2, gate: vecGateAVX2, clamp: vecClampAVX2, above: vecAboveAVX2, inside: vecInsideAVX2,
-	softmax: func(y, x []float32, c int, log bool) {
-		if n := len(y); n == 0 {
-			return
-		} else if log {
-			logSoftmaxAVX2(&y[0], &x[:n][0], n/c, c)
-		} else {
-			softmaxAVX2(&y[0], &x[:n][0], n/c, c)
-		}
-	},
+	softmax: func(y, x []float32, c int, log bool) { softmaxBy(softmaxAVX2, logSoftmaxAVX2, y, x, c, log) },
 	nll: func(x []float32, label []int32, c int, ignore int32) (sum nllSum) {
 		if n := len(label); n > 0 && c > 0 {
 			nllAVX2(&sum.loss, &x[:n*c][0], &label[0], n, c, ignore)
@@ -296,5 +274,23 @@ func interleaveBy(width int, transpose func(dst, src *float32, n, dstRow, srcRow
 	}
 	if j < n {
 		interleaveGo(to[j:], columns[j*stride:], n-j, k, nr, stride)
+	}
+}
+
+// blendPixelsBy is blendPixels by assembly, softmaxBy softmax.
+func blendPixelsBy(f func(dst, x *float32, taps *blendTap, n, c, step int), dst, x []float32, taps []blendTap, c, step int) {
+	if n := len(taps); n > 0 && c > 0 {
+		_ = dst[(n-1)*step+c-1]
+		f(&dst[0], &x[0], &taps[0], n, c, step)
+	}
+}
+
+func softmaxBy(plain, logarithm func(y, x *float32, n, c int), y, x []float32, c int, log bool) {
+	f := plain
+	if log {
+		f = logarithm
+	}
+	if n := len(y); n > 0 {
+		f(&y[0], &x[:n][0], n/c, c)
 	}
 }

@@ -214,10 +214,13 @@ func (d *Device) gathers(p *program, gs []gather, src, filter operand, bias, dst
 		if words {
 			c.half, c.sums = p.h[dst], p.s[sum+thread*sums:sum+(thread+1)*sums]
 		}
+		switch {
+		case kept:
+			c.packed = filter()
+		case own > 0:
+			c.packed = p.s[local+thread*packed : local+(thread+1)*packed]
+		}
 		if own > 0 {
-			if c.packed = p.s[local+thread*packed : local+(thread+1)*packed]; kept {
-				c.packed = filter()
-			}
 			lo, hi := span(panels, part, parts, 1)
 			for i := range gs {
 				gs[i].ownPanels(&c, filter(), lo, hi)
@@ -228,7 +231,7 @@ func (d *Device) gathers(p *program, gs []gather, src, filter operand, bias, dst
 		for i := range gs {
 			g := &gs[i]
 			n := g.items * g.shares
-			if c.packed = filter(); !kept {
+			if !kept {
 				c.packed = p.s[g.weights : g.weights+g.groups*g.panels*g.panel]
 			}
 			for q := max(lo, 0); q < min(hi, n); {

@@ -198,17 +198,10 @@ func perRow(p *program, rows, c, n int, prepare func(v [][]float32), body func(a
 			replicate(v, c)
 		}
 	})
+	do := func(_ int, a stretch) { body(a, views) }
 	p.stage(parts, func(part int) {
 		from, to := span(rows, part, parts, 1)
-		step := max(to-from, 1) * c
-		if len(stream.half) > 0 && !plain {
-			step = width
-		}
-		for lo := from * c; lo < to*c; lo += step {
-			hi := min(lo+step, to*c)
-			body(stream.open(part, lo, hi), views)
-			stream.close(part, lo, hi)
-		}
+		stream.walk(part, from*c, to*c, width, do)
 	})
 }
 

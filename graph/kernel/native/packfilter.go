@@ -31,9 +31,14 @@ func (d *Device) checkPacked(desc kernel.Desc, g kernel.Geometry, packed int) er
 	return nil
 }
 
+// filterGeometry is that of a convolution with the filter, of no pictures.
+func filterGeometry(c kernel.PackFilter) kernel.Geometry {
+	return kernel.Geometry{O: c.O, C: c.C, KH: c.KH, KW: c.KW, Groups: c.Groups, StrideH: 1, StrideW: 1, DilationH: 1, DilationW: 1}
+}
+
 // packFilter writes the panels of a filter as gather.kept describes them.
 func (d *Device) packFilter(p *program, c kernel.PackFilter) error {
-	geometry := kernel.Geometry{O: c.O, C: c.C, KH: c.KH, KW: c.KW, Groups: c.Groups}
+	geometry := filterGeometry(c)
 	if err := d.checkPacked(c, geometry, c.Packed); err != nil {
 		return err
 	}

@@ -57,17 +57,16 @@ func resample(p *program, d kernel.Resample) {
 						p.isa.half.blend(p.h[1][at:at+d.C], blended[t.a:], blended[t.b:], t.u, t.v)
 						at += to.Of
 					}
-				case halfOut:
-					for j := range run.outputs {
-						blend(p.isa, tmp[:d.C], blended, d.Cols, run.first+j, d.C)
-						p.isa.narrow(p.h[1][at:at+d.C], tmp[:d.C])
-						at += to.Of
-					}
-				case run.taps != nil:
+				case !halfOut && run.taps != nil:
 					p.isa.blendPixels(p.f[1][at:], blended, run.taps, d.C, to.Of)
 				default:
-					for j := range run.outputs {
-						blend(p.isa, p.f[1][at:at+d.C], blended, d.Cols, run.first+j, d.C)
+					for j := run.first; j < run.first+run.outputs; j++ {
+						if halfOut {
+							blend(p.isa, tmp[:d.C], blended, d.Cols, j, d.C)
+							p.isa.narrow(p.h[1][at:at+d.C], tmp[:d.C])
+						} else {
+							blend(p.isa, p.f[1][at:at+d.C], blended, d.Cols, j, d.C)
+						}
 						at += to.Of
 					}
 				}

@@ -92,6 +92,20 @@ func (s *stream) close(part, lo, hi int) {
 	}
 }
 
+// walk calls body with stretches of elements from to until-1, and the first one's
+// number: of at most so many where something is widened, of all at once otherwise.
+func (s *stream) walk(part, from, until, most int, body func(lo int, a stretch)) {
+	step := until - from
+	if len(s.half) > 0 && !s.plain {
+		step = most
+	}
+	for lo := from; lo < until; lo += step {
+		hi := min(lo+step, until)
+		body(lo, s.open(part, lo, hi))
+		s.close(part, lo, hi)
+	}
+}
+
 // read copies elements of an argument from the given one on.
 func (p *program) read(to []float32, i, from int) {
 	if p.isHalf(i) {
@@ -111,21 +125,16 @@ func (p *program) elements(n, grain int, body func(f [][]float32), half func(h [
 	parts := p.chunks(n, grain)
 	plain := half != nil && p.allHalf(n)
 	s := p.stream(n, parts, streamed, plain)
+	do := func(_ int, a stretch) {
+		if plain {
+			half(a.half)
+		} else {
+			body(a.full)
+		}
+	}
 	p.stage(parts, func(part int) {
 		from, to := span(n, part, parts, 32)
-		step := to - from
-		if len(s.half) > 0 && !plain {
-			step = streamed
-		}
-		for lo := from; lo < to; lo += step {
-			hi := min(lo+step, to)
-			if a := s.open(part, lo, hi); plain {
-				half(a.half)
-			} else {
-				body(a.full)
-			}
-			s.close(part, lo, hi)
-		}
+		s.walk(part, from, to, streamed, do)
 	})
 }
 
@@ -136,18 +145,11 @@ func (p *program) rows(rows, width, grain int, body func(row int, f [][]float32)
 		return
 	}
 	parts := p.chunks(rows, grain/width+1)
-	most := max(rowStretch/width, 1)
-	s := p.stream(rows*width, parts, most*width, false)
+	most := max(rowStretch/width, 1) * width
+	s := p.stream(rows*width, parts, most, false)
+	do := func(lo int, a stretch) { body(lo/width, a.full) }
 	p.stage(parts, func(part int) {
 		from, to := span(rows, part, parts, 1)
-		step := to - from
-		if len(s.half) > 0 {
-			step = most
-		}
-		for lo := from; lo < to; lo += step {
-			hi := min(lo+step, to)
-			body(lo, s.open(part, lo*width, hi*width).full)
-			s.close(part, lo*width, hi*width)
-		}
+		s.walk(part, from*width, to*width, most, do)
 	})
 }
